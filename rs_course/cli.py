@@ -1,0 +1,59 @@
+"""The ``rs-course`` command: each subcommand is a module with ``add_arguments(parser)`` and ``run(args)``.
+
+``run`` returns an exit status (``None`` means 0). A ``ValueError``, ``OSError`` or ``RuntimeError`` is shown as its
+one sentence, without a traceback; set ``RS_COURSE_TRACEBACK=1`` to see where it came from.
+"""
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+# name: (module that implements it, help line). A module is imported only when its command is called.
+COMMANDS = {
+    "setup": ("rs_course.commands.setup", "create .venv with the pinned environment"),
+    "doctor": ("rs_course.commands.doctor", "say what this machine has, what is missing and how to mend it"),
+    "run": ("rs_course.commands.run", "execute the notebooks headlessly and build the index page"),
+    "fetch": ("rs_course.commands.fetch", "download or import a data set or checkpoint"),
+    "train": ("rs_course.commands.train", "train one of the mini models"),
+    "convert": ("rs_course.commands.convert", "turn a published checkpoint into a clean safetensors folder"),
+    "grade": ("rs_course.commands.grade", "grade submitted notebooks in isolation"),
+    "check": (
+        "rs_course.commands.check",
+        "run an assignment's public checks on a notebook, as the grader would",
+    ),
+    "submit": ("rs_course.commands.submit", "pack an assignment for submission"),
+    "release": ("rs_course.commands.release", "make the student and solution versions of the assignments"),
+}
+
+
+def main(argv=None) -> int:
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(
+        prog="rs-course", description="The remote-sensing course at the command line."
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        command = subparsers.add_parser(name, help=summary, description=summary)
+        if argv[:1] == [name]:
+            implementation = import_module(module)
+            implementation.add_arguments(command)
+            command.set_defaults(run=implementation.run)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except KeyboardInterrupt:
+        print(
+            "rs-course: interrupted; what was finished is kept, run the same command to go on",
+            file=sys.stderr,
+        )
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("RS_COURSE_TRACEBACK"):
+            raise
+        print(f"rs-course: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One module per ``rs-course`` subcommand; see :mod:`rs_course.cli`."""
