@@ -1,0 +1,217 @@
+"""Figures of the course: one style, image tiles, and a badge that says where the pixels came from.
+
+    plots.style()                                   # once per notebook
+    fig = plots.tiles(images, titles, provenance="simulated · seed 0")
+    plots.show(fig, alt="Ten tiles, one per class ...")
+
+matplotlib is imported where it is used, so that ``import rs_course.plots`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which people with colour-blindness tell apart (jfly.uni-koeln.de/color).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PROVENANCE_COLOURS = {
+    "real": "#009E73",
+    "simulated": "#0072B2",
+    "generated": "#D55E00",
+    "computed": "#5A5A5A",
+}
+
+
+def style() -> None:
+    """Set the course's matplotlib style for the rest of the session."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(
+        {
+            "axes.prop_cycle": plt.cycler(color=COLOURS),
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlesize": 10,
+            "axes.titlelocation": "left",
+            "axes.labelsize": 9,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 100,
+            "figure.figsize": (6.4, 3.6),
+            "font.size": 9,
+            "grid.alpha": 0.25,
+            "grid.linewidth": 0.6,
+            "image.interpolation": "nearest",
+            "legend.fontsize": 8,
+            "legend.frameon": False,
+            "lines.linewidth": 1.6,
+        }
+    )
+
+
+def tiles(
+    images, titles=None, *, provenance, columns: int | None = None, scale: float = 1.5, suptitle=None
+) -> Figure:
+    """Draw a batch of images as a grid.
+
+    Args:
+        images: uint8 array ``[N, H, W, 3]``, or float tensor or array ``[N, 3, H, W]`` in [0, 1].
+        titles: One string per image.
+        provenance: Where the images come from, e.g. ``"simulated · seed 0"``, for all images; or a list with
+            one entry per image, which frames each tile in the colour of its provenance.
+        columns: Tiles per row; by default up to eight.
+        scale: Width of one tile in inches.
+        suptitle: Title of the whole figure.
+
+    Raises:
+        ValueError: Not an image batch, or not one title (or provenance) per image.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    pixels = _as_pixels(images)
+    count = len(pixels)
+    for name, given in (
+        ("titles", titles),
+        ("provenance", None if isinstance(provenance, str) else provenance),
+    ):
+        if given is not None and len(given) != count:
+            raise ValueError(f"{name} has {len(given)} entries for {count} images; give one per image.")
+    columns = columns or min(count, 8)
+    rows = math.ceil(count / columns)
+    title_height = 0.17 * max((t.count("\n") + 1 for t in titles), default=0) if titles else 0.04
+    height, width = pixels.shape[1:3]
+    head = 0.32 if suptitle else 0.04
+    size = (columns * scale, rows * (scale * height / width + title_height) + head + _BADGE_INCHES)
+    fig = Figure(figsize=size, layout="constrained", dpi=100)
+    FigureCanvasAgg(fig)
+    fig.get_layout_engine().set(
+        rect=(0, _BADGE_INCHES / size[1], 1, 1 - _BADGE_INCHES / size[1]), w_pad=0.02, h_pad=0.02
+    )
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for i, (axis, image) in enumerate(zip(axes, pixels, strict=False)):
+        axis.imshow(image, interpolation="nearest")
+        if titles:
+            axis.set_title(titles[i], fontsize=8, loc="center", pad=3)
+        if not isinstance(provenance, str):
+            _frame(axis, _colour_of(provenance[i]))
+    if suptitle:
+        fig.suptitle(suptitle, fontsize=10, x=0.01, ha="left")
+    badge(fig, provenance if isinstance(provenance, str) else list(dict.fromkeys(provenance)))
+    return fig
+
+
+def badge(figure_or_axes, provenance) -> None:
+    """Write the provenance under a figure (or inside one axes' lower right corner).
+
+    Args:
+        figure_or_axes: The matplotlib ``Figure``, or an ``Axes`` where panels differ in provenance.
+        provenance: A string that starts with "real", "simulated", "generated" or "computed" and goes on with
+            the data set, checkpoint and seed; or a list of such strings.
+    """
+    from matplotlib.axes import Axes
+
+    entries = [provenance] if isinstance(provenance, str) else list(provenance)
+    box = {"boxstyle": "round,pad=0.3", "linewidth": 0, "alpha": 0.92}
+    text = {"color": "white", "fontsize": 7, "ha": "right", "va": "bottom"}
+    if isinstance(figure_or_axes, Axes):
+        colour = _colour_of(entries[0])
+        figure_or_axes.text(
+            0.99,
+            0.015,
+            entries[0],
+            transform=figure_or_axes.transAxes,
+            bbox=box | {"facecolor": colour},
+            **text,
+        )
+        return
+    figure = figure_or_axes
+    _reserve_badge_space(figure)
+    right, (width, height) = 1 - 0.06 / figure.get_figwidth(), figure.get_size_inches()
+    for entry in reversed(entries):
+        drawn = figure.text(right, 0.06 / height, entry, bbox=box | {"facecolor": _colour_of(entry)}, **text)
+        extent = drawn.get_window_extent(figure.canvas.get_renderer())
+        right -= (extent.width / figure.dpi + 0.16) / width
+
+
+def show(figure, alt: str) -> None:
+    """Display a figure with a text for people who cannot see it.
+
+    Args:
+        figure: matplotlib ``Figure``; it is closed afterwards.
+        alt: One or two sentences: what is drawn and what there is to see.
+    """
+    from IPython.display import display
+
+    display(
+        {"image/png": png(figure), "text/plain": f"<Figure: {alt}>"},
+        metadata={"image/png": {"alt": alt}},
+        raw=True,
+    )
+
+
+def png(figure) -> bytes:
+    """Render a figure to PNG bytes and close it."""
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+_BADGE_INCHES = 0.26
+_CONVENTIONS = "uint8 [N, H, W, 3] or float [N, 3, H, W] in [0, 1]"
+
+
+def _colour_of(provenance: str) -> str:
+    kind = provenance.split(" ")[0].rstrip(":·")
+    if kind not in PROVENANCE_COLOURS:
+        raise ValueError(
+            f"provenance {provenance!r} must start with one of {', '.join(PROVENANCE_COLOURS)}, "
+            'e.g. "simulated · seed 0".'
+        )
+    return PROVENANCE_COLOURS[kind]
+
+
+def _frame(axis, colour) -> None:
+    axis.set_axis_on()
+    axis.grid(False)
+    axis.set(xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set(visible=True, edgecolor=colour, linewidth=2)
+
+
+def _reserve_badge_space(figure) -> None:
+    """Keep the strip under the axes free, whichever way the figure is laid out."""
+    engine, strip = figure.get_layout_engine(), _BADGE_INCHES / figure.get_figheight()
+    if engine is None:
+        bottom = figure.subplotpars.bottom
+        figure.subplots_adjust(bottom=max(bottom, bottom * 0.75 + strip))
+    elif hasattr(engine, "_params") and "rect" in engine.get():
+        figure.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))
+
+
+def _as_pixels(images) -> np.ndarray:
+    """Return uint8 ``[N, H, W, 3]`` from either image convention."""
+    array = images.detach().cpu().numpy() if hasattr(images, "detach") else np.asarray(images)
+    if array.ndim == 3:
+        array = array[None]
+    if array.ndim != 4:
+        raise ValueError(
+            f"images have shape {list(array.shape)}; give uint8 [N, H, W, 3] or float [N, 3, H, W]."
+        )
+    if array.dtype == np.uint8 and array.shape[-1] == 3:
+        return array
+    if array.dtype.kind == "f" and array.shape[1] == 3:
+        return (array.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(0, 2, 3, 1)
+    raise ValueError(f"images are {array.dtype} of shape {list(array.shape)}; give {_CONVENTIONS}.")

@@ -1,0 +1,158 @@
+"""Sliders with a picture that follows them, and a static picture where no kernel runs.
+
+    widgets.sliders(draw, {"t": (0, 999, 1)}, start={"t": 500}, alt="A tile at diffusion step t")
+    widgets.explorer()                              # the simulated Earth by class, date, cloud and gsd
+
+ipywidgets is imported where it is used, so that ``import rs_course.widgets`` needs no notebook library.
+"""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Panel:
+    """A widget together with what pages without a kernel show in its place.
+
+    Both go into one output: a live front end picks the widget, GitHub and nbconvert the ``html`` or ``png``.
+    ``rs-course run`` drops the widget part when it stores a notebook, so that a page which is opened again
+    never complains about a missing model.
+    """
+
+    widget: object
+    text: str
+    html: str | None = None
+    png: bytes | None = None
+    alt: str = ""
+    controls: dict = field(default_factory=dict)
+    picture: object = None
+
+    def _repr_mimebundle_(self, **_):
+        bundle = self.widget._repr_mimebundle_()
+        data = dict(bundle[0] if isinstance(bundle, tuple) else bundle) | {"text/plain": self.text}
+        if self.html is not None:
+            data["text/html"] = self.html
+        if self.png is None:
+            return data, {}
+        return data | {"image/png": b64encode(self.png).decode()}, {"image/png": {"alt": self.alt}}
+
+
+def sliders(draw, controls: dict, *, start: dict | None = None, alt: str, static=None):
+    """Show one control per argument of ``draw`` and redraw when one is moved.
+
+    Args:
+        draw: Called with the controls' values as keyword arguments; returns a matplotlib ``Figure`` or a
+            uint8 image ``[H, W, 3]``.
+        controls: Argument name to what it may be: ``(low, high, step)`` gives a slider, a list a drop-down.
+        start: First value of each control; otherwise the lowest or first.
+        alt: Text for people who cannot see the picture.
+        static: Figure for pages without a kernel (GitHub, HTML); by default the first picture.
+
+    Returns:
+        A :class:`Panel`, shown where it ends a cell; its ``.controls`` map each name to its widget.
+    """
+    import ipywidgets
+
+    start = start or {}
+    box_of = {name: _control(name, allowed, start.get(name)) for name, allowed in controls.items()}
+
+    def render():
+        return _png(draw(**{name: control.value for name, control in box_of.items()}))
+
+    first = render()
+    picture = ipywidgets.Image(value=first, format="png", layout=ipywidgets.Layout(max_width="100%"))
+    picture.add_class("rs-course-picture")
+
+    def redraw(_change):
+        picture.value = render()
+
+    for control in box_of.values():
+        control.observe(redraw, names="value")
+    return Panel(
+        ipywidgets.HBox([ipywidgets.VBox(list(box_of.values())), picture]),
+        text=f"<Sliders: {alt}>",
+        png=first if static is None else _png(static),
+        alt=alt,
+        controls=box_of,
+        picture=picture,
+    )
+
+
+def explorer(*, seed: int = 0, static=None):
+    """Explore the simulated Earth: class, date, cloud cover and ground sampling distance of one place.
+
+    Args:
+        seed: Which place of each class is shown first.
+        static: Figure for pages without a kernel.
+
+    Returns:
+        A :class:`Panel`, as from :func:`sliders`.
+    """
+    from rs_course import simulated_earth
+
+    def draw(label, month, cloud_cover, gsd, seed):
+        scene = simulated_earth.scene(label, seed, date=(2019, month, 15), cloud_cover=cloud_cover, gsd=gsd)
+        return scene.image.repeat(5, axis=0).repeat(5, axis=1)
+
+    return sliders(
+        draw,
+        {
+            "label": list(simulated_earth.CLASSES),
+            "month": (1, 12, 1),
+            "cloud_cover": (0.0, 0.9, 0.1),
+            "gsd": (5.0, 20.0, 2.5),
+            "seed": (0, 99, 1),
+        },
+        start={"label": "River", "month": 7, "gsd": 10.0, "seed": seed},
+        alt="One simulated tile that changes with class, month, cloud cover, metres per pixel and place.",
+        static=static,
+    )
+
+
+def _control(name, allowed, value):
+    import ipywidgets
+
+    label, wide = name.replace("_", " "), ipywidgets.Layout(width="24em")
+    if isinstance(allowed, list):
+        first = allowed[0] if value is None else value
+        return ipywidgets.Dropdown(options=allowed, value=first, description=label, layout=wide)
+    if not (isinstance(allowed, tuple) and len(allowed) == 3):
+        raise ValueError(
+            f"control {name!r} must be (low, high, step) for a slider or a list of choices, not {allowed!r}."
+        )
+    low, high, step = allowed
+    whole = all(isinstance(number, int) for number in allowed)
+    kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
+    return kind(
+        value=low if value is None else value,
+        min=low,
+        max=high,
+        step=step,
+        description=label,
+        layout=wide,
+        # Redrawing while the slider is held would queue more pictures than the kernel can draw.
+        continuous_update=False,
+    )
+
+
+def _png(picture) -> bytes:
+    """PNG bytes of a Figure or a uint8 image."""
+    if hasattr(picture, "savefig"):
+        from rs_course import plots
+
+        return plots.png(picture)
+    from PIL import Image
+
+    pixels = np.asarray(picture)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3:
+        raise ValueError(
+            f"draw must return a Figure or a uint8 image [H, W, 3], not {pixels.dtype} {list(pixels.shape)}."
+        )
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return buffer.getvalue()
