@@ -1,0 +1,142 @@
+"""SPAN and DSCF: the same six-block network at two widths.
+
+SPAN is Wan et al., "Swift Parameter-free Attention Network for Efficient Super-Resolution", CVPRW 2024. DSCF, the
+winner of the NTIRE 2025 efficiency challenge (Chai et al., arXiv 2504.11271), is SPAN with 26 channels whose
+weights were tuned with ConvLoRA and distillation and then merged. Attribute names follow the official files, so
+that their state dicts load strictly.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rs_course.superres.inputs import network_input
+
+# Mean colour of the DIV2K training photographs and the factor to 8-bit units; constants of the code, not in the files.
+RGB_MEAN = (0.4488, 0.4371, 0.4040)
+IMAGE_RANGE = 255.0
+
+
+class Conv3XC(nn.Module):
+    """A 3×3 convolution that trains as three convolutions and a shortcut, and infers as one.
+
+    Args:
+        channels_in: Input channels.
+        channels_out: Output channels.
+        branches: Build the training branches 1×1 → 3×3 → 1×1 (widened ``gain`` times) and the 1×1 shortcut; they are
+            linear, so :meth:`merge` folds them into ``eval_conv`` exactly.
+        gain: Width of the branches relative to the layer.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, *, branches: bool = False, gain: int = 2):
+        super().__init__()
+        self.eval_conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        if branches:
+            self.eval_conv.requires_grad_(False)
+            self.sk = nn.Conv2d(channels_in, channels_out, 1)
+            self.conv = nn.Sequential(
+                nn.Conv2d(channels_in, channels_in * gain, 1),
+                nn.Conv2d(channels_in * gain, channels_out * gain, 3),
+                nn.Conv2d(channels_out * gain, channels_out, 1),
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if "conv" in self._modules:
+            # The input is padded, not the hidden image: the first 1×1 bias then reaches the border too, and merging is exact.
+            return self.conv(F.pad(x, (1, 1, 1, 1))) + self.sk(x)
+        return self.eval_conv(x)
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Fold the branches into ``eval_conv`` and drop them; does nothing to a merged layer."""
+        if "conv" not in self._modules:
+            return
+        first, middle, last = self.conv
+        narrow = last.weight[:, :, 0, 0]
+        weight = torch.einsum("po,omuv,mi->piuv", narrow, middle.weight, first.weight[:, :, 0, 0])
+        weight[:, :, 1, 1] += self.sk.weight[:, :, 0, 0]
+        hidden_bias = middle.bias + torch.einsum("omuv,m->o", middle.weight, first.bias)
+        self.eval_conv.weight.copy_(weight)
+        self.eval_conv.bias.copy_(last.bias + narrow @ hidden_bias + self.sk.bias)
+        self.eval_conv.requires_grad_(True)
+        del self.conv, self.sk
+
+
+class SPAB(nn.Module):
+    """Swift parameter-free attention block: three convolutions, gated by an odd function of their own output."""
+
+    def __init__(self, channels: int, *, branches: bool = False):
+        super().__init__()
+        self.c1_r = Conv3XC(channels, channels, branches=branches)
+        self.c2_r = Conv3XC(channels, channels, branches=branches)
+        self.c3_r = Conv3XC(channels, channels, branches=branches)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """``[N, C, h, w]`` → the block's output and the three convolutions' outputs (the first two after SiLU)."""
+        o1 = F.silu(self.c1_r(x))
+        o2 = F.silu(self.c2_r(o1))
+        o3 = self.c3_r(o2)
+        return (o3 + x) * (torch.sigmoid(o3) - 0.5), o1, o2, o3
+
+
+class SPAN(nn.Module):
+    """Super-resolution network ``[N, 3, h, w]`` in [0, 1] → ``[N, 3, scale·h, scale·w]``, unclamped.
+
+    Args:
+        channels: Width C: 26 is DSCF (130,828 parameters at scale 4), 48 is SPAN-S.
+        scale: Enlargement.
+        branches: Build the re-parameterised training form of every :class:`Conv3XC`.
+    """
+
+    min_side = 1
+    halo = 21  # low-resolution pixels that one output pixel depends on, to each side: 1 + 6·3 + 1 + 1
+
+    def __init__(self, channels: int = 26, *, scale: int = 4, branches: bool = False):
+        super().__init__()
+        self.channels, self.scale = channels, scale
+        self.conv_1 = Conv3XC(3, channels, branches=branches)
+        for i in range(1, 7):
+            self.add_module(f"block_{i}", SPAB(channels, branches=branches))
+        self.conv_cat = nn.Conv2d(channels * 4, channels, 1)
+        self.conv_2 = Conv3XC(channels, channels, branches=branches)
+        self.upsampler = nn.Sequential(nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+        self.register_buffer("mean", torch.tensor(RGB_MEAN).view(1, 3, 1, 1), persistent=False)
+
+    def blocks(self) -> list[SPAB]:
+        """The six blocks in order."""
+        return [getattr(self, f"block_{i}") for i in range(1, 7)]
+
+    def forward(self, images: torch.Tensor, *, return_features: bool = False):
+        """Enlarge a batch.
+
+        Args:
+            images: Float tensor ``[N, 3, h, w]`` in [0, 1].
+            return_features: Also return the maps that distillation compares (see the second return value).
+
+        Returns:
+            ``[N, 3, scale·h, scale·w]``; with ``return_features`` a pair of it and a dict: ``"blocks"`` has six
+            maps, after each block; ``"convolutions"`` has nine, the three convolutions of blocks 1 to 3 (the first two
+            after SiLU). Each map is ``[N, C, h, w]``.
+        """
+        images = network_input(images, self)
+        f0 = self.conv_1((images - self.mean) * IMAGE_RANGE)
+        x, outputs, inner = f0, [], []
+        for block in self.blocks():
+            x, *maps = block(x)
+            outputs.append(x)
+            inner.append(maps)
+        # The fourth branch is the first convolution of block 6 after its SiLU: the official SiLU works in place.
+        f = self.conv_cat(torch.cat([f0, self.conv_2(x), outputs[0], inner[5][0]], dim=1))
+        out = self.upsampler(f)
+        if return_features:
+            return out, {"blocks": outputs, "convolutions": [m for maps in inner[:3] for m in maps]}
+        return out
+
+    def merge(self) -> SPAN:
+        """Fold all training branches into single 3×3 convolutions; returns the network itself."""
+        for module in self.modules():
+            if isinstance(module, Conv3XC):
+                module.merge()
+        return self
