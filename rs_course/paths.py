@@ -18,3 +18,9 @@ def cache_dir() -> Path:
         return Path(chosen).expanduser()
     base = os.environ.get("LOCALAPPDATA") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "rs_course"
+
+
+def notebooks_dir() -> Path:
+    """Folder of the course notebooks: the checkout's, or ``./notebooks`` when the package is installed."""
+    checkout = _PACKAGE.parent / "notebooks"
+    return checkout if checkout.is_dir() else Path("notebooks")

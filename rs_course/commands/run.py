@@ -1,0 +1,175 @@
+"""``rs-course run``: execute notebooks headlessly, measure them, and build the index page.
+
+    rs-course run                         all notebooks of the checkout, into build/
+    rs-course run 00 01 -p SEED 3         two of them with another seed
+    rs-course run 00 --in-place           refresh the outputs stored in notebooks/
+
+A notebook that is done and unchanged (sources, parameters, package, shipped data, versions) is not run again.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rs_course.paths import notebooks_dir
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to run: ``changed`` are the injected parameters, ``values`` all of them."""
+
+    path: Path
+    notebook: object
+    changed: dict
+    values: dict
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "notebooks", nargs="*", help="files, or names such as 00 (default: all of notebooks/)"
+    )
+    parser.add_argument("--profile", choices=["fast", "full"], help="value of the parameter PROFILE")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build"), help="folder for the results (default: build)"
+    )
+    parser.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
+        help="set one parameter; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="run even what is done and unchanged")
+    parser.add_argument("--in-place", action="store_true", help="refresh the outputs stored in the notebooks")
+
+
+def run(args):
+    parameters = {name: _value(text) for name, text in args.parameters}
+    if args.profile:
+        parameters["PROFILE"] = args.profile
+    if args.in_place and parameters:
+        raise ValueError("--in-place stores the notebooks' own defaults; leave -p and --profile out.")
+    jobs, errors = [_job(path, parameters) for path in _find(args.notebooks)], {}
+    for number, job in enumerate(jobs, start=1):
+        label = f"[{number}/{len(jobs)}] {job.path.stem}"
+        if sys.stdout.isatty():
+            print(f"{label} …", end="\r", flush=True)
+        if args.in_place:
+            errors[job.path.stem] = _refresh(job, label)
+        else:
+            errors[job.path.stem] = _bring_up_to_date(job, args.out, args.force, label)
+    if not args.in_place:
+        from rs_course.execution.pages import write_index
+
+        print(f"index: {write_index(args.out)}")
+    failed = {name: error for name, error in errors.items() if error}
+    for name, error in failed.items():
+        print(f"rs-course: {name}: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _job(path: Path, parameters: dict) -> Job:
+    """Read a notebook and check that it declares every parameter that is to be changed."""
+    import nbformat
+
+    from rs_course.execution.runner import declared_parameters
+
+    notebook = nbformat.read(path, as_version=4)
+    declared = declared_parameters(notebook)
+    if unknown := set(parameters) - set(declared):
+        raise ValueError(
+            f"{path.name} has no parameter {', '.join(sorted(unknown))}; "
+            f"it has {', '.join(declared) or 'none'}."
+        )
+    return Job(path, notebook, parameters, declared | parameters)
+
+
+def _bring_up_to_date(job, build: Path, force: bool, label: str) -> str | None:
+    """Execute one notebook into the build folder unless it is done, print its line, and return its error."""
+    from rs_course.execution import fingerprint, pages, runner
+
+    folder = build / "notebooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    record_path, executed = folder / f"{job.path.stem}.json", folder / f"{job.path.stem}.ipynb"
+    key = fingerprint.of(job.notebook, job.values)
+    if not force and (record := _done(record_path, key)):
+        print(
+            f"{label}: unchanged ({_cost(record['seconds'], record['peak_bytes'])} when it ran)", flush=True
+        )
+        return None
+    # The record is written last: an interruption loses this notebook only, and leaves no half one as done.
+    record_path.unlink(missing_ok=True)
+    outcome = runner.execute(job.path, executed, job.changed)
+    title = pages.title_of(job.notebook, job.path.stem)
+    pages.write_page(outcome.notebook, executed.with_suffix(".html"), title)
+    record = {
+        "name": job.path.stem,
+        "title": title,
+        "profile": job.values.get("PROFILE", "fast"),
+        "parameters": job.values,
+        "seconds": round(outcome.seconds, 2),
+        "peak_bytes": outcome.peak_bytes,
+        "error": outcome.error,
+        "fingerprint": None if outcome.error else key,
+    }
+    record_path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    _report(label, outcome)
+    return outcome.error
+
+
+def _refresh(job, label: str) -> str | None:
+    """Execute one notebook and store its outputs in it, unless a cell fails."""
+    from rs_course.execution import normalise, runner
+
+    with TemporaryDirectory() as scratch:
+        outcome = runner.execute(job.path, Path(scratch) / job.path.name, {})
+    if outcome.error is None:
+        normalise.write(outcome.notebook, job.path)
+    _report(label, outcome)
+    return outcome.error
+
+
+def _report(label, outcome) -> None:
+    verdict = "failed" if outcome.error else "ok"
+    print(f"{label}: {verdict} ({_cost(outcome.seconds, outcome.peak_bytes)})", flush=True)
+
+
+def _cost(seconds, peak_bytes) -> str:
+    return f"{seconds:.1f} s, {peak_bytes / 2**20:.0f} MiB"
+
+
+def _done(path: Path, key: str) -> dict | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    pages_there = path.with_suffix(".html").is_file() and path.with_suffix(".ipynb").is_file()
+    return record if record["fingerprint"] == key and pages_there else None
+
+
+def _value(text: str):
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _find(wanted) -> list[Path]:
+    """Notebook files from file names or beginnings of names."""
+    if not wanted:
+        found = sorted(notebooks_dir().glob("*.ipynb"))
+        if not found:
+            raise FileNotFoundError(f"no notebook in {notebooks_dir()}; name the files to run.")
+        return found
+    found = []
+    for name in wanted:
+        matches = [Path(name)] if name.endswith(".ipynb") else sorted(notebooks_dir().glob(f"{name}*.ipynb"))
+        if len(matches) != 1 or not matches[0].is_file():
+            there = ", ".join(path.stem for path in sorted(notebooks_dir().glob("*.ipynb")))
+            raise FileNotFoundError(
+                f"{name!r} is not one notebook; give a file, or one of: {there or 'none here'}."
+            )
+        found += matches
+    return found

@@ -1,0 +1,1 @@
+"""Headless execution of the notebooks: run, measure, remember what is done, store, publish as pages."""

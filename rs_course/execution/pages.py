@@ -1,0 +1,80 @@
+"""Executed notebooks as HTML, and the index page that links them with their time and peak memory."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+
+from rs_course.execution.normalise import without_widget
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { padding: 0.4rem 0.8rem; border-bottom: 1px solid #ddd; text-align: left; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+.failed { color: #b03000; }
+"""
+
+
+def write_page(notebook, path: Path, title: str) -> None:
+    """Write one executed notebook as one HTML file; only formulas need the network (they load MathJax)."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    page = nbformat.from_dict(notebook)
+    for cell in page.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [without_widget(output) for output in cell.outputs]
+    page.metadata.pop("widgets", None)
+    page.metadata["title"] = title
+    # Widgets show their fallback, so that no page waits for scripts from the network.
+    html, _ = HTMLExporter(template_name="lab", require_js_url="", jquery_url="").from_notebook_node(page)
+    path.write_text(html, encoding="utf-8")
+
+
+def title_of(notebook, default: str) -> str:
+    """The notebook's first heading."""
+    for cell in notebook.cells:
+        for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
+            if line.startswith("# "):
+                return line[2:].strip()
+    return default
+
+
+def write_index(build: Path) -> Path:
+    """Write ``index.html`` from the records beside the executed notebooks and return its path."""
+    records = [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted((build / "notebooks").glob("*.json"))
+    ]
+    rows = "\n".join(_row(record) for record in records)
+    seconds = sum(record["seconds"] for record in records)
+    page = f"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>RS Course: executed notebooks</title><style>{_STYLE}</style></head>
+<body>
+<h1>Is synthetic data from generative models ready for image recognition?</h1>
+<p>{len(records)} notebooks, executed in {seconds:.0f} s together. Peak memory is the largest resident memory
+of the kernel and its child processes.</p>
+<table>
+<tr><th>Notebook</th><th>Profile</th><th class="number">Time</th><th class="number">Peak memory</th>
+<th>Result</th></tr>
+{rows}
+</table>
+</body>
+</html>
+"""
+    index = build / "index.html"
+    index.write_text(page, encoding="utf-8")
+    return index
+
+
+def _row(record: dict) -> str:
+    name, title = escape(record["name"]), escape(record["title"])
+    result = "ok" if record["error"] is None else f'<span class="failed">{escape(record["error"])}</span>'
+    return (
+        f'<tr><td><a href="notebooks/{name}.html">{name}</a><br>{title}</td>'
+        f"<td>{escape(record['profile'])}</td>"
+        f'<td class="number">{record["seconds"]:.1f} s</td>'
+        f'<td class="number">{record["peak_bytes"] / 2**20:,.0f} MiB</td><td>{result}</td></tr>'
+    )

@@ -1,0 +1,122 @@
+"""Execute one notebook with papermill and measure it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one execution took and gave.
+
+    Attributes:
+        notebook: The executed notebook (up to the failing cell).
+        seconds: Wall time, kernel start included.
+        peak_bytes: Largest resident memory of the kernel and its children together (memory they share counts
+            once for each).
+        error: One sentence, or ``None`` if every cell ran.
+    """
+
+    notebook: object
+    seconds: float
+    peak_bytes: int
+    error: str | None = None
+
+
+def declared_parameters(notebook) -> dict:
+    """Names and default values in the cell tagged ``parameters``, in order.
+
+    Raises:
+        ValueError: A default is not a literal, so that nobody can say what the notebook runs with.
+    """
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
+            assignments = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
+            try:
+                return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
+            except (ValueError, AttributeError):
+                raise ValueError("the parameters cell may only hold lines NAME = literal value.") from None
+    return {}
+
+
+def execute(source: Path, output: Path, parameters: dict) -> Outcome:
+    """Run a notebook in a fresh kernel, in its own folder, as JupyterLab does.
+
+    Args:
+        source: Notebook to run; it is not changed.
+        output: Where the executed notebook is written, cell by cell.
+        parameters: Values injected after the cell tagged ``parameters``.
+    """
+    import nbformat
+    from papermill import PapermillExecutionError, execute_notebook
+
+    error, start = None, time.perf_counter()
+    with _quiet_kernel(), _peak_memory() as peak:
+        try:
+            notebook = execute_notebook(
+                source.resolve(),
+                output.resolve(),
+                parameters=parameters,
+                kernel_name="python3",
+                language="python",
+                # The kernel serves this process only; its notices about transport would bury the progress.
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+                cwd=source.resolve().parent,
+                progress_bar=False,
+            )
+        except PapermillExecutionError as failure:
+            if failure.ename == "KeyboardInterrupt":
+                raise KeyboardInterrupt from None
+            notebook = nbformat.read(output, as_version=4)
+            error = f"cell {failure.cell_index} stopped with {failure.ename}: {_first_line(failure.evalue)}"
+    return Outcome(notebook, time.perf_counter() - start, peak[0], error)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+@contextmanager
+def _quiet_kernel():
+    """What a stored page says must not depend on who watches: no debugger notice, no progress bars."""
+    wanted = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def _peak_memory(interval: float = 0.1):
+    """Watch the processes started inside the block; yields a list with the peak so far [bytes]."""
+    import psutil
+
+    me, peak, done = psutil.Process(), [0], threading.Event()
+    older = {child.pid for child in me.children(recursive=True)}
+
+    def watch():
+        while not done.wait(interval):
+            total = 0
+            for child in me.children(recursive=True):
+                try:
+                    total += child.memory_info().rss if child.pid not in older else 0
+                except psutil.NoSuchProcess:
+                    continue
+            peak[0] = max(peak[0], total)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()

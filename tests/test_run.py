@@ -1,0 +1,150 @@
+"""rs-course run: progress, what is done again and what is not, failures, interruption, stored form."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from rs_course import cli
+from rs_course.execution import normalise
+
+_PARAMETERS = 'PROFILE = "fast"\nSEED = 0'
+_COUNT_RUNS = "with open('runs.txt', 'a') as log:\n    log.write('x')\nprint(PROFILE, SEED)"
+
+
+def _notebook(path: Path, *sources: str) -> Path:
+    """Write a notebook with a title, a parameters cell and the given code cells."""
+    parameters = nbformat.v4.new_code_cell(_PARAMETERS, metadata={"tags": ["parameters"]})
+    cells = [nbformat.v4.new_markdown_cell(f"# Title of {path.stem}"), parameters]
+    cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty working folder whose path has a space; the package's own sources count as unchanging."""
+    from rs_course.execution import fingerprint
+
+    monkeypatch.setattr(fingerprint, "_surroundings", list)
+    (tmp_path / "my course").mkdir()
+    monkeypatch.chdir(tmp_path / "my course")
+    return tmp_path / "my course"
+
+
+def test_runs_once_until_something_changes(folder, capsys):
+    path = _notebook(folder / "nbs" / "00_one.ipynb", _COUNT_RUNS)
+    runs = folder / "nbs" / "runs.txt"
+    assert cli.main(["run", str(path)]) == 0
+    line, index = capsys.readouterr().out.splitlines()
+    assert line.startswith("[1/1] 00_one: ok (") and line.endswith(" MiB)")
+    assert index.endswith("index.html")
+    assert cli.main(["run", str(path)]) == 0
+    assert "unchanged" in capsys.readouterr().out
+    assert runs.read_text() == "x"
+    assert cli.main(["run", str(path), "-p", "SEED", "3"]) == 0
+    assert runs.read_text() == "xx"
+    executed = nbformat.read(folder / "build/notebooks/00_one.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text == "fast 3\n"
+    _notebook(path, _COUNT_RUNS + "\nprint('new')")
+    assert cli.main(["run", str(path), "-p", "SEED", "3"]) == 0
+    assert runs.read_text() == "xxx"
+    assert cli.main(["run", str(path), "-p", "SEED", "3", "--force"]) == 0
+    assert runs.read_text() == "xxxx"
+
+
+def test_measures_memory_and_time_and_writes_an_index(folder):
+    hungry = "import numpy, time\nblock = numpy.ones(25_000_000)\ntime.sleep(0.5)"
+    path = _notebook(folder / "00_hungry.ipynb", hungry)
+    assert cli.main(["run", str(path), "--out", "elsewhere"]) == 0
+    record = json.loads((folder / "elsewhere/notebooks/00_hungry.json").read_text())
+    assert 200e6 < record["peak_bytes"] < 600e6
+    assert 0.5 < record["seconds"] < 60
+    index = (folder / "elsewhere/index.html").read_text()
+    assert 'href="notebooks/00_hungry.html"' in index
+    assert "Title of 00_hungry" in index
+    assert f"{record['seconds']:.1f} s" in index
+    page = (folder / "elsewhere/notebooks/00_hungry.html").read_text()
+    assert "Title of 00_hungry" in page
+
+
+def test_a_failing_notebook_stops_neither_the_others_nor_the_index(folder, capsys):
+    bad = _notebook(folder / "00_bad.ipynb", "1 / 0")
+    good = _notebook(folder / "01_good.ipynb", "print('here')")
+    assert cli.main(["run", str(bad), str(good)]) == 1
+    out, err = capsys.readouterr()
+    assert err == "rs-course: 00_bad: cell 2 stopped with ZeroDivisionError: division by zero\n"
+    assert "[2/2] 01_good: ok" in out
+    assert "ZeroDivisionError" in (folder / "build/index.html").read_text()
+    assert cli.main(["run", str(bad), str(good)]) == 1
+    assert "[2/2] 01_good: unchanged" in capsys.readouterr().out
+
+
+def test_interruption_loses_only_the_running_notebook(folder):
+    first = _notebook(folder / "00_first.ipynb", "print(1)")
+    second = _notebook(folder / "01_second.ipynb", "import time\nopen('started', 'w')\ntime.sleep(60)")
+    command = [sys.executable, "-m", "rs_course.cli", "run", first.name, second.name]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (folder / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "interrupted" in err
+    assert (folder / "build/notebooks/00_first.json").exists()
+    assert not (folder / "build/notebooks/01_second.json").exists()
+
+
+def test_kind_errors(folder, capsys):
+    path = _notebook(folder / "00_one.ipynb", "print(1)")
+    assert cli.main(["run", str(path), "-p", "SEDE", "1"]) == 1
+    assert "00_one.ipynb has no parameter SEDE; it has PROFILE, SEED." in capsys.readouterr().err
+    assert cli.main(["run", "99"]) == 1
+    assert "'99' is not one notebook" in capsys.readouterr().err
+    assert cli.main(["run", str(path), "--in-place", "-p", "SEED", "1"]) == 1
+    assert "leave -p and --profile out" in capsys.readouterr().err
+
+
+_UNSTABLE = """
+import numpy as np
+from rs_course import widgets
+for i in range(3):
+    print(i, flush=True)
+widgets.sliders(lambda t: np.full((8, 8, 3), t, np.uint8), {"t": (0, 9, 1)}, alt="a grey square")
+"""
+
+
+def test_in_place_stores_the_same_bytes_each_time(folder):
+    path = _notebook(folder / "00_one.ipynb", _UNSTABLE)
+    assert cli.main(["run", str(path), "--in-place"]) == 0
+    first = path.read_bytes()
+    assert cli.main(["run", str(path), "--in-place"]) == 0
+    assert path.read_bytes() == first
+    stored = nbformat.read(path, as_version=4)
+    assert set(stored.metadata) == {"kernelspec", "language_info"}
+    stream, picture = stored.cells[-1].outputs
+    assert stream.text == "0\n1\n2\n"
+    assert set(picture.data) == {"image/png", "text/plain"}
+    assert picture.metadata["image/png"]["alt"] == "a grey square"
+    assert str(folder).encode() not in first
+
+
+def test_in_place_keeps_the_old_outputs_when_a_cell_fails(folder):
+    path = _notebook(folder / "00_bad.ipynb", "1 / 0")
+    before = path.read_bytes()
+    assert cli.main(["run", str(path), "--in-place"]) == 1
+    assert path.read_bytes() == before
+
+
+def test_normalise_leaves_its_argument_alone(folder):
+    notebook = nbformat.read(_notebook(folder / "a.ipynb", "print(1)"), as_version=4)
+    notebook.metadata["papermill"] = {"duration": 1}
+    assert "papermill" not in normalise.normalise(notebook).metadata
+    assert "papermill" in notebook.metadata
