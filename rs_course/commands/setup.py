@@ -1,0 +1,193 @@
+"""``rs-course setup``: create ``.venv`` with the pinned environment; it needs only Python.
+
+    python3 -m rs_course.cli setup        from the root of a checkout, before anything is installed
+
+Only the standard library is imported here, and nothing is installed outside ``.venv``. The step that
+differs between machines is torch: on Linux the build that pip chooses by itself may bring gigabytes of CUDA,
+so without an NVIDIA GPU it is taken from PyTorch's index of CPU builds (``RS_COURSE_TORCH_INDEX`` names
+another one).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+EXTRAS = "course,scale,test"
+_STAMP = "rs-course-setup.json"
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "--torch",
+        choices=["auto", "cpu", "default"],
+        default="auto",
+        help="auto: a CPU build unless a GPU is seen; cpu: always; default: whatever pip chooses",
+    )
+    parser.add_argument("--force", action="store_true", help="install again although nothing changed")
+
+
+def run(args):
+    root = Path.cwd()
+    if not (root / "constraints.txt").is_file() or not (root / "pyproject.toml").is_file():
+        raise FileNotFoundError("run setup in the root of a checkout, where constraints.txt lies.")
+    if sys.version_info < (3, 11):  # noqa: UP036 (setup runs before pip can enforce requires-python)
+        raise RuntimeError(
+            f"the course needs Python 3.11 or newer, this is {platform.python_version()}; "
+            "call setup with another one, e.g. python3.11 -m rs_course.cli setup."
+        )
+    folder = root / ".venv"
+    wanted = stamp(root, args.torch)
+    if not args.force and _read_stamp(folder) == wanted and _works(folder):
+        print("setup: .venv is up to date")
+        return
+    # The stamp goes first and comes back last: an interrupted set-up is never taken for a finished one.
+    (folder / _STAMP).unlink(missing_ok=True)
+    python = create(folder)
+    _pip(python, "install", "--upgrade", "pip", "-c", "constraints.txt")
+    if (index := torch_index(python, root, args.torch)) is not None:
+        print(f"setup: torch from {index} (a CPU build)", flush=True)
+        _pip(
+            python,
+            "install",
+            "--no-deps",
+            "--index-url",
+            index,
+            torch_pin(root),
+            on_failure=_torch_advice(index),
+        )
+    _pip(python, "install", "-e", f".[{EXTRAS}]", "-c", "constraints.txt")
+    (folder / _STAMP).write_text(json.dumps(wanted), encoding="utf-8")
+    print("setup: done; start with `make lab`, or see what this machine has with `rs-course doctor`")
+
+
+def stamp(root: Path, torch: str) -> dict:
+    """What an installed environment depends on; it is up to date while this stays the same."""
+    digest = hashlib.sha256()
+    for name in ("pyproject.toml", "constraints.txt"):
+        digest.update((root / name).read_bytes())
+    # The place counts because the installed commands hold it, the GPU because it decides the build of torch.
+    return {
+        "requirements": digest.hexdigest(),
+        "python": platform.python_version(),
+        "place": str(root),
+        "torch": torch,
+        "gpu": gpu_present(),
+    }
+
+
+def create(folder: Path) -> Path:
+    """Make the virtual environment unless a working one is there, and return its Python."""
+    python = _python(folder)
+    if not _works(folder):
+        print(f"setup: creating {folder.name}", flush=True)
+        try:
+            venv.EnvBuilder(with_pip=True, clear=True).create(folder)
+        except subprocess.CalledProcessError:
+            raise RuntimeError(
+                "Python cannot create virtual environments here; on Debian: apt install python3-venv."
+            ) from None
+    return python
+
+
+def gpu_present() -> bool:
+    """Whether the system shows an NVIDIA GPU (asked without torch, which is not installed yet)."""
+    if any(Path("/proc/driver/nvidia/gpus").glob("*")):
+        return True
+    if (tool := shutil.which("nvidia-smi")) is None:
+        return False
+    listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+    return listing.returncode == 0 and "GPU" in listing.stdout
+
+
+def torch_index(python: Path, root: Path, choice: str) -> str | None:
+    """Index to take torch from, or ``None`` where pip's own choice is right.
+
+    Args:
+        python: Python of the environment, whose pip is asked.
+        root: Checkout with ``constraints.txt``.
+        choice: ``"auto"``, ``"cpu"`` or ``"default"``.
+    """
+    index = os.environ.get("RS_COURSE_TORCH_INDEX", CPU_INDEX)
+    if choice == "default" or (choice == "auto" and gpu_present()):
+        return None
+    report = root / ".venv" / "torch-report.json"
+    _pip(
+        python,
+        "install",
+        "--dry-run",
+        "--quiet",
+        "--no-deps",
+        "--ignore-installed",
+        "--report",
+        report,
+        torch_pin(root),
+    )
+    chosen = json.loads(report.read_text(encoding="utf-8"))["install"][0]["metadata"]
+    return index if brings_cuda(chosen, platform.system()) else None
+
+
+def brings_cuda(metadata: dict, system: str) -> bool:
+    """Whether a build of torch with this metadata (as in pip's report) installs CUDA libraries.
+
+    The wheels for Linux name them as requirements; those for Windows and macOS are CPU builds but carry the same
+    list, with markers that rule it out.
+    """
+    if system != "Linux":
+        return False
+    return any(re.match(r"(nvidia|cuda)-", line) for line in metadata.get("requires_dist", []))
+
+
+def torch_pin(root: Path) -> str:
+    """The pinned requirement, e.g. ``torch==2.13.0``."""
+    pins = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return next(pin for pin in pins if pin.startswith("torch=="))
+
+
+def _torch_advice(index: str) -> str:
+    return (
+        f"torch could not be installed from {index}; set RS_COURSE_TORCH_INDEX to a mirror of PyTorch's CPU "
+        "index, or add --torch default to take the larger build that pip chooses."
+    )
+
+
+def _pip(python: Path, *arguments, on_failure: str | None = None) -> None:
+    quiet = [] if sys.stdout.isatty() else ["--quiet"]
+    command = [python, "-m", "pip", *arguments[:1], "--disable-pip-version-check", *quiet, *arguments[1:]]
+    # Packages of the user's home or an active environment must not leak into the course's.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")
+    }
+    if subprocess.run(command, env=environment, check=False).returncode:
+        raise RuntimeError(
+            on_failure or "pip stopped (its message is above); run the same command again to go on."
+        )
+
+
+def _python(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _works(folder: Path) -> bool:
+    python = _python(folder)
+    if not python.exists():
+        return False
+    check = "import sys, pip; print(*sys.version_info[:2])"
+    answer = subprocess.run([python, "-c", check], capture_output=True, text=True, check=False)
+    return answer.stdout.split() == [str(part) for part in sys.version_info[:2]]
+
+
+def _read_stamp(folder: Path) -> dict | None:
+    try:
+        return json.loads((folder / _STAMP).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
