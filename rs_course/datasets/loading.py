@@ -1,0 +1,117 @@
+"""``load``: from a name or a path to a :class:`rs_course.datasets.Dataset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rs_course import registry
+from rs_course.datasets import index, official, simulated, tables
+from rs_course.datasets.containers import open_container
+from rs_course.datasets.record import Dataset
+from rs_course.datasets.store import DecodedStore
+
+_SPLITS = ("train", "val", "test", "all")
+_ORIGINS = ("real", "simulated", "generated")
+
+
+def load(
+    name_or_folder,
+    split: str = "train",
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    image_size: int | tuple[int, int] | None = None,
+    origin: str = "real",
+    workers: int = 1,
+) -> Dataset:
+    """Load a data set; the first call decodes or renders it into the cache, later calls map it into memory.
+
+    Args:
+        name_or_folder: ``"simulated"``; a fetched data set (``"eurosat"``, ``"resisc45"``,
+            ``"ucm-captions"``, ``"rsicd"``); or a path: a folder of class folders, a tar or zip of one
+            (layouts: see :mod:`rs_course.datasets.index`), or a generated set (a folder of Parquet shards).
+        split: "train", "val", "test", or "all". Official splits are used where the collection has them,
+            otherwise 60/20/20 per class by the hash of the file name. A generated set has only "train".
+        size: Number of records in all, class-balanced; ``size=100`` is the beginning of ``size=200`` for one
+            ``seed``. ``None`` takes everything in the collection's order (1,000 / 200 / 500 scenes of the
+            simulated Earth).
+        seed: Which draw.
+        image_size: Resize every image to this (one number for a square, or (height, width)), bicubic with
+            antialiasing. Without it, images of mixed size stay as they are, and ``data.images`` says so.
+        origin: First word of the provenance of a folder or archive: "real", "simulated" or "generated".
+            (A generated set and the simulated Earth know theirs.)
+        workers: Processes that render the simulated Earth.
+
+    Returns:
+        The data set; see :mod:`rs_course.datasets.record` for the fields of ``data[i]``.
+
+    Raises:
+        FileNotFoundError: No such name or path, or a data set that was not fetched; the message says how to
+        get it. ValueError: Unknown or missing split, impossible size, damaged archive, unreadable image.
+    """
+    if split not in _SPLITS:
+        raise ValueError(f"Unknown split {split!r}: use train, val, test or all.")
+    if origin not in _ORIGINS:
+        raise ValueError(f"Unknown origin {origin!r}: use real, simulated or generated.")
+    if name_or_folder == "simulated":
+        if image_size is not None:
+            raise ValueError(
+                "The simulated Earth has tiles of 64×64 pixels: resize them yourself, without image_size=."
+            )
+        return simulated.load(split, size, seed, workers=workers)
+    if isinstance(image_size, int):
+        image_size = (image_size, image_size)
+    entry = registry.find(name_or_folder, kind="dataset")
+    if entry is not None:
+        store = official.open_store(entry, registry.require(entry.name), image_size)
+        source, title = entry.name, entry.title
+    else:
+        path = Path(name_or_folder).expanduser()
+        if not path.exists():
+            raise FileNotFoundError(
+                f"There is no data set or path {str(name_or_folder)!r}: use simulated, "
+                f"{', '.join(registry.names('dataset'))}, or the path of an image folder, tar, zip or "
+                "generated set."
+            )
+        store = _open_path(path, image_size)
+        known = registry.identify(store.identity)  # a registered archive under any name
+        source, title = str(path), known.title if known else path.name
+    return _select(store, split, size, seed, source=source, title=title, origin=origin)
+
+
+def _open_path(path: Path, image_size) -> DecodedStore:
+    shards = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
+    if shards:
+        container = tables.ParquetImages(shards)
+        return DecodedStore(container, lambda: tables.generated_index(container), image_size=image_size)
+    container = open_container(path)
+    return DecodedStore(container, lambda: index.build(container), image_size=image_size)
+
+
+def _select(store: DecodedStore, split: str, size, seed, *, source: str, title: str, origin: str) -> Dataset:
+    table = store.index["rows"]
+    rows = [i for i, row in enumerate(table) if split in ("all", row["split"])]
+    if not rows:
+        present = [name for name in ("train", "val", "test") if any(row["split"] == name for row in table)]
+        raise ValueError(
+            f"{title} has no split {split!r}, only {' and '.join(present)}: part the training set with "
+            "datasets.stratified_split(data, (0.8, 0.2))."
+        )
+    generated = "provenance" in table[0]
+    data = Dataset(
+        store,
+        np.array(rows),
+        table,
+        classes=store.index["classes"],
+        source=source,
+        title=title,
+        provenance=_generated_badge(table) if generated else f"{origin} · {title} · {split}",
+    )
+    return data if size is None else data.subset(size=size, seed=seed)
+
+
+def _generated_badge(table) -> str:
+    badges = {row["provenance"] for row in table}
+    return badges.pop() if len(badges) == 1 else f"generated · {len(badges)} runs"

@@ -1,0 +1,195 @@
+"""The one record type of the course, and the data set that yields it.
+
+A record, ``data[i]``, is a dict with these fields, whichever collection it came from:
+
+==============  ======================  ====================================================================
+field           type                    meaning
+==============  ======================  ====================================================================
+``image``       float tensor [3, H, W]  RGB in [0, 1]
+``label``       int                     index into ``data.classes``; -1 where the collection has no classes
+``captions``    list of str             what is seen, in words; of a generated image the prompt; may be empty
+``metadata``    dict or None            ``lon``, ``lat`` (degrees), ``gsd`` (metres per pixel),
+                                        ``cloud_cover`` (0 to 1), ``year``, ``month``, ``day``, as far as
+                                        known, and the collection's own columns
+``id``          str                     stable name in the collection: a path, or split/class/seed
+``source``      str                     the collection: a registry name, or the path it was loaded from
+``provenance``  str                     the badge of a figure: "real · EuroSAT · train", "simulated · train ·
+                                        seed 0", "generated · mini-diffusionsat · seed 0"
+==============  ======================  ====================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from rs_course.datasets import splits
+
+
+class Dataset:
+    """Images with labels, captions and metadata; works as a map-style torch ``Dataset``.
+
+    Get one from :func:`rs_course.datasets.load`. ``data[i]`` is a record (fields: see the module
+    :mod:`rs_course.datasets.record`), ``data[10:20]`` a data set of ten, and a ``DataLoader`` needs
+    ``collate_fn=rs_course.datasets.collate``, because captions and metadata are not tensors.
+    """
+
+    def __init__(self, pixels, rows, table, *, classes, source, title, provenance):
+        """Take some rows of a table and of its pixels.
+
+        Args:
+            pixels: Object with ``one(row)``, ``take(rows)`` and ``image_size``.
+            rows: int64 ``[N]``, which rows of ``table`` and ``pixels`` belong to this data set.
+            table: One dict per row with ``id``, ``label``, ``captions``, ``metadata``, and ``provenance``
+                where rows differ in it.
+            classes: Class names; a label is an index into them.
+            source: Registry name or path.
+            title: What a person calls the collection.
+            provenance: Badge text of the whole data set.
+        """
+        self._pixels = pixels
+        self._rows = np.asarray(rows, np.int64)
+        self._table = table
+        self.classes = tuple(classes)
+        self.source = source
+        self.title = title
+        self.provenance = provenance
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        size = self._pixels.image_size
+        shape = f"{size[0]}×{size[1]} pixels" if size else "mixed sizes"
+        return f"<{self.provenance}: {len(self):,} images, {shape}, {len(self.classes)} classes>"
+
+    def __getitem__(self, i):
+        if isinstance(i, slice):
+            return self.subset(range(*i.indices(len(self))))
+        import torch
+
+        i = int(i)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"record {i} of a data set with {len(self)} records")
+        row = self._rows[i]
+        pixels = np.array(self._pixels.one(row))  # a copy: torch must not write into the memory map
+        entry = self._table[row]
+        return {
+            "image": torch.from_numpy(pixels).permute(2, 0, 1).float() / 255,
+            "label": entry["label"],
+            "captions": list(entry["captions"]),
+            "metadata": dict(entry["metadata"]) if entry["metadata"] else None,
+            "id": entry["id"],
+            "source": self.source,
+            "provenance": entry.get("provenance", self.provenance),
+        }
+
+    @property
+    def images(self) -> np.ndarray:
+        """All pixels, uint8 ``[N, H, W, 3]``: read-only memory map, or a copy where a subset is scattered in
+        it.
+
+        Raises:
+            ValueError: The images differ in size.
+        """
+        if self._pixels.image_size is None:
+            raise ValueError(
+                f"The images of {self.title} differ in size, so they form no single array: read data[i] one "
+                "by one, "
+                "or load with image_size=256 (or another size) to resize them."
+            )
+        return self._pixels.take(self._rows)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 ``[N]``."""
+        return np.array([self._table[row]["label"] for row in self._rows], np.int64)
+
+    @property
+    def captions(self) -> list[list[str]]:
+        """One list of sentences per image."""
+        return [list(self._table[row]["captions"]) for row in self._rows]
+
+    @property
+    def metadata(self) -> list[dict | None]:
+        """One dict per image, or None where nothing is known."""
+        return [dict(entry) if (entry := self._table[row]["metadata"]) else None for row in self._rows]
+
+    @property
+    def ids(self) -> list[str]:
+        """Stable names of the images."""
+        return [self._table[row]["id"] for row in self._rows]
+
+    @property
+    def hashes(self) -> list[str]:
+        """BLAKE2b of each image's shape and pixels: equal hashes are the same picture, whatever the file
+        was.
+        """
+        pictures = self.images if self._pixels.image_size else (self._pixels.one(row) for row in self._rows)
+        return [
+            hashlib.blake2b(str(picture.shape).encode() + picture.tobytes(), digest_size=16).hexdigest()
+            for picture in pictures
+        ]
+
+    def subset(self, indices=None, *, size: int | None = None, seed: int = 0) -> Dataset:
+        """Some of the records.
+
+        Args:
+            indices: Positions in this data set (a sequence, an index array, or a boolean mask of length N),
+                or
+            size: how many records to draw: class-balanced, and nested, i.e. ``subset(size=100)`` is the
+                beginning of ``subset(size=200)`` for the same seed.
+            seed: Which draw.
+
+        Raises:
+            ValueError: Neither or both of ``indices`` and ``size``, or ``size`` larger than the data set.
+        """
+        if (indices is None) == (size is None):
+            raise ValueError("subset takes either indices or size=, e.g. data.subset(range(100)).")
+        if size is not None:
+            indices = splits.balanced_order(self.ids, self.labels, size, seed, self.title)
+        indices = np.asarray(indices)
+        if indices.dtype == bool and len(indices) != len(self):
+            raise ValueError(f"The mask has {len(indices)} entries for {len(self)} records.")
+        rows = self._rows[indices] if len(indices) else self._rows[:0]
+        return self._with(rows, self._table, self.classes)
+
+    def with_classes(self, names) -> Dataset:
+        """The records of some classes; labels are renumbered to follow ``names``.
+
+        Raises:
+            ValueError: A name is not among ``classes``.
+        """
+        unknown = [name for name in names if name not in self.classes]
+        if unknown:
+            raise ValueError(f"{self.title} has no class {unknown[0]!r}; it has {', '.join(self.classes)}.")
+        number = {self.classes.index(name): i for i, name in enumerate(names)}
+        kept = [row for row in self._rows if self._table[row]["label"] in number]
+        table = dict.fromkeys(kept)
+        for row in kept:
+            table[row] = {**self._table[row], "label": number[self._table[row]["label"]]}
+        return self._with(kept, table, names)
+
+    def _with(self, rows, table, classes) -> Dataset:
+        return Dataset(
+            self._pixels,
+            rows,
+            table,
+            classes=classes,
+            source=self.source,
+            title=self.title,
+            provenance=self.provenance,
+        )
+
+
+def collate(records: list[dict]) -> dict:
+    """Batch records for a ``DataLoader``: images ``[N, 3, H, W]`` and labels ``[N]`` stacked, the rest as
+    lists.
+    """
+    import torch
+
+    batch = {key: [record[key] for record in records] for key in records[0]}
+    batch["image"] = torch.stack(batch["image"])
+    batch["label"] = torch.tensor(batch["label"])
+    return batch

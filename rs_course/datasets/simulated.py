@@ -1,0 +1,190 @@
+"""The simulated Earth as a data set: scenes rendered once into the cache, then memory-mapped.
+
+Record k of a split is ``scene(CLASSES[k % 10], seed)`` with ``seed = start of the split + 100,000 · draw + k
+// 10``, where ``draw`` is the ``seed`` given to ``load``. The splits' seeds lie in disjoint ranges, so no
+place is in two of them:
+
+======  ==============================
+split   scene seeds
+======  ==============================
+train   0 … 999,999,999
+val     1,000,000,000 … 1,999,999,999
+test    2,000,000,000 … 2,999,999,999
+======  ==============================
+
+Classes take turns, so the first ``size`` records are class-balanced and contained in every larger size, and a
+larger size renders only what is missing. The cache is keyed by the simulator's ``VERSION``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from multiprocessing import get_context
+
+import numpy as np
+
+from rs_course import paths
+from rs_course.datasets.record import Dataset
+from rs_course.datasets.store import progress_bar
+
+SPLIT_START = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}
+DEFAULT_SIZE = {"train": 1_000, "val": 200, "test": 500}
+SCENES_PER_CLASS = 100_000  # of one draw; the next draw's seeds begin after them
+DRAWS = 10_000
+TILE = (64, 64, 3)
+_BATCH = 50
+
+
+def load(split: str, size: int | None, seed: int, *, workers: int = 1) -> Dataset:
+    """Records of the simulated Earth; rendered where the cache does not have them.
+
+    Args:
+        split: "train", "val" or "test".
+        size: Number of records; ``None`` takes 1,000 / 200 / 500.
+        seed: Which draw of places, 0 to 9,999; different draws share no place.
+        workers: Processes that render.
+
+    Raises:
+        ValueError: Unknown split, or a size or seed out of range.
+    """
+    from rs_course import simulated_earth
+
+    if split not in SPLIT_START:
+        raise ValueError(f"The simulated Earth has no split {split!r}: use train, val or test.")
+    size = DEFAULT_SIZE[split] if size is None else size
+    classes = tuple(simulated_earth.CLASSES)
+    limit = SCENES_PER_CLASS * len(classes)
+    if not 0 <= size <= limit:
+        raise ValueError(
+            f"size={size} is not possible: one draw of the simulated Earth has 0 to {limit:,} records."
+        )
+    if not 0 <= seed < DRAWS:
+        raise ValueError(
+            f"seed={seed} is not possible: the simulated Earth has the draws 0 to {DRAWS - 1:,}."
+        )
+    store = RenderedStore(split, seed, classes, str(simulated_earth.VERSION))
+    store.extend(size, workers)
+    return Dataset(
+        store,
+        np.arange(size),
+        store.table(size),
+        classes=classes,
+        source="simulated",
+        title="the simulated Earth",
+        provenance=f"simulated · {split} · seed {seed}",
+    )
+
+
+class RenderedStore:
+    """Two growing files: ``images.u8`` (tiles one after another) and ``records.jsonl`` (one line per finished
+    tile).
+
+    A line is written after its pixels, so what an interrupted run finished is complete and the next run goes
+    on there.
+    """
+
+    image_size = TILE[:2]
+
+    def __init__(self, split: str, seed: int, classes: tuple[str, ...], version: str):
+        self.folder = paths.cache_dir() / "simulated" / version / f"{split}-{seed}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.split = split
+        self.classes = classes
+        self.start = SPLIT_START[split] + SCENES_PER_CLASS * seed
+
+    def place(self, k: int) -> tuple[str, int]:
+        """Class and scene seed of record k."""
+        return self.classes[k % len(self.classes)], self.start + k // len(self.classes)
+
+    def one(self, row: int) -> np.ndarray:
+        """Pixels of one tile, uint8 ``[64, 64, 3]``."""
+        return self._map(row + 1)[row]
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Pixels of several tiles, uint8 ``[n, 64, 64, 3]``; a memory-mapped view where the rows are
+        consecutive.
+        """
+        images = self._map(int(rows.max()) + 1 if len(rows) else 0)
+        if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+            return images[rows[0] : rows[0] + len(rows)]
+        return images[rows]
+
+    def table(self, size: int) -> list[dict]:
+        """The first ``size`` rows: id, label, captions, metadata."""
+        with open(self.folder / "records.jsonl", encoding="utf-8") as lines:
+            return [json.loads(line) for _, line in zip(range(size), lines, strict=False)]
+
+    def extend(self, size: int, workers: int):
+        """Render until there are ``size`` tiles."""
+        from filelock import FileLock
+
+        if self._finished() >= size and (self.folder / "records.jsonl").exists():
+            return
+        with FileLock(self.folder / "lock"):
+            have = self._repair()
+            pool = (
+                ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+                if workers > 1
+                else nullcontext()
+            )
+            with pool, progress_bar(size - have, "rendering the simulated Earth", minimum=100) as bar:
+                apply = pool.map if workers > 1 else map
+                for first in range(have, size, _BATCH):
+                    ks = range(first, min(first + _BATCH, size))
+                    rendered = list(apply(_render, *zip(*map(self.place, ks), strict=True)))
+                    self._append(ks, rendered)
+                    bar.update(len(ks))
+
+    def _append(self, ks, rendered):
+        with open(self.folder / "images.u8", "ab") as images:
+            images.write(b"".join(pixels for pixels, _, _ in rendered))
+            images.flush()
+            os.fsync(images.fileno())
+        lines = []
+        for k, (_, captions, metadata) in zip(ks, rendered, strict=True):
+            name, scene_seed = self.place(k)
+            row = {
+                "id": f"{self.split}/{name}/{scene_seed}",
+                "label": k % len(self.classes),
+                "captions": captions,
+                "metadata": metadata,
+            }
+            lines.append(json.dumps(row) + "\n")
+        with open(self.folder / "records.jsonl", "a", encoding="utf-8") as records:
+            records.write("".join(lines))
+
+    def _finished(self) -> int:
+        records = self.folder / "records.jsonl"
+        return records.read_bytes().count(b"\n") if records.exists() else 0
+
+    def _repair(self) -> int:
+        """Drop what an interruption left half-written; return the number of complete tiles."""
+        records, images = self.folder / "records.jsonl", self.folder / "images.u8"
+        records.touch()
+        images.touch()
+        tile = int(np.prod(TILE))
+        complete = min(self._finished(), images.stat().st_size // tile)
+        lines = records.read_bytes().splitlines(keepends=True)[:complete]
+        with open(records, "r+b") as file:
+            file.truncate(sum(map(len, lines)))
+        with open(images, "r+b") as file:
+            file.truncate(complete * tile)
+        return complete
+
+    def _map(self, n: int) -> np.ndarray:
+        if n == 0:
+            return np.zeros((0, *TILE), np.uint8)
+        return np.memmap(self.folder / "images.u8", np.uint8, "r", shape=(n, *TILE))
+
+
+def _render(label: str, seed: int) -> tuple[bytes, list[str], dict]:
+    from rs_course import simulated_earth
+
+    scene = simulated_earth.scene(label, seed)
+    metadata = {
+        key: value.item() if hasattr(value, "item") else value for key, value in scene.metadata.items()
+    }
+    return np.ascontiguousarray(scene.image).tobytes(), list(scene.captions), metadata

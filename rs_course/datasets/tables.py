@@ -1,0 +1,176 @@
+"""Image collections in Parquet, above all generated sets, whose schema is defined here.
+
+A *generated set* is a folder of Parquet shards ``part-00000.parquet``, ``part-00001.parquet``, …; one row per
+image, in any order. Its file metadata may carry the class names under ``rs_course.classes`` (a JSON list), so
+that labels keep their numbers when a set holds only some of the classes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+# Columns of a generated set: name -> (Arrow type, nullable, meaning). The sampling engine writes these.
+GENERATED_SCHEMA = {
+    "index": ("int64", False, "number i of the image: with the seed it determines the noise"),
+    "image": ("binary", False, "PNG bytes, RGB, 8 bits"),
+    "prompt": ("string", False, "the text the image was generated from"),
+    "label": ("string", True, "class name that was asked for, or null"),
+    "metadata": ("string", True, "JSON of the conditioning metadata in physical units, or null"),
+    "seed": ("int64", False, "seed of the run: image i is a function of (seed, i) alone"),
+    "checkpoint": ("string", False, "registry name of the checkpoint, or the folder's name"),
+    "checkpoint_sha256": ("string", False, "hash of the checkpoint's weights"),
+    "settings": ("string", False, "JSON of what else shaped the image: sampler, steps, guidance, size, …"),
+}
+_CLASSES_KEY = b"rs_course.classes"
+
+
+def generated_schema(classes=None):
+    """:data:`GENERATED_SCHEMA` as a ``pyarrow.Schema``, with the class names in its metadata where given."""
+    import pyarrow as pa
+
+    fields = [
+        pa.field(name, pa.type_for_alias(kind), nullable=nullable)
+        for name, (kind, nullable, _) in GENERATED_SCHEMA.items()
+    ]
+    return pa.schema(fields, metadata={_CLASSES_KEY: json.dumps(list(classes)).encode()} if classes else None)
+
+
+def write_shard(path, rows: list[dict], *, classes=None):
+    """Write one shard of a generated set; it appears under its name only when it is complete.
+
+    Args:
+        path: ``folder/part-00000.parquet``.
+        rows: One dict per image with the keys of :data:`GENERATED_SCHEMA`; ``image`` may be uint8 ``[H, W,
+            3]`` or PNG bytes, ``metadata`` and ``settings`` may be dicts.
+        classes: All class names of the task, in label order.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    encoded = []
+    for row in rows:
+        row = {**row, "image": row["image"] if isinstance(row["image"], bytes) else _png(row["image"])}
+        for key in ("metadata", "settings"):
+            if isinstance(row.get(key), dict):
+                row[key] = json.dumps(row[key])
+        encoded.append(row)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # PNG bytes do not shrink further; small row groups let one image be read without the whole shard.
+    pq.write_table(
+        pa.Table.from_pylist(encoded, schema=generated_schema(classes)),
+        partial,
+        compression={name: "none" if name == "image" else "zstd" for name in GENERATED_SCHEMA},
+        row_group_size=64,
+    )
+    os.replace(partial, path)
+
+
+def _png(pixels) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+class ParquetImages:
+    """Container over the image column of Parquet files; names are ``file#row``."""
+
+    def __init__(self, files):
+        import pyarrow.parquet as pq
+
+        self.files = [Path(file) for file in files]
+        self.path = self.files[0].parent
+        self._starts = {}
+        try:
+            for file in self.files:
+                meta = pq.read_metadata(file)
+                counts = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
+                self._starts[file.name] = np.concatenate([[0], np.cumsum(counts)]).astype(int).tolist()
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{file} is not a complete Parquet file ({str(error).splitlines()[0]}): write or download "
+                "it again."
+            ) from error
+
+    def identity(self) -> str:
+        """Hash of all names, sizes and modification times."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            status = file.stat()
+            digest.update(f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def position(self, name: str):
+        file, row = name.rsplit("#", 1)
+        return file, int(row)
+
+    def read(self, name: str) -> bytes:
+        file, row = self.position(name)
+        starts = self._starts[file]
+        group = int(np.searchsorted(starts, row, side="right")) - 1
+        value = _image_column(self.path / file, group)[row - starts[group]]
+        return value["bytes"] if isinstance(value, dict) else value
+
+    def columns(self, *names: str):
+        """Yield ``(name of the image, {column: value})`` for every row, without reading the images."""
+        import pyarrow.parquet as pq
+
+        for file in self.files:
+            try:
+                rows = pq.read_table(file, columns=list(names)).to_pylist()
+            except (KeyError, ValueError, OSError) as error:
+                raise ValueError(f"{file} lacks one of the columns {', '.join(names)} ({error}).") from error
+            for number, row in enumerate(rows):
+                yield f"{file.name}#{number}", row
+
+
+@functools.lru_cache(maxsize=2)
+def _image_column(file: Path, group: int) -> list:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(file).read_row_group(group, columns=["image"])["image"].to_pylist()
+
+
+def generated_index(container: ParquetImages) -> dict:
+    """Index of a generated set (see :func:`rs_course.datasets.index.build`); all its images are training
+    images.
+    """
+    import pyarrow.parquet as pq
+
+    rows, classes = [], []
+    for file in container.files:
+        stored = (pq.read_schema(file).metadata or {}).get(_CLASSES_KEY)
+        classes = classes or (json.loads(stored) if stored else [])
+    for name, row in container.columns(*[column for column in GENERATED_SCHEMA if column != "image"]):
+        rows.append(
+            {
+                "file": name,
+                "id": f"{row['seed']}/{row['index']:06d}",
+                "label": row["label"],
+                "split": "train",
+                "captions": [row["prompt"]],
+                "metadata": json.loads(row["metadata"]) if row["metadata"] else None,
+                "provenance": f"generated · {row['checkpoint']} · seed {row['seed']}",
+                "order": [row["seed"], row["index"]],
+            }
+        )
+    classes = classes or sorted({row["label"] for row in rows if row["label"] is not None})
+    unknown = {row["label"] for row in rows} - {None, *classes}
+    if unknown:
+        raise ValueError(
+            f"{container.path}: the label {unknown.pop()!r} is not among the set's classes {classes}."
+        )
+    for row in rows:
+        row["label"] = classes.index(row["label"]) if row["label"] is not None else -1
+    rows.sort(key=lambda row: row.pop("order"))
+    return {"classes": classes, "rows": rows}

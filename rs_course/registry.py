@@ -1,0 +1,188 @@
+"""What the course can fetch: published data sets, checkpoints and scorers, with source, licence, size and
+hash.
+
+The facts live in ``data/registry.json``; a value that is not known there is ``null`` with the reason in
+``unknown``, and the first use records it (trust on first use). What was fetched lies in
+``<cache>/fetched/<name>/`` together with ``receipt.json``, which lists the files with size and SHA-256. A
+folder of fetched things is also a mirror: serve ``<cache>/fetched`` over HTTP and pass its address as
+``--mirror``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rs_course import paths
+
+KINDS = ("dataset", "checkpoint", "scorer", "super-resolution")
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of an entry.
+
+    Attributes:
+        path: Name below the entry's folder.
+        url: Where the official source has it, or None where only a person can get it.
+        bytes: Exact size, or None.
+        about_bytes: Rounded size as a listing shows it, or None.
+        sha256: Hash, or None.
+        unknown: Why a value is None.
+        unpack: An archive that is unpacked after it was verified.
+        what: Says how an alternative differs from the official file.
+    """
+
+    path: str
+    url: str | None = None
+    bytes: int | None = None
+    about_bytes: int | None = None
+    sha256: str | None = None
+    unknown: str = ""
+    unpack: bool = False
+    what: str = ""
+
+    @property
+    def size(self) -> int | None:
+        return self.bytes or self.about_bytes
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that can be fetched; ``files`` is empty where the hub's listing at ``hub["repo"]`` names
+    them.
+    """
+
+    name: str
+    kind: str
+    title: str
+    what: str
+    licence: str
+    citation: str
+    homepage: str
+    files: tuple[File, ...] = ()
+    alternatives: tuple[File, ...] = ()
+    hub: dict | None = None
+    by_hand: dict | None = None
+    family: str | None = None
+    image_size: tuple[int, int] | None = None
+    parameters_millions: float | None = None
+    parameters_note: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie or belong."""
+        return paths.cache_dir() / "fetched" / self.name
+
+    @property
+    def size(self) -> int | None:
+        """Bytes to fetch, as far as known; None where a file's size is unknown."""
+        if self.hub:
+            return self.hub.get("about_bytes")
+        sizes = [file.size for file in self.files]
+        return None if None in sizes else sum(sizes)
+
+    @property
+    def memory(self) -> float | None:
+        """Bytes of the weights in 16 bits: two for each parameter."""
+        return self.parameters_millions * 2e6 if self.parameters_millions else None
+
+    def receipt(self) -> dict[str, dict]:
+        """``{path: {"bytes", "sha256", "from"}}`` of what was fetched; empty before."""
+        file = self.folder / "receipt.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+    def here(self) -> list[Path]:
+        """The usable files on this machine, official ones first; empty if something is missing."""
+        receipt = self.receipt()
+        for group in (self.files, *((alternative,) for alternative in self.alternatives)):
+            found = [self._present(file, receipt) for file in group]
+            if found and all(found):
+                return found
+        if self.hub and receipt and all((self.folder / path).exists() for path in receipt):
+            return [self.folder / path for path in receipt]
+        return []
+
+    def _present(self, file: File, receipt: dict) -> Path | None:
+        path = self.folder / file.path
+        if file.unpack and file.path in receipt:
+            return self.folder
+        known = file.bytes or receipt.get(file.path, {}).get("bytes")
+        return path if path.is_file() and known in (None, path.stat().st_size) else None
+
+
+@functools.lru_cache(maxsize=1)
+def entries() -> dict[str, Entry]:
+    """All entries by name."""
+    stored = json.loads((paths.data_dir() / "registry.json").read_text(encoding="utf-8"))["entries"]
+    result = {}
+    for name, values in stored.items():
+        for key in ("files", "alternatives"):
+            values[key] = tuple(File(**file) for file in values.get(key, ()))
+        if values.get("image_size"):
+            values["image_size"] = tuple(values["image_size"])
+        result[name] = Entry(name=name, **values)
+    return result
+
+
+def names(kind: str | None = None) -> list[str]:
+    """Names of one kind (see :data:`KINDS`), or of all."""
+    return [name for name, entry in entries().items() if kind in (None, entry.kind)]
+
+
+def find(name, kind: str | None = None) -> Entry | None:
+    """The entry of that name (and kind), or None."""
+    entry = entries().get(str(name))
+    return entry if entry and kind in (None, entry.kind) else None
+
+
+def get(name: str) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        ValueError: There is none; the message lists what there is.
+    """
+    entry = find(name)
+    if entry is None:
+        raise ValueError(f"There is nothing named {name!r} to fetch: use one of {', '.join(names())}.")
+    return entry
+
+
+def identify(sha256: str) -> Entry | None:
+    """The entry to which a file with this hash belongs, or None."""
+    for entry in entries().values():
+        if sha256 in [file.sha256 for file in (*entry.files, *entry.alternatives)]:
+            return entry
+    return None
+
+
+def require(name: str) -> list[Path]:
+    """Files of a fetched entry (for an unpacked archive, its folder).
+
+    Raises:
+        FileNotFoundError: Not on this machine; the message names the command and the folder.
+        ValueError: No such entry.
+    """
+    entry = get(name)
+    files = entry.here()
+    if not files:
+        wanted = ", ".join(file.path for file in entry.files) or f"the files of {entry.hub['repo']}"
+        size = f" ({readable(entry.size)})" if entry.size else ""
+        raise FileNotFoundError(
+            f"{entry.title} is not on this machine: run 'rs-course fetch {name}'{size}, or put {wanted} "
+            f"into {entry.folder}."
+        )
+    return files
+
+
+def readable(size: float | None) -> str:
+    """A size for people: "94 MB", or "?" where it is not known."""
+    if size is None:
+        return "?"
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            value = size / scale
+            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+    return f"{size:.0f} B"
