@@ -1,0 +1,275 @@
+"""Exams: what is asked of a student's functions, and how an answer is judged.
+
+A check names an expression (``"psnr(pred, target)"``), a recipe for its inputs, and the expected value. The
+same definition serves three places: the student's own notebook, where public checks call the functions
+directly; the grader, where the expression is evaluated inside the sandbox and only its *value* comes back;
+and the tests of the course. Inputs of hidden checks come from a secret seed, so reading this package does
+not reveal an exam.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from rs_course.grading.sandbox import Limits
+
+EXAMS = {
+    "a1_alignment": "rs_course.grading.exams.alignment",
+    "a2_classification": "rs_course.grading.exams.classification",
+    "a3_super_resolution": "rs_course.grading.exams.super_resolution",
+}
+
+
+class Wrong(Exception):
+    """An answer that is not (fully) right.
+
+    Args:
+        message: One sentence that names the mistake. It is shown to the student, so for a hidden check it
+            must not contain numbers of the inputs.
+        fraction: Part of the points that the answer still earns.
+    """
+
+    def __init__(self, message: str, fraction: float = 0.0):
+        super().__init__(message)
+        self.message, self.fraction = message, fraction
+
+
+@dataclass(frozen=True)
+class Check:
+    """One call of a student's code.
+
+    Attributes:
+        name: Unique in the exam, e.g. ``"psnr.crop"``.
+        question: ``grade_id`` of the solution cell that it examines.
+        points: What a right answer earns.
+        call: Expression evaluated with the notebook's names and the inputs.
+        inputs: ``inputs(rng) -> dict``. Names that begin with an underscore (targets, labels) stay with the
+            grader.
+        expected: ``expected(**inputs)``: the right value, for :func:`compare`.
+        mistakes: Sentence → function of the inputs that makes the value of this mistake.
+        tolerance: Largest absolute difference, in units of the expected value's scale (at least 1).
+        judge: ``judge(value, inputs)`` instead of ``expected``; raises :class:`Wrong`, may return a number
+            for the leaderboard.
+        public: Also run in the student's notebook, on the same inputs for everyone.
+    """
+
+    name: str
+    question: str
+    points: float
+    call: str
+    inputs: Callable
+    expected: Callable | None = None
+    mistakes: dict = field(default_factory=dict)
+    tolerance: float = 1e-4
+    judge: Callable | None = None
+    public: bool = False
+
+
+@dataclass(frozen=True)
+class Exam:
+    """The checks of one assignment.
+
+    Attributes:
+        name: Name of the assignment, also of its notebook.
+        title: For people.
+        checks: In the order of the notebook.
+        leaderboard: ``(check name, label such as "PSNR gain in dB")``, or ``None``.
+        preload: Modules that the sandbox imports once.
+        limits: What one submission may use.
+    """
+
+    name: str
+    title: str
+    checks: tuple[Check, ...]
+    leaderboard: tuple[str, str] | None = None
+    preload: tuple[str, ...] = ("numpy", "torch")
+    limits: Limits = field(default_factory=Limits)
+
+    def points(self, question: str) -> float:
+        """Points of all checks of one question."""
+        return sum(check.points for check in self.checks if check.question == question)
+
+    @property
+    def questions(self) -> list[str]:
+        """Questions in the order of the notebook."""
+        return list(dict.fromkeys(check.question for check in self.checks))
+
+    def check(self, question: str, *functions) -> bool:
+        """Run the public checks of a question on the student's functions, here and now, and print what they
+        say.
+
+        Args:
+            question: ``grade_id`` of the question.
+            functions: What the student wrote; each is known to the checks by its ``__name__``.
+
+        Returns:
+            Whether all are right. A wrong answer or an exception is a printed line, never an error.
+        """
+        checks = [check for check in self.checks if check.question == question and check.public]
+        if not checks:
+            raise ValueError(f"{self.name} has no public checks for {question!r}; it has {self.questions}.")
+        names = {function.__name__: function for function in functions}
+        right = True
+        for check in checks:
+            examined = Examined(check, seed="public")
+            try:
+                sent = {key: value for key, value in examined.inputs.items() if not key.startswith("_")}
+                examined.judge(eval(check.call, {**names, **sent}))
+                print(f"✓ {check.name}")
+            except NotImplementedError:
+                print(f"… {check.name}: not done yet")
+                right = False
+            except Wrong as wrong:
+                print(f"✗ {check.name}: {wrong.message}")
+                right = False
+            except Exception as error:
+                print(f"✗ {check.name}: your code stopped with {type(error).__name__}: {error}")
+                right = False
+        return right
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the source that defines the checks: a changed exam is another exam."""
+        modules = {inspect.getmodule(check.inputs) for check in self.checks}
+        text = "".join(sorted(inspect.getsource(module) for module in modules if module is not None))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Examined:
+    """A check with its inputs for one seed; inputs and expected value are made once, when first needed."""
+
+    def __init__(self, check: Check, seed: str):
+        self.check = check
+        self._seed = "public" if check.public else seed
+
+    @cached_property
+    def inputs(self) -> dict:
+        digest = hashlib.sha256(f"{self._seed}/{self.check.name}".encode()).digest()
+        return self.check.inputs(np.random.default_rng(int.from_bytes(digest[:16], "big")))
+
+    @cached_property
+    def payload(self) -> dict:
+        """The probe that goes into the sandbox: the inputs without what stays with the grader."""
+        from rs_course.grading.inside import codec
+
+        sent = {key: codec.encode(value) for key, value in self.inputs.items() if not key.startswith("_")}
+        return {"id": self.check.name, "group": self.check.question, "call": self.check.call, "inputs": sent}
+
+    @cached_property
+    def _expected(self):
+        return self.check.expected(**self.inputs)
+
+    @cached_property
+    def _mistakes(self):
+        return {sentence: wrong(**self.inputs) for sentence, wrong in self.check.mistakes.items()}
+
+    def judge(self, value) -> float | None:
+        """Judge a value that came back.
+
+        Returns:
+            The number for the leaderboard, where the check gives one.
+
+        Raises:
+            Wrong: With the mistake and what the answer still earns.
+        """
+        if self.check.judge is not None:
+            return self.check.judge(value, self.inputs)
+        compare(value, self._expected, self.check.tolerance, lambda: self._mistakes)
+        return None
+
+
+def compare(value, expected, tolerance: float, mistakes=dict) -> None:
+    """Compare type, shape, finiteness and values.
+
+    Raises:
+        Wrong: Names the first of these that fails, or the known mistake whose value was given.
+    """
+    if isinstance(expected, dict):
+        if not isinstance(value, dict) or set(map(str, value)) != set(expected):
+            raise Wrong(f"the result must be a dict with the keys {sorted(expected)}")
+        for key in expected:
+            compare(value[key], expected[key], tolerance, mistakes=dict)
+        return
+    if isinstance(expected, str):
+        if value != expected:
+            raise Wrong("the text is not the expected one")
+        return
+    given, wanted = numbers(value), numbers(expected)
+    if given.shape != wanted.shape:
+        raise Wrong(f"the result has shape {list(given.shape)}, expected {list(wanted.shape)}")
+    if close(given, wanted, tolerance):
+        return
+    for sentence, wrong in mistakes().items():
+        if close(given, numbers(wrong), tolerance):
+            raise Wrong(sentence)
+    if not np.isfinite(given).all() and np.isfinite(wanted).all():
+        raise Wrong("the result contains NaN or infinite values")
+    raise Wrong("the values are not the expected ones")
+
+
+def numbers(value) -> np.ndarray:
+    """A plain numeric value as a float64 array.
+
+    Raises:
+        Wrong: Nothing was returned, or it is not numeric.
+    """
+    if value is None:
+        raise Wrong("nothing was returned: does the function end with return?")
+    if type(value).__module__.split(".")[0] == "torch":
+        value = value.detach().cpu().numpy()
+    if isinstance(value, list | tuple) and value and not all(isinstance(item, int | float) for item in value):
+        value = [numbers(item) for item in value]
+        if len({item.shape for item in value}) > 1:
+            raise Wrong("the result is a list of differently shaped parts, expected one array")
+    if isinstance(value, bool | int | float | list | tuple | np.ndarray | np.generic):
+        try:
+            array = np.asarray(value)
+            if array.dtype.kind in "biuf":
+                return array.astype(np.float64)
+        except (ValueError, OverflowError):
+            pass
+    raise Wrong(f"the result is a {type(value).__name__}, expected numbers")
+
+
+def close(given: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:
+    """Equal up to ``tolerance`` times the scale of ``wanted``; NaN and infinity stand in the same places."""
+    if given.shape != wanted.shape:
+        return False
+    finite = np.isfinite(wanted)
+    scale = max(1.0, float(np.abs(wanted[finite]).max(initial=0.0)))
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = np.abs(given - wanted) <= tolerance * scale
+    same = (given == wanted) | (np.isnan(given) & np.isnan(wanted))
+    return bool(np.where(finite, near, same).all())
+
+
+def load(name_or_file: str | Path) -> Exam:
+    """The exam of one of the course's assignments, or the ``exam`` defined in an instructor's Python file.
+
+    Raises:
+        ValueError: Unknown name; the message lists the known ones.
+        FileNotFoundError: No such file.
+    """
+    if str(name_or_file) in EXAMS:
+        return importlib.import_module(EXAMS[str(name_or_file)]).exam
+    path = Path(name_or_file)
+    if path.suffix != ".py":
+        raise ValueError(f"There is no exam {str(name_or_file)!r}; the course has {', '.join(EXAMS)}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no exam file {path}.")
+    import sys
+
+    name = "exam_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.exam

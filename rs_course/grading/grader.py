@@ -1,0 +1,345 @@
+"""Grade one submission: transplant, run twice, judge.
+
+The *open* run executes the notebook's cells and the public checks; what it prints and how it fails is shown
+to the student. The *closed* run executes the same cells and the hidden checks; none of its text is kept,
+because a student's code could print the hidden inputs. If a step ends the process, the run is repeated
+without that question, so that a crash costs the question it belongs to and no other.
+"""
+
+from __future__ import annotations
+
+import binascii
+import builtins
+import hashlib
+import platform
+import re
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+
+from rs_course.grading import exam as exams
+from rs_course.grading import notebooks, records
+from rs_course.grading.exam import Exam, Examined, Wrong
+from rs_course.grading.inside import codec
+from rs_course.grading.sandbox import Sandbox
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A release notebook and its exam.
+
+    Attributes:
+        release: Bytes of the student version.
+        exam: What is checked.
+        seed: The secret seed of the hidden inputs.
+    """
+
+    release: bytes
+    exam: Exam
+    seed: str
+
+    @classmethod
+    def load(cls, release: Path, exam: str | Path, seed: str) -> Assignment:
+        """Read the release notebook from a file and the exam by name or file."""
+        release = Path(release)
+        if not release.is_file():
+            raise FileNotFoundError(f"There is no release notebook {release}: run “rs-course release” first.")
+        return cls(release.read_bytes(), exams.load(exam), seed)
+
+    @property
+    def name(self) -> str:
+        return self.exam.name
+
+    @cached_property
+    def cells(self) -> list[notebooks.Cell]:
+        return notebooks.read(self.release)[0]
+
+    @cached_property
+    def checks(self) -> list[Examined]:
+        return [Examined(check, self.seed) for check in self.exam.checks]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return f"{self.name}/{hashlib.sha256(self.release).hexdigest()}/{self.exam.fingerprint}"
+
+    def key(self, submission: bytes) -> str:
+        """What a record of this submission is valid for."""
+        return records.key(submission, self.fingerprint, self.seed)
+
+
+def grade(
+    assignment: Assignment,
+    submission: bytes | Exception,
+    student: str,
+    sandbox: Sandbox,
+    *,
+    only=None,
+    previous=None,
+) -> dict:
+    """Grade one submission.
+
+    Args:
+        assignment: What it answers.
+        submission: Bytes of the notebook, or the reason why there are none.
+        student: Student id.
+        sandbox: Where its code runs.
+        only: Questions to grade anew; the others are taken from ``previous``.
+        previous: The record so far, for ``only`` and for points given by hand.
+
+    Returns:
+        The record. A submission that cannot be graded gets one too, with the reason.
+    """
+    started = time.monotonic()
+    raw = b"" if isinstance(submission, Exception) else submission
+    record = {
+        "student": student,
+        "assignment": assignment.name,
+        "key": assignment.key(raw),
+        "submission_sha256": hashlib.sha256(raw).hexdigest() if raw else None,
+        "isolation": sandbox.isolation,
+        "versions": _versions(),
+        "seed_sha256": hashlib.sha256(assignment.seed.encode()).hexdigest(),
+        "status": "graded",
+        "reason": "",
+        "notes": [],
+        "leaderboard": None,
+    }
+    try:
+        if isinstance(submission, Exception):
+            raise notebooks.Unreadable(str(submission))
+        cells, notes = notebooks.read(raw)
+    except notebooks.Unreadable as error:
+        record |= {"status": "unreadable", "reason": str(error)}
+        cells, notes = [], []
+    answered = notebooks.transplant(assignment.cells, cells)
+    if record["status"] == "graded" and not answered.answers:
+        record |= {
+            "status": "unreadable",
+            "reason": "none of the assignment's answer cells is in this notebook",
+        }
+    questions = [q for q in assignment.exam.questions if only is None or q in only]
+    results = _examine(assignment, answered, questions, sandbox) if record["status"] == "graded" else {}
+    record["notes"] = notes + (answered.notes if record["status"] == "graded" else [])
+    kept = {item["question"]: item for item in (previous or {}).get("questions", [])}
+    record["questions"] = [
+        _question(assignment, q, results, answered, record)
+        if q in questions
+        else kept.get(q) or _blank(assignment, q)
+        for q in assignment.exam.questions
+    ]
+    record["manual"] = [
+        {
+            "question": cell.grade_id,
+            "points": float(cell.nbgrader.get("points", 0)),
+            "score": None
+            if cell.grade_id in answered.answers and cell.grade_id not in answered.untouched
+            else 0.0,
+            "comment": "",
+            "answer": answered.answers.get(cell.grade_id, ""),
+        }
+        for cell in assignment.cells
+        if cell.is_manual
+    ]
+    board = assignment.exam.leaderboard
+    if board and board[0] in results:
+        record["leaderboard"] = results[board[0]].get("measure")
+    elif previous and only is not None:
+        record["leaderboard"] = previous.get("leaderboard")
+    record["answers"] = {q: text for q, text in answered.answers.items() if q not in answered.untouched}
+    record["seconds"] = round(time.monotonic() - started, 3)
+    return record
+
+
+def run_public(assignment: Assignment, submission: bytes, sandbox: Sandbox) -> dict:
+    """The open run alone, as ``rs-course check`` shows it: a record with the public checks only."""
+    public = replace(
+        assignment.exam, checks=tuple(c for c in assignment.exam.checks if c.public), leaderboard=None
+    )
+    return grade(replace(assignment, exam=public), submission, "you", sandbox)
+
+
+def _examine(assignment, answered, questions, sandbox) -> dict:
+    """Results: ``{"fraction", "message", "measure"}`` by check name, errors and output by ``"cell:<id>"``."""
+    results: dict = {}
+    stopped = set(answered.untouched)  # Questions whose code is not run (again).
+    for hidden in (False, True):
+        waiting = [
+            e for e in assignment.checks if e.check.question in questions and e.check.public is not hidden
+        ]
+        waiting = [e for e in waiting if e.check.question not in stopped]
+        if waiting or not hidden:
+            _run(assignment, answered, waiting, sandbox, results, stopped, hidden)
+    return results
+
+
+def _run(assignment, answered, waiting, sandbox, results, stopped, hidden):
+    """One run, repeated without the question that ended the process; ``stopped`` grows by such questions."""
+    limits = assignment.exam.limits
+    left_s = limits.wall_s
+    while True:
+        cells = [
+            cell for cell in answered.cells if not (cell["id"] in stopped and f"end:{cell['id']}" in results)
+        ]
+        job = {"cells": cells, "probes": [e.payload for e in waiting]}
+        outcome = sandbox.run(job, replace(limits, wall_s=max(left_s, 1.0)))
+        left_s -= outcome.wall_s
+        last = _collect(outcome.events, cells, waiting, results, hidden)
+        if outcome.ended == "finished":
+            return _fail(waiting, results, "your code left no result")
+        if last is None or left_s <= 0:
+            return _fail(waiting, results, f"your code {outcome.ended}")
+        if last in {cell["id"] for cell in cells}:
+            question = last
+            results[f"end:{last}"] = results[f"cell:{last}"] = {
+                "error": f"this cell {outcome.ended}",
+                "output": "",
+            }
+        else:
+            question = next(e.check.question for e in waiting if e.check.name == last)
+        stopped.add(question)
+        everything = [e for e in assignment.checks if e.check.question == question]
+        _fail(everything, results, f"your code {outcome.ended}")
+        waiting = [e for e in waiting if e.check.name not in results]
+
+
+def _collect(events, cells, waiting, results, hidden):
+    """Judge what one run handed back; returns the step that had begun last and did not end."""
+    by_name = {e.check.name: e for e in waiting}
+    known = {cell["id"] for cell in cells} | set(by_name)
+    open_step = None
+    for event in events:
+        if isinstance(begun := event.get("begin"), str) and begun in known:
+            open_step = begun
+        elif isinstance(cell := event.get("cell"), str) and cell in known:
+            open_step = None
+            if not hidden:
+                error = _sentence(event.get("error"), shown=True) if "error" in event else ""
+                results.setdefault(
+                    f"cell:{cell}", {"error": error, "output": str(event.get("output", ""))[:20_000]}
+                )
+        elif isinstance(name := event.get("probe"), str) and name in by_name:
+            open_step = None
+            if name not in results:
+                results[name] = _judge(by_name[name], event, shown=not hidden)
+    return open_step
+
+
+def _judge(examined, event, *, shown):
+    if "error" in event:
+        return {"fraction": 0.0, "message": _sentence(event["error"], shown=shown), "measure": None}
+    try:
+        value = codec.decode(event.get("value"))
+    except (ValueError, TypeError, RecursionError, MemoryError, binascii.Error):
+        return {"fraction": 0.0, "message": "the result could not be read", "measure": None}
+    try:
+        measure = examined.judge(value)
+        return {"fraction": 1.0, "message": "", "measure": measure}
+    except Wrong as wrong:
+        return {
+            "fraction": wrong.fraction,
+            "message": wrong.message,
+            "measure": getattr(wrong, "measure", None),
+        }
+
+
+def _sentence(error, *, shown):
+    """An exception as a sentence; in the closed run only the name of its built-in family."""
+    if not isinstance(error, dict):
+        return "your code stopped with an error"
+    family = str(error.get("family", "an error"))[:80]
+    if family == "NotImplementedError":
+        return "not done yet"
+    if family == "OutOfTime":
+        return "your code took too long: it was stopped by the limit on processor time"
+    if family == "NotPlain" and not shown:
+        return "the result is not made of numbers, text, lists, dicts, arrays or tensors"
+    if not shown:
+        known = family if family.isidentifier() and hasattr(builtins, family) else "an error"
+        return f"your code stopped with {known}"
+    text = (
+        f"your code stopped with {str(error.get('type', family))[:80]}: {str(error.get('message', ''))[:500]}"
+    )
+    return f"{text} ({line})" if (line := str(error.get("line", ""))[:300]) else text
+
+
+def _fail(examined, results, message):
+    for e in examined:
+        results.setdefault(e.check.name, {"fraction": 0.0, "message": message, "measure": None})
+
+
+def _question(assignment, question, results, answered, record):
+    checks, untouched = [], question in answered.untouched
+    cell = results.get(f"cell:{question}", {})
+    for examined in assignment.checks:
+        check = examined.check
+        if check.question != question:
+            continue
+        result = results.get(check.name)
+        if result is None:
+            reason = record["reason"] or ("not answered" if untouched else "not reached")
+            result = {"fraction": 0.0, "message": reason, "measure": None}
+        checks.append(
+            {
+                "name": check.name,
+                "public": check.public,
+                "points": check.points,
+                "score": round(check.points * result["fraction"], 6),
+                "message": result["message"],
+            }
+        )
+    _mark_hard_coded(checks)
+    message = cell.get("error", "")
+    if missing := _missing_name(message, checks):
+        if missing in answered.elsewhere:
+            message = f"{missing} is defined in another cell, but only answer cells are run: move it here"
+        elif missing == "rs_course":
+            message = "rs_course is not available to answers: write it with numpy and torch"
+    return {
+        "question": question,
+        "points": assignment.exam.points(question),
+        "score": round(sum(item["score"] for item in checks), 6),
+        "message": message,
+        "output": cell.get("output", ""),
+        "checks": checks,
+    }
+
+
+def _mark_hard_coded(checks):
+    """Right on every public input and wrong in value on every hidden one: say what that usually means."""
+    public = [item for item in checks if item["public"]]
+    hidden = [item for item in checks if not item["public"]]
+    if public and hidden and all(item["score"] == item["points"] for item in public):
+        wrong_value = "the values are not the expected ones"
+        if all(item["score"] == 0 and item["message"] == wrong_value for item in hidden):
+            for item in hidden:
+                item["message"] = "right on the public example, wrong on new inputs: is an answer hard-coded?"
+
+
+def _missing_name(message, checks):
+    for text in (message, *(item["message"] for item in checks)):
+        if found := re.search(r"name '(\w+)' is not defined|No module named '(\w+)", text):
+            return found.group(1) or found.group(2)
+    return None
+
+
+def _blank(assignment, question):
+    return {
+        "question": question,
+        "points": assignment.exam.points(question),
+        "score": 0.0,
+        "message": "not graded yet",
+        "output": "",
+        "checks": [],
+    }
+
+
+def _versions() -> dict:
+    versions = {"engine": records.ENGINE, "python": platform.python_version(), "machine": platform.machine()}
+    for package in ("numpy", "torch", "rs-course"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

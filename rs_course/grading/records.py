@@ -1,0 +1,74 @@
+"""Records: one JSON file per submission, written atomically, that everything else is made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+# Raise it whenever a change of this package may change a grade: stored records are then made anew.
+ENGINE = "1"
+
+
+def key(submission: bytes, assignment: str, seed: str) -> str:
+    """Hash of everything that a grade depends on.
+
+    Args:
+        submission: Bytes of the notebook.
+        assignment: Fingerprint of the release notebook and the exam.
+        seed: The exam's secret seed; only its hash is stored.
+    """
+    digest = hashlib.sha256()
+    for part in (ENGINE.encode(), assignment.encode(), seed.encode(), submission):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write(path: Path, record: dict) -> None:
+    """Store a record."""
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def read(path: Path) -> dict | None:
+    """A stored record, or ``None`` where there is none that can be read."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and "key" in record else None
+
+
+def file_name(student: str) -> str:
+    """A file name for a student id: readable, safe on every system, and different for different ids."""
+    safe = re.sub(r"[^A-Za-z0-9._@-]", "_", student)[:80].strip(".") or "_"
+    return safe if safe == student else f"{safe}-{hashlib.sha256(student.encode()).hexdigest()[:8]}"
+
+
+def score(record: dict) -> float:
+    """Points of a record: the automatic ones and what has been given by hand."""
+    automatic = sum(question["score"] for question in record["questions"])
+    return round(automatic + sum(item["score"] or 0.0 for item in record["manual"]), 6)
+
+
+def max_score(record: dict) -> float:
+    """Points that could be reached."""
+    return round(sum(item["points"] for item in (*record["questions"], *record["manual"])), 6)

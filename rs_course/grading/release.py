@@ -1,0 +1,134 @@
+"""Make the student and the solution version of an assignment from its one source notebook (nbgrader's
+format).
+
+Answers stand between ``### BEGIN SOLUTION`` and ``### END SOLUTION``, hidden checks between ``### BEGIN
+HIDDEN TESTS`` and ``### END HIDDEN TESTS``, mark schemes between ``=== BEGIN MARK SCHEME ===`` and ``===
+END MARK SCHEME ===``; metadata follow nbgrader's schema 3, so its own tools read source and release too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+STUB = "raise NotImplementedError()"
+_PROSE_STUB = "YOUR ANSWER HERE"
+_REGIONS = {
+    "solution": (r"[ \t]*###\s*BEGIN SOLUTION[^\n]*\n.*?###\s*END SOLUTION[^\n]*(?:\n|$)"),
+    "hidden": (r"[ \t]*###\s*BEGIN HIDDEN TESTS[^\n]*\n.*?###\s*END HIDDEN TESTS[^\n]*(?:\n|$)"),
+    "marks": (r"[ \t]*===\s*BEGIN MARK SCHEME\s*===[^\n]*\n.*?===\s*END MARK SCHEME\s*===[^\n]*(?:\n|$)"),
+}
+_MARKERS = re.compile(
+    r"^[ \t]*(###\s*(BEGIN|END) (SOLUTION|HIDDEN TESTS)|===\s*(BEGIN|END) MARK SCHEME\s*===).*\n?", re.M
+)
+
+
+def release(source):
+    """The student version: stubs for answers, no hidden checks, no mark schemes, no outputs.
+
+    Args:
+        source: The source notebook (``nbformat`` node, version 4).
+
+    Raises:
+        ValueError: A region is not closed, a ``grade_id`` is missing or used twice, or an answer cell has
+        no region.
+    """
+    notebook = _copy(source)
+    seen = set()
+    for cell in notebook.cells:
+        marks = _checked_metadata(cell, seen)
+        text = cell.source
+        if marks.get("solution"):
+            if cell.cell_type == "code":
+                if not re.search(_REGIONS["solution"], text, re.S):
+                    raise ValueError(
+                        f"The answer cell {marks['grade_id']} has no ### BEGIN SOLUTION … ### END SOLUTION."
+                    )
+                text = re.sub(_REGIONS["solution"], _stub, text, flags=re.S)
+            else:
+                text = _PROSE_STUB
+        text = re.sub(_REGIONS["hidden"], "", text, flags=re.S)
+        text = re.sub(_REGIONS["marks"], "", text, flags=re.S).rstrip()
+        if left := _MARKERS.search(text):
+            raise ValueError(
+                f"In cell {marks.get('grade_id', '?')} “{left.group().strip()}” has no counterpart."
+            )
+        _finish(cell, text)
+    return notebook
+
+
+def solution(source):
+    """The solution version: answers, mark schemes and all checks, without the marker lines."""
+    notebook = _copy(source)
+    for cell in notebook.cells:
+        _finish(cell, _MARKERS.sub("", cell.source).rstrip())
+    return notebook
+
+
+def make(source: Path, release_folder: Path, solution_folder: Path) -> list[Path]:
+    """Write both versions of one source notebook; the same source gives the same bytes.
+
+    Returns:
+        The files written.
+    """
+    import nbformat
+
+    from rs_course.grading.records import write_text
+
+    notebook = nbformat.read(source, as_version=4)
+    written = []
+    for folder, version in ((release_folder, release), (solution_folder, solution)):
+        target = folder / source.parent.name / source.name
+        write_text(target, nbformat.writes(version(notebook)) + "\n")
+        written.append(target)
+    return written
+
+
+def _copy(source):
+    import copy
+
+    import nbformat
+
+    notebook = copy.deepcopy(source)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def _checked_metadata(cell, seen) -> dict:
+    marks = cell.metadata.get("nbgrader", {})
+    if not marks:
+        return {}
+    grade_id = marks.get("grade_id")
+    if not grade_id or grade_id in seen:
+        raise ValueError(f"The grade_id {grade_id!r} is missing or used twice.")
+    seen.add(grade_id)
+    return marks
+
+
+def _stub(match):
+    indent = re.match(r"[ \t]*", match.group()).group()
+    return f"{indent}{STUB}\n"
+
+
+def _finish(cell, text):
+    cell.source = text
+    if cell.cell_type == "code":
+        cell.outputs, cell.execution_count = [], None
+    marks = cell.metadata.get("nbgrader")
+    if marks and marks.get("locked"):
+        marks["checksum"] = checksum(cell)
+
+
+def checksum(cell) -> str:
+    """nbgrader's checksum of a cell (``nbgrader.utils.compute_checksum``)."""
+    marks = cell.metadata["nbgrader"]
+    digest = hashlib.md5(usedforsecurity=False)
+    digest.update(cell.cell_type.encode())
+    digest.update(cell.source.encode())
+    if marks.get("grade"):
+        digest.update(str(float(marks["points"])).encode())
+        digest.update(marks["grade_id"].encode())
+    elif marks.get("locked") or marks.get("solution"):
+        digest.update(marks["grade_id"].encode())
+    return digest.hexdigest()
