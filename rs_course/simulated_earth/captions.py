@@ -1,0 +1,160 @@
+"""Sentences about a scene, made from its facts and from nothing else."""
+
+from __future__ import annotations
+
+from .exact import Dice
+from .place import CLASSES
+
+_SUBJECT = {
+    "AnnualCrop": ("annual crops", "fields of annual crops", "cropland"),
+    "Forest": ("forest", "a dense forest", "closed woodland"),
+    "HerbaceousVegetation": ("herbaceous vegetation", "open scrub and grass", "natural grassland and shrubs"),
+    "Highway": ("a motorway", "a highway and its surroundings", "a wide road"),
+    "Industrial": ("an industrial area", "factories and warehouses", "industrial buildings"),
+    "Pasture": ("pasture", "meadows and pasture", "grazing land"),
+    "PermanentCrop": ("permanent crops", "orchards and vineyards", "a patchwork of orchards"),
+    "Residential": ("a residential area", "houses and streets", "a town"),
+    "River": ("a river", "a river and its banks", "a stretch of river"),
+    "SeaLake": ("open water", "a sea or a lake", "a large body of water"),
+}
+_VIEW = ("A satellite image of", "A Sentinel-2 view of", "An overhead picture of", "A view from orbit of")
+_NUMBER = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_COVER = {
+    "water": "water", "trees": "trees", "grassland": "grass", "cropland": "cropland",
+    "permanent crop": "orchards and vineyards", "scrub": "scrub", "bare ground": "bare ground",
+    "building": "buildings", "paved": "paved ground", "road": "roads", "garden": "gardens",
+}  # fmt: skip
+
+
+def place_phrase(position: str) -> str:
+    """ "top left" -> "in the top left"; "centre" -> "in the centre"; "left" -> "on the left"."""
+    if position == "centre" or " " in position:
+        return f"in the {position}"
+    return f"at the {position}" if position in ("top", "bottom") else f"on the {position}"
+
+
+def counted(positions: list[str], noun: str, plural: str) -> str:
+    """ "two villages, on the left and in the top right"."""
+    where = [place_phrase(p) for p in positions]
+    listed = where[0] if len(where) == 1 else ", ".join(where[:-1]) + " and " + where[-1]
+    number = _NUMBER[len(where)] if len(where) < 10 else str(len(where))
+    return f"{number} {noun if len(where) == 1 else plural}, {listed}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+def describe(facts: dict, label: str, seed: int) -> list[str]:
+    """At least five sentences; wording varies with (label, seed), truth comes from ``facts``."""
+    dice = Dice(CLASSES.index(label), seed, "captions")
+
+    def one_of(*options: str) -> str:
+        return options[dice.integer(0, len(options) - 1)]
+
+    subject = one_of(*_SUBJECT[label])
+    season = one_of(f"in {facts['season']}", f"in {facts['month']}")
+    sentences = [_sentence(f"{one_of(*_VIEW)} {subject} {season}")]
+    sentences.append(_composition(facts, one_of))
+    sentences += _lines(facts, one_of)
+    sentences += _counts(facts, one_of)
+    sentences.append(_sky(facts, one_of))
+    sentences.append(_weather(facts, one_of))
+    if facts["relief"] > 40:
+        sentences.append(_sentence(f"the ground rises by about {facts['relief']:.0f} metres across the tile"))
+    sentences.append(_sentence(one_of("the sun stands ", "sunlight comes from ").replace("from ", "from a sun ") + facts["sun"]))  # fmt: skip
+    return sentences
+
+
+def _composition(facts: dict, one_of) -> str:
+    shares = [(name, share) for name, share in facts["shares"].items() if share >= 4]
+    first, share = shares[0]
+    start = f"{_COVER[first]} {one_of('cover', 'take up', 'fill')} {_amount(share)} of the tile"
+    if _COVER[first] in ("water", "cropland", "grass", "scrub", "bare ground", "paved ground"):
+        start = start.replace(" cover ", " covers ").replace(" take ", " takes ").replace(" fill ", " fills ")
+    others = [f"{_COVER[name]} {place_phrase(facts['positions'][name])}" for name, _ in shares[1:3]]
+    return _sentence(
+        start
+        + (one_of(", with ", "; there are also ", ", next to ") + " and ".join(others) if others else "")
+    )
+
+
+def _amount(share: int) -> str:
+    if share >= 97:
+        return "nearly all"
+    return (
+        "most"
+        if share >= 60
+        else "about half"
+        if share >= 42
+        else "about a third"
+        if share >= 28
+        else "a part"
+    )
+
+
+def _course(course: dict, verb: str) -> str:
+    edges = course["sides"]
+    if len(edges) == 2:
+        return f"{verb} from the {edges[0]} edge to the {edges[1]} edge"
+    return f"{verb} through the {course['position']} of the tile".replace("the centre", "the middle")
+
+
+def _lines(facts: dict, one_of) -> list[str]:
+    found = []
+    fields = {"green": "green fields", "bare": "bare and ripe fields", "mixed": "green and bare fields"}
+    land = fields.get(facts["fields"], "")
+    if river := facts["river"]:
+        verb = one_of("meanders", "bends", "winds") if river["meanders"] else one_of("runs", "flows")
+        beside = f" past {land}" if land else ""
+        found.append(_sentence(f"a river {_course(river, verb)}{beside}"))
+    if motorway := facts["motorway"]:
+        found.append(
+            _sentence(
+                f"a {one_of('motorway', 'highway')} {_course(motorway, one_of('runs', 'cuts', 'leads'))}"
+            )
+        )
+    if not found and land and facts["label"] in ("AnnualCrop", "Pasture", "PermanentCrop"):
+        found.append(_sentence(one_of(f"the open land looks {facts['fields']}", f"one sees {land}")))
+    return found
+
+
+def _counts(facts: dict, one_of) -> list[str]:
+    found = []
+    for key, noun, plural in (
+        ("villages", "village", "villages"),
+        ("ponds", "pond", "ponds"),
+        ("bridges", "bridge", "bridges"),
+    ):
+        if facts[key]:
+            found.append(
+                _sentence(
+                    one_of("there is " if len(facts[key]) == 1 else "there are ", "one can count ")
+                    + counted(facts[key], noun, plural)
+                )
+            )
+    return found
+
+
+def _sky(facts: dict, one_of) -> str:
+    cover = facts["cloud_cover"]
+    if cover == 0:
+        return _sentence(
+            one_of("the sky is clear", "there is no cloud", "nothing hides the ground: the sky is cloudless")
+        )
+    if cover >= 0.95:
+        return _sentence("clouds hide almost the whole tile")
+    return _sentence(
+        f"clouds cover about {round(100 * cover)} percent of the tile, mostly {place_phrase(facts['clouds_at'])}"
+    )
+
+
+def _weather(facts: dict, one_of) -> str:
+    if facts["snow"]:
+        return _sentence(one_of("snow lies on the ground", "the land is white with snow"))
+    return _sentence(
+        one_of(
+            f"it is {facts['season']} and there is no snow",
+            f"the picture was taken in {facts['month']}, without snow",
+        )
+    )

@@ -1,0 +1,168 @@
+"""Land that nobody sows: forest, herbaceous scrub, open water."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .exact import Dice, mix_key, smoothstep
+from .palette import SOILS, WATERS, surface
+from .season import Season
+from .view import BARE, GRASS, SCRUB, TREES, WATER, Layer, View
+
+
+@dataclass(frozen=True)
+class Wild:
+    """Wild land of one place; each number is a share or a strength in [0, 1] unless said otherwise."""
+
+    key: int
+    kind: str  # "forest", "scrub" or "water"
+    base: np.ndarray  # reflectance [2, 3]: dark and light end of the mixture
+    evergreen: float
+    patch: float  # strength of large patches
+    grain: float  # strength of fine texture
+    clearing: float
+    tracks: float
+    scale: float  # metres
+    dots: float
+
+
+def draw_forest(dice: Dice) -> Wild:
+    """Closed forest: nearly uniform, dark, sometimes with clearings and tracks."""
+    light = dice.uniform(0.0, 1.0)
+    dark = surface(33 + 6 * light, 54 + 13 * light, 66 + 10 * light)
+    pale = surface(40 + 12 * light, 66 + 24 * light, 74 + 12 * light)
+    return Wild(
+        dice.key(), "forest", np.stack([dark, pale]), dice.uniform(0.1, 1), dice.uniform(0.1, 0.8),
+        dice.uniform(0.04, 0.20), dice.uniform(0.2, 1) if dice.chance(0.35) else 0.0,
+        dice.uniform(0.3, 1) if dice.chance(0.35) else 0.0, dice.uniform(90, 320), 0.0,
+    )  # fmt: skip
+
+
+def draw_scrub(dice: Dice, dryness: float) -> Wild:
+    """Herbaceous vegetation: soil showing through grass and shrubs, tracks, gullies."""
+    kind = dice.pick({"heath": 1.0, "steppe": 0.5 + dryness, "garrigue": 0.3 + dryness, "meadow": 0.8})
+    dark, pale = {
+        "heath": ((62, 76, 84), (100, 96, 98)),
+        "steppe": ((104, 98, 100), (176, 152, 142)),
+        "garrigue": ((56, 72, 80), (168, 142, 132)),
+        "meadow": ((54, 82, 82), (98, 106, 100)),
+    }[kind]
+    shade = dice.uniform(0.75, 1.3)
+    soil = surface(*SOILS[dice.pick({"pale": 1, "brown": 1, "red": 0.6, "white": 0.5})][0])
+    pale = surface(*pale) * shade * 0.75 + soil * 0.25
+    return Wild(
+        dice.key(), "scrub", np.stack([surface(*dark) * shade, pale]), 0.5, dice.uniform(0.2, 0.9),
+        dice.uniform(0.08, 0.5), dice.uniform(0.2, 1) if dice.chance(0.4) else 0.0,
+        dice.uniform(0.3, 1) if dice.chance(0.55) else 0.0, dice.uniform(70, 280),
+        dice.uniform(0.2, 1) if dice.chance(0.4) else 0.0,
+    )  # fmt: skip
+
+
+def draw_water(dice: Dice, weights: dict) -> Wild:
+    """Open water of one of the :data:`palette.WATERS`."""
+    deep, shallow = WATERS[dice.pick(weights)]
+    mixed = dice.uniform(0, 0.5)
+    deep, shallow = surface(*deep), surface(*shallow)
+    return Wild(
+        dice.key(), "water", np.stack([deep * (1 - mixed) + shallow * mixed, shallow]), 0.0,
+        dice.uniform(0.2, 1) if dice.chance(0.55) else 0.06, dice.uniform(0.0, 0.05), 0.0, 0.0,
+        dice.uniform(200, 700), 0.0,
+    )  # fmt: skip
+
+
+def paint_forest(view: View, wild: Wild, when: Season) -> Layer:
+    """Crowns, stands of different age, clearings and forest tracks."""
+    stand = view.noise(mix_key(wild.key, 1), wild.scale)
+    crown = view.noise(mix_key(wild.key, 2), 11.0)
+    mixture = np.clip(stand * np.float32(0.35 * wild.patch) + np.float32(0.4), 0, 1)
+    bare_twigs = surface(66, 72, 80)
+    leaf = wild.evergreen + (1 - wild.evergreen) * when.leaf
+    dark, pale = (end * leaf + bare_twigs * (1 - leaf) for end in wild.base)
+    texture = crown * np.float32(wild.grain) + view.noise(mix_key(wild.key, 3), 34.0) * np.float32(
+        wild.grain * 0.6
+    )
+    texture += np.float32(1)
+    layer = view.blank((0, 0, 0), TREES)
+    for plane, low, high in zip(layer.rgb, dark, pale, strict=True):
+        np.multiply(mixture * np.float32(high - low) + np.float32(low), texture, out=plane)
+    np.maximum(layer.rgb, np.float32(0.001), out=layer.rgb)
+    np.maximum(crown * np.float32(1.5) + np.float32(14), 0, out=layer.height)
+    if wild.clearing:
+        open_ground = view.noise(mix_key(wild.key, 4), wild.scale * 0.5) > np.float32(
+            3.1 - 1.1 * wild.clearing
+        )
+        tone = surface(62, 92, 84) * when.green + surface(112, 106, 104) * (1 - when.green)
+        layer.put(open_ground, [plane_texture(texture, c) for c in tone], GRASS)
+    if wild.tracks:
+        layer.put(_tracks(view, wild.key, 420.0, 3.0), surface(104, 106, 106), BARE)
+    return layer
+
+
+def plane_texture(texture: np.ndarray, value: float) -> np.ndarray:
+    """One plane of a material with multiplicative texture."""
+    return texture * np.float32(value)
+
+
+def _tracks(view: View, key: int, wavelength: float, width: float) -> np.ndarray:
+    """Winding tracks: the zero line of a smooth field, ``width`` metres wide."""
+    n = view.noise(mix_key(key, 5), wavelength)
+    n = n + view.noise(mix_key(key, 6), wavelength / 5) * np.float32(0.12)
+    gx, gy = gradient(n, view.step)
+    return np.abs(n) < np.sqrt(gx * gx + gy * gy) * np.float32(width / 2)
+
+
+def gradient(z: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Central differences towards east and north (row 0 is the northern edge)."""
+    gx, gy = np.empty_like(z), np.empty_like(z)
+    half, one = np.float32(0.5 / step), np.float32(1 / step)
+    np.subtract(z[:, 2:], z[:, :-2], out=gx[:, 1:-1])
+    gx[:, 1:-1] *= half
+    gx[:, 0], gx[:, -1] = (z[:, 1] - z[:, 0]) * one, (z[:, -1] - z[:, -2]) * one
+    np.subtract(z[:-2], z[2:], out=gy[1:-1])
+    gy[1:-1] *= half
+    gy[0], gy[-1] = (z[0] - z[1]) * one, (z[-2] - z[-1]) * one
+    return gx, gy
+
+
+def paint_scrub(view: View, wild: Wild, when: Season) -> Layer:
+    """A fractal mixture of vegetation and soil, with shrubs, bare gullies and tracks."""
+    large = view.noise(mix_key(wild.key, 1), wild.scale)
+    medium = view.noise(mix_key(wild.key, 2), 42.0)
+    fine = view.noise(mix_key(wild.key, 3), 12.0)
+    mixture = large * np.float32(0.35 * wild.patch) + medium * np.float32(0.4 * wild.grain)
+    mixture += fine * np.float32(0.45 * wild.grain)
+    mixture += np.float32(0.62 - 0.35 * when.green)
+    np.clip(mixture, 0, 1, out=mixture)
+    dark, pale = wild.base
+    dark = dark * (0.6 + 0.4 * when.green) + surface(84, 84, 88) * (0.4 - 0.4 * when.green)
+    layer = view.blank((0, 0, 0), SCRUB)
+    for plane, low, high in zip(layer.rgb, dark, pale, strict=True):
+        np.multiply(mixture, np.float32(high - low), out=plane)
+        plane += np.float32(low)
+    if wild.clearing:
+        ridge = np.abs(view.noise(mix_key(wild.key, 7), wild.scale * 1.3)) + fine * np.float32(0.05)
+        bare = ridge < np.float32(0.08 + 0.14 * wild.clearing)
+        layer.put(bare, [plane * np.float32(0.35) + np.float32(c * 0.7) for plane, c in zip(layer.rgb, pale * 1.25, strict=True)], BARE)  # fmt: skip
+    if wild.dots:
+        shrubs = view.noise(mix_key(wild.key, 8), 9.0) > np.float32(2.4 - 1.3 * wild.dots)
+        layer.put(shrubs, surface(50, 66, 74), TREES, 3.0)
+    if wild.tracks:
+        layer.put(_tracks(view, wild.key, 500.0, 6.0), np.minimum(pale * 1.5, np.float32(0.3)), BARE)
+    return layer
+
+
+def paint_water(view: View, wild: Wild, when: Season) -> Layer:
+    """Water with plumes of sediment stretched along one direction and a breath of wind."""
+    plume = view.noise(mix_key(wild.key, 1), wild.scale * 1.6)
+    eddy = view.noise(mix_key(wild.key, 2), wild.scale * 0.35)
+    share = smoothstep((plume + eddy * np.float32(0.25)) * np.float32(0.3) + np.float32(0.5)) * np.float32(
+        wild.patch
+    )
+    texture = view.noise(mix_key(wild.key, 3), 25.0) * np.float32(wild.grain) + np.float32(1)
+    layer = view.blank((0, 0, 0), WATER)
+    deep, shallow = wild.base
+    for plane, low, high in zip(layer.rgb, deep, shallow, strict=True):
+        np.multiply(share * np.float32(high - low) + np.float32(low), texture, out=plane)
+    return layer

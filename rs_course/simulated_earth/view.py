@@ -1,0 +1,111 @@
+"""The window through which a world is seen, and the layers that painters return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .exact import lattice_noise
+
+SIZE = 256  # pixels of the high-resolution image along each side
+_ALL = slice(0, SIZE)
+
+#: Land-cover name -> (id, display colour).
+LANDCOVER = {
+    "water": (0, "#3b6ea8"),
+    "trees": (1, "#1f5c3a"),
+    "grassland": (2, "#8fbf6a"),
+    "cropland": (3, "#e3c878"),
+    "permanent crop": (4, "#b5893c"),
+    "scrub": (5, "#a79a7a"),
+    "bare ground": (6, "#d9cbb8"),
+    "building": (7, "#b3402e"),
+    "paved": (8, "#a8a8b0"),
+    "road": (9, "#45454d"),
+    "garden": (10, "#6fa287"),
+}
+WATER, TREES, GRASS, CROP, PERMANENT, SCRUB, BARE, BUILDING, PAVED, ROAD, GARDEN = range(11)
+
+
+@dataclass
+class Layer:
+    """What a painter returns for a view.
+
+    Attributes:
+        rgb: Surface reflectance, float32 ``[3, h, w]``.
+        cover: Land-cover ids, uint8 ``[h, w]``.
+        height: Height above ground in metres of what casts shadow, float32 ``[h, w]``.
+    """
+
+    rgb: np.ndarray
+    cover: np.ndarray
+    height: np.ndarray
+
+    def put(self, mask: np.ndarray, colour, cover: int, height: float | np.ndarray = 0.0) -> None:
+        """Paint one material where ``mask`` holds; ``colour`` is three numbers or planes."""
+        for plane, value in zip(self.rgb, colour, strict=True):
+            np.copyto(plane, np.float32(value), where=mask)
+        np.copyto(self.cover, np.uint8(cover), where=mask)
+        np.copyto(self.height, np.float32(height), where=mask)
+
+    def merge(self, other: Layer, mask: np.ndarray) -> None:
+        """Take ``other`` where ``mask`` holds."""
+        for plane, value in zip(self.rgb, other.rgb, strict=True):
+            np.copyto(plane, value, where=mask)
+        np.copyto(self.cover, other.cover, where=mask)
+        np.copyto(self.height, other.height, where=mask)
+
+    def window(self, rows: slice, cols: slice) -> Layer:
+        """The same memory, restricted to a window."""
+        return Layer(self.rgb[:, rows, cols], self.cover[rows, cols], self.height[rows, cols])
+
+
+class View:
+    """A window of a world whose origin is the centre of the tile; x points east and y north, in metres.
+
+    Args:
+        step: Pixel size in metres (a quarter of the ground sampling distance).
+        rows, cols: The part of the 256 × 256 image that this view covers.
+        offset: Displacement in metres of the whole window (clouds use it for their shadows).
+    """
+
+    def __init__(self, step: float, rows: slice = _ALL, cols: slice = _ALL, offset=(0.0, 0.0)):
+        self.step, self.rows, self.cols, self.offset = step, rows, cols, offset
+        self._cache = {}
+        half = (SIZE - 1) / 2
+        self._xs = ((self.cols.start - half) * self.step + self.offset[0], self.step)
+        self._ys = ((half - self.rows.start) * self.step + self.offset[1], -self.step)
+        self.shape = (self.rows.stop - self.rows.start, self.cols.stop - self.cols.start)
+        self.x = (self._xs[0] + self._xs[1] * np.arange(self.shape[1])).astype(np.float32)[None]
+        self.y = (self._ys[0] + self._ys[1] * np.arange(self.shape[0])).astype(np.float32)[:, None]
+
+    @property
+    def reach(self) -> float:
+        """Distance in metres from the origin to the farthest corner of the full tile."""
+        return SIZE / 2 * self.step * 1.4143 + self.step
+
+    def noise(self, key: int, spacing: float) -> np.ndarray:
+        """Smooth noise over the view (do not write to it: it is cached); never finer than two pixels."""
+        at = (key, spacing)
+        if at not in self._cache:
+            spacing = max(spacing, 2 * self.step)
+            x, y = (*self._xs, self.shape[1]), (*self._ys, self.shape[0])
+            self._cache[at] = lattice_noise(key, spacing, x, y)
+        return self._cache[at]
+
+    def box(self, x: float, y: float, radius: float) -> View | None:
+        """The part of the view within ``radius`` metres of a point, or ``None`` when it is out of sight."""
+        half = (SIZE - 1) / 2
+        col, row, r = x / self.step + half, half - y / self.step, radius / self.step
+        top, bottom = max(int(row - r), self.rows.start), min(int(row + r) + 2, self.rows.stop)
+        left, right = max(int(col - r), self.cols.start), min(int(col + r) + 2, self.cols.stop)
+        if top >= bottom or left >= right:
+            return None
+        return View(self.step, slice(top, bottom), slice(left, right), self.offset)
+
+    def blank(self, colour, cover: int) -> Layer:
+        """A layer of one material."""
+        rgb = np.empty((3, *self.shape), np.float32)
+        rgb[:] = np.asarray(colour, np.float32)[:, None, None]
+        return Layer(rgb, np.full(self.shape, cover, np.uint8), np.zeros(self.shape, np.float32))
