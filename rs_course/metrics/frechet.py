@@ -1,0 +1,244 @@
+"""Fréchet distance between feature distributions (FID), and its extrapolation to infinitely many samples.
+
+    FID = |μ_a - μ_b|² + tr(Σ_a + Σ_b - 2 (Σ_a Σ_b)^½)                      Heusel et al. 2017, Eq. 6
+
+The trace of the matrix root is the sum of the singular values of ``F_aᵀ F_b`` for any factors with
+``F Fᵀ = Σ``. That is exact for singular covariances too (fewer images than features), where the root of the
+product itself is lost in rounding.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from .features import Estimate, blocks, check_widths, feature_matrix
+
+# Rows and columns of one step of XᵀX: the working set stays in the processor's cache.
+_ROWS, _PANEL = 1024, 128
+
+
+class FeatureStatistics:
+    """Mean and covariance of features, accumulated in float64 from a stream of batches.
+
+    Sums are taken around the first batch's mean, so that features far from zero lose no digits
+    (Chan, Golub & LeVeque 1983).
+
+    >>> statistics = FeatureStatistics()
+    >>> for batch in torch.randn(4, 100, 8):
+    ...     statistics.update(batch)
+    >>> statistics.count, statistics.covariance.shape
+    (400, torch.Size([8, 8]))
+
+    Attributes:
+        count: Number of rows seen.
+    """
+
+    def __init__(self, features=None):
+        self.count = 0
+        self._origin = self._sum = self._outer = self._root = None
+        if features is not None:
+            self.update(features)
+
+    @property
+    def width(self) -> int:
+        """Number of features per image, D; 0 before the first batch."""
+        return 0 if self._origin is None else len(self._origin)
+
+    def update(self, features) -> None:
+        """Add a batch of features ``[N, D]`` (torch or NumPy).
+
+        Raises:
+            ValueError: Not a finite matrix, or another width than before.
+        """
+        features = feature_matrix(features, "features")
+        if self._origin is None:
+            self._origin = features[:_ROWS].mean(dim=0, dtype=torch.float64)
+            self._sum = torch.zeros_like(self._origin)
+            self._outer = self._origin.new_zeros(self.width, self.width)
+        check_widths(self.width, features.shape[1], ("the statistics so far", "this batch"))
+        features = features.to(self._origin.device)
+        for rows in blocks(len(features), _ROWS):
+            centred = features[rows] - self._origin
+            self._sum += centred.sum(dim=0)
+            # XᵀX is symmetric: only the panels on and right of the diagonal are computed.
+            for panel in blocks(self.width, _PANEL):
+                right = slice(panel.start, None)
+                self._outer[panel, right].addmm_(centred[:, panel].T, centred[:, right])
+        self.count += len(features)
+        self._root = None
+
+    def merge(self, other: FeatureStatistics) -> None:
+        """Add what another accumulator has seen (another shard or worker).
+
+        Raises:
+            ValueError: The two have different widths.
+        """
+        if other.count == 0:
+            return
+        if self.count == 0:
+            self._origin, self._sum = other._origin.clone(), other._sum.clone()
+            self._outer, self.count, self._root = other._outer.clone(), other.count, None
+            return
+        check_widths(self.width, other.width, ("the statistics so far", "the merged ones"))
+        shift = other._origin.to(self._origin.device) - self._origin
+        total = other._sum.to(shift.device)
+        cross = torch.outer(total, shift)
+        self._outer += other._outer.to(shift.device) + cross + cross.T + other.count * shift.outer(shift)
+        self._sum += total + other.count * shift
+        self.count += other.count
+        self._root = None
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Mean ``[D]``, float64."""
+        self._require(1)
+        return self._origin + self._sum / self.count
+
+    @property
+    def covariance(self) -> torch.Tensor:
+        """Unbiased covariance ``[D, D]``, float64."""
+        self._require(2)
+        upper = self._outer.triu() + self._outer.triu(1).T
+        return (upper - torch.outer(self._sum, self._sum) / self.count) / (self.count - 1)
+
+    @property
+    def root(self) -> torch.Tensor:
+        """A factor ``F`` of the covariance, ``F Fᵀ = Σ`` (kept until the next update)."""
+        if self._root is None:
+            self._root = covariance_root(self.covariance)
+        return self._root
+
+    def _require(self, count):
+        if self.count < count:
+            raise ValueError(
+                f"These statistics have seen {self.count} {'image' if self.count == 1 else 'images'}; "
+                f"a {'covariance' if count == 2 else 'mean'} needs at least {count}."
+            )
+
+
+def covariance_root(covariance: torch.Tensor) -> torch.Tensor:
+    """Factor ``F [D, r]`` of a positive semi-definite matrix, ``F Fᵀ = Σ``, of its numerical rank r."""
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    pivots = factor.diagonal()
+    # A pivot near zero is a direction without variance: Cholesky would fill it with rounding noise.
+    if not failed and pivots.min() > 1e-6 * pivots.max():
+        return factor
+    values, vectors = torch.linalg.eigh(covariance)
+    floor = values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
+    kept = values > floor
+    return vectors[:, kept] * values[kept].sqrt()
+
+
+def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
+    """Fréchet distance of two Gaussians from their means ``[D]`` and covariances ``[D, D]``.
+
+    Args:
+        mean_a: Mean of the first, torch or NumPy.
+        covariance_a: Its covariance; it may be singular.
+        mean_b: Mean of the second.
+        covariance_b: Its covariance.
+
+    Raises:
+        ValueError: Shapes that do not belong together, values that are not finite, or a covariance that is
+            not symmetric.
+    """
+    means, covariances = [], []
+    for mean, covariance, name in ((mean_a, covariance_a, "a"), (mean_b, covariance_b, "b")):
+        covariance = feature_matrix(covariance, f"covariance_{name}").double()
+        mean = torch.as_tensor(mean).to(covariance)
+        if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+            raise ValueError(
+                f"mean_{name} has shape {list(mean.shape)} and covariance_{name} {list(covariance.shape)}; "
+                "a mean [D] goes with a covariance [D, D]."
+            )
+        if not torch.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-6 * covariance.abs().max().item()):
+            raise ValueError(f"covariance_{name} is not symmetric, so it is not a covariance.")
+        means.append(mean)
+        covariances.append(covariance)
+    check_widths(len(means[0]), len(means[1]), ("mean_a", "mean_b"))
+    roots = [covariance_root(covariance) for covariance in covariances]
+    return _distance(*means, *(c.trace() for c in covariances), *roots)
+
+
+def fid(real, generated) -> float:
+    """Fréchet distance between two sets of features (Heusel et al. 2017, Eq. 6); lower is closer.
+
+    With Inception-v3's 2048 pool features this is "FID"; with another network's features the same formula
+    gives another scale, so say which. FID of a finite sample is biased upwards, the more the fewer images:
+    compare only equal sample sizes, or use :func:`fid_infinity`.
+
+    Args:
+        real: Features ``[N, D]`` (torch or NumPy), or :class:`FeatureStatistics`.
+        generated: The same of the other set ``[M, D]``.
+
+    Raises:
+        TypeError: Not arrays of numbers.
+        ValueError: Fewer than two images, different widths, NaN or infinity.
+    """
+    real, generated = _statistics(real, "real"), _statistics(generated, "generated")
+    check_widths(real.width, generated.width)
+    return _between(real, generated)
+
+
+def fid_infinity(
+    real, generated, *, points: int = 15, smallest: int | None = None, seed: int = 0
+) -> Estimate:
+    """FID extrapolated to infinitely many generated images (Chong & Forsyth 2020, Algorithm 1).
+
+    FID falls almost linearly in 1/N. It is measured on random subsets of the generated features at
+    ``points`` sizes from ``smallest`` to all of them; the intercept of the straight line at 1/N = 0 is the
+    estimate. The bias from the real set's own size stays, and is the same for every model compared with it.
+
+    Args:
+        real: Features ``[M, D]``, or :class:`FeatureStatistics`.
+        generated: Features ``[N, D]``.
+        points: Number of sample sizes.
+        smallest: Smallest sample size; by default a tenth of N, as in the paper (5,000 of 50,000), but not
+            below 2 D while N/2 allows it: with fewer images than features FID is no longer linear in 1/N.
+        seed: Seed of the random subsets.
+
+    Returns:
+        The intercept; ``.slope``, ``.sizes`` and ``.values`` (lists) hold the line and the points on it.
+
+    Raises:
+        ValueError: As :func:`fid`, or too few images or points for a line.
+    """
+    real = _statistics(real, "real")
+    generated = feature_matrix(generated, "generated", at_least=3)
+    check_widths(real.width, generated.shape[1])
+    count = len(generated)
+    if smallest is None:
+        smallest = max(2, count // 10, min(2 * real.width, count // 2))
+    if points < 2 or not 2 <= smallest < count:
+        raise ValueError(
+            f"A line needs at least two sample sizes between 2 and the {count} generated images; "
+            f"got points={points}, smallest={smallest}."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.linspace(smallest, count, points, dtype=torch.float64).round().long()
+    values = []
+    for size in sizes.tolist():
+        subset = torch.randperm(count, generator=generator)[:size]
+        values.append(_between(real, FeatureStatistics(generated[subset.to(generated.device)])))
+    design = torch.stack([torch.ones(points, dtype=torch.float64), 1 / sizes.double()], dim=1)
+    target = torch.tensor(values, dtype=torch.float64)[:, None]
+    intercept, slope = torch.linalg.lstsq(design, target).solution.flatten().tolist()
+    return Estimate(intercept, slope=slope, sizes=sizes.tolist(), values=values)
+
+
+def _statistics(features, name):
+    if isinstance(features, FeatureStatistics):
+        features._require(2)
+        return features
+    return FeatureStatistics(feature_matrix(features, name, at_least=2))
+
+
+def _between(a: FeatureStatistics, b: FeatureStatistics) -> float:
+    return _distance(a.mean, b.mean, a.covariance.trace(), b.covariance.trace(), a.root, b.root)
+
+
+def _distance(mean_a, mean_b, trace_a, trace_b, root_a, root_b) -> float:
+    mean_b, root_b = mean_b.to(mean_a.device), root_b.to(root_a.device)
+    cross = torch.linalg.svdvals(root_a.T @ root_b).sum()
+    distance = (mean_a - mean_b).square().sum() + trace_a + trace_b.to(trace_a.device) - 2 * cross
+    return max(distance.item(), 0.0)  # rounding can put two equal sets a hair below zero
