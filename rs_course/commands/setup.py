@@ -161,7 +161,7 @@ def _torch_advice(index: str) -> str:
 
 
 def _pip(python: Path, *arguments, on_failure: str | None = None) -> None:
-    quiet = [] if sys.stdout.isatty() else ["--quiet"]
+    quiet = [] if sys.stdout.isatty() else ["-qq"]
     command = [python, "-m", "pip", *arguments[:1], "--disable-pip-version-check", *quiet, *arguments[1:]]
     # Packages of the user's home or an active environment must not leak into the course's.
     environment = {

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+# What a stored page says must not depend on who watches: no debugger notice, no progress bars.
+QUIET = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -57,7 +60,8 @@ def execute(source: Path, output: Path, parameters: dict) -> Outcome:
     from papermill import PapermillExecutionError, execute_notebook
 
     error, start = None, time.perf_counter()
-    with _quiet_kernel(), _peak_memory() as peak:
+    os.environ.update(QUIET)
+    with _peak_memory() as peak:
         try:
             notebook = execute_notebook(
                 source.resolve(),
@@ -80,19 +84,6 @@ def execute(source: Path, output: Path, parameters: dict) -> Outcome:
 
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
-
-
-@contextmanager
-def _quiet_kernel():
-    """What a stored page says must not depend on who watches: no debugger notice, no progress bars."""
-    wanted = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @contextmanager

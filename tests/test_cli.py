@@ -1,0 +1,66 @@
+"""The command line: help for every command, one sentence for an error, the traceback on request."""
+
+import subprocess
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+import pytest
+
+from rs_course import cli
+
+
+def test_importing_the_package_is_light():
+    code = (
+        "import sys, rs_course.cli, rs_course.plots, rs_course.quiz, rs_course.widgets, rs_course.check\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'pandas', 'sklearn', 'matplotlib', 'IPython'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_each_command_is_there_and_has_help(name, capsys):
+    module, _ = cli.COMMANDS[name]
+    if find_spec(module) is None:
+        pytest.fail(f"rs-course {name} is listed, but {module} does not exist")
+    assert callable(import_module(module).run)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([name, "--help"])
+    assert exit_.value.code == 0
+    assert f"rs-course {name}" in capsys.readouterr().out
+
+
+def _command(monkeypatch, error):
+    import types
+
+    module = types.SimpleNamespace(add_arguments=lambda parser: None)
+
+    def run(_args):
+        raise error
+
+    module.run = run
+    monkeypatch.setattr(cli, "import_module", lambda name: module)
+
+
+def test_errors_are_one_sentence(monkeypatch, capsys):
+    _command(monkeypatch, ValueError("what was wrong; what to do."))
+    monkeypatch.delenv("RS_COURSE_TRACEBACK", raising=False)
+    assert cli.main(["doctor"]) == 1
+    assert capsys.readouterr().err == "rs-course: what was wrong; what to do.\n"
+    monkeypatch.setenv("RS_COURSE_TRACEBACK", "1")
+    with pytest.raises(ValueError):
+        cli.main(["doctor"])
+
+
+def test_interruption_has_its_own_status(monkeypatch, capsys):
+    _command(monkeypatch, KeyboardInterrupt())
+    assert cli.main(["doctor"]) == 130
+    assert "what was finished is kept" in capsys.readouterr().err
+
+
+def test_unknown_commands_list_the_known_ones(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["dance"])
+    assert exit_.value.code == 2
+    assert "doctor" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""rs-course doctor: status 1 exactly when something needed is missing, with the command that mends it."""
+
+import argparse
+
+import pytest
+
+from rs_course import cli
+from rs_course.commands import doctor
+
+
+def _sections(monkeypatch, *rows):
+    def section(_args):
+        """Section"""
+        yield from rows
+
+    for name in ("_versions", "_machine", "_shipped", "_cached", "_optional"):
+        monkeypatch.setattr(doctor, name, section)
+
+
+def test_status_says_whether_something_is_missing(monkeypatch, capsys):
+    _sections(monkeypatch, ("torch", "2.13.0", None))
+    assert cli.main(["doctor"]) == 0
+    assert "nothing that is needed is missing" in capsys.readouterr().out
+    _sections(monkeypatch, ("torch", "not installed", "do this"))
+    assert cli.main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "MISSING torch" in out
+    assert "mend: do this" in out
+
+
+def test_reports_this_machine(capsys):
+    cli.main(["doctor"])
+    out = capsys.readouterr().out
+    for word in ("python", "torch", "memory", "GiB free", "device", "cache", "chromium"):
+        assert word in out
+
+
+def test_pins_are_compared(monkeypatch):
+    monkeypatch.setattr(doctor, "version", lambda name: "0.0.1+cpu")
+    rows = {name: (state, remedy) for name, state, remedy in doctor._versions(None)}
+    state, remedy = rows["pins"]
+    assert "torch 0.0.1 instead of" in state
+    assert "setup" in remedy
+
+
+def test_local_labels_do_not_count_as_another_version(monkeypatch):
+    monkeypatch.setattr(doctor, "version", lambda name: "2.13.0+cpu")
+    assert doctor._installed("torch") == "2.13.0"
+
+
+def test_little_memory_or_disk_is_named(monkeypatch):
+    monkeypatch.setattr(doctor, "_MEMORY_BYTES", 2**60)
+    monkeypatch.setattr(doctor, "_DISK_BYTES", 2**60)
+    rows = {name: remedy for name, _, remedy in doctor._machine(argparse.Namespace(full=False))}
+    assert "4 GiB or more" in rows["memory"]
+    assert "free some space" in rows["disk"]
+
+
+def test_cached_data_is_listed(tmp_path, monkeypatch):
+    monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path))
+    (tmp_path / "eurosat").mkdir()
+    (tmp_path / "eurosat" / "images.bin").write_bytes(bytes(2_000_000))
+    ((name, state, remedy),) = doctor._cached(None)
+    assert name == "eurosat"
+    assert state.startswith("2.0 MB")
+    assert remedy is None
+
+
+def test_full_needs_a_gpu(monkeypatch):
+    import torch
+
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setattr("rs_course.commands.setup.gpu_present", lambda: False)
+    assert doctor._device(gpu_needed=False) == ("cpu", None)
+    assert "GPU" in doctor._device(gpu_needed=True)[1]
+    monkeypatch.setattr("rs_course.commands.setup.gpu_present", lambda: True)
+    assert "--force" in doctor._device(gpu_needed=False)[1]

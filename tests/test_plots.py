@@ -1,0 +1,100 @@
+"""Figures: both image conventions, the badge in the picture, and clear errors."""
+
+import io
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+matplotlib.use("agg")
+
+from matplotlib import pyplot as plt
+
+from rs_course import plots
+
+
+def _pixels(figure) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(plots.png(figure))).convert("RGB"))
+
+
+def _contains(pixels, colour: str) -> bool:
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    # The badge is drawn at 92 % opacity on white.
+    blended = rgb * 0.92 + 255 * 0.08
+    return bool((np.abs(pixels - blended).max(axis=-1) < 2).sum() > 50)
+
+
+@pytest.mark.parametrize("kind", ["real", "simulated", "generated", "computed"])
+def test_the_badge_is_drawn_in_the_colour_of_its_provenance(kind):
+    images = np.full((2, 8, 8, 3), 255, np.uint8)
+    pixels = _pixels(plots.tiles(images, provenance=f"{kind} · somewhere"))
+    for other, colour in plots.PROVENANCE_COLOURS.items():
+        assert _contains(pixels, colour) == (other == kind)
+
+
+def test_both_conventions_draw_the_same_picture():
+    array = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    tensor = torch.from_numpy(array).permute(0, 3, 1, 2) / 255
+    drawn = [_pixels(plots.tiles(images, provenance="simulated")) for images in (array, tensor)]
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_a_list_of_provenances_frames_each_tile_and_lists_each_once():
+    figure = plots.tiles(np.zeros((3, 8, 8, 3), np.uint8), provenance=["real", "generated", "generated"])
+    edges = [matplotlib.colors.to_hex(axis.spines["left"].get_edgecolor()).upper() for axis in figure.axes]
+    colours = plots.PROVENANCE_COLOURS
+    assert edges == [colours["real"], colours["generated"], colours["generated"]]
+    assert [text.get_text() for text in figure.texts] == ["generated", "real"]
+
+
+def test_badge_survives_cropping_and_marks_single_axes():
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    plots.badge(figure, "computed")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, bbox_inches="tight")
+    cropped = np.asarray(Image.open(buffer).convert("RGB"))
+    assert _contains(cropped, plots.PROVENANCE_COLOURS["computed"])
+    figure, axes = plt.subplots()
+    plots.badge(axes, "real · EuroSAT")
+    assert axes.texts[0].get_text() == "real · EuroSAT"
+    plt.close("all")
+
+
+def test_png_closes_the_figure_and_is_the_same_each_time():
+    def draw():
+        figure = plt.figure()
+        figure.text(0.5, 0.5, "x")
+        return figure
+
+    assert plots.png(draw()) == plots.png(draw())
+    assert plt.get_fignums() == []
+
+
+def test_show_attaches_the_alternative_text():
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    InteractiveShell.instance()
+    with capture_output() as captured:
+        plots.show(plots.tiles(np.zeros((1, 8, 8, 3), np.uint8), provenance="simulated"), alt="A black tile.")
+    (output,) = captured.outputs
+    assert output.metadata == {"image/png": {"alt": "A black tile."}}
+    assert output.data["text/plain"] == "<Figure: A black tile.>"
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        (np.zeros((2, 3, 8, 8), np.uint8), {}, "uint8 of shape"),
+        (np.zeros((8, 8), np.float32), {}, "shape \\[8, 8\\]"),
+        (np.zeros((2, 8, 8, 3), np.uint8), {"titles": ["one"]}, "titles has 1 entries for 2 images"),
+        (np.zeros((2, 8, 8, 3), np.uint8), {"provenance": ["real"]}, "provenance has 1 entries for 2"),
+        (np.zeros((2, 8, 8, 3), np.uint8), {"provenance": "nice"}, "'nice' must start with one of real"),
+    ],
+)
+def test_bad_input_is_named(images, options, message):
+    with pytest.raises(ValueError, match=message):
+        plots.tiles(images, **({"provenance": "simulated"} | options))

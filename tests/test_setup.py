@@ -1,0 +1,131 @@
+"""rs-course setup: it needs only Python, keeps CUDA away from laptops, and goes on after an interruption."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rs_course import cli
+from rs_course.commands import setup
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+# Requires-Dist of the wheels torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64 on PyPI and torch-2.13.0+cpu
+# (shortened to three of each kind).
+_CUDA = {
+    "requires_dist": [
+        "filelock",
+        'cuda-bindings<14,>=13.0.3; platform_system == "Linux" and python_version < "3.15"',
+        'nvidia-cudnn-cu13==9.20.0.48; platform_system == "Linux"',
+    ]
+}
+_CPU = {"requires_dist": ["filelock", "sympy>=1.13.3", 'optree>=0.13.0; extra == "optree"']}
+
+
+def test_the_command_line_and_setup_need_only_the_standard_library():
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import rs_course.cli, rs_course.commands.setup as setup; setup.gpu_present()"
+    )
+    bare = [sys.executable, "-I", "-S", "-c", code, str(_ROOT)]
+    subprocess.run(bare, check=True, timeout=60)
+
+
+def test_only_linux_wheels_bring_cuda():
+    assert setup.brings_cuda(_CUDA, "Linux")
+    assert not setup.brings_cuda(_CPU, "Linux")
+    assert not setup.brings_cuda(_CUDA, "Darwin")
+    assert not setup.brings_cuda({}, "Linux")
+
+
+@pytest.mark.parametrize(
+    ("choice", "gpu", "metadata", "expected"),
+    [
+        ("auto", False, _CUDA, "cpu index"),
+        ("auto", False, _CPU, None),
+        ("auto", True, _CUDA, None),
+        ("cpu", True, _CUDA, "cpu index"),
+        ("default", False, _CUDA, None),
+    ],
+)
+def test_torch_comes_from_the_cpu_index_only_where_cuda_would_come(
+    tmp_path, monkeypatch, choice, gpu, metadata, expected
+):
+    """pip's answer is given; which index follows from it is decided here."""
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / "constraints.txt").write_text("tornado==1\ntorch==2.13.0\n")
+
+    def pip(python, *arguments, **_):
+        report = Path(arguments[arguments.index("--report") + 1])
+        assert arguments[-1] == "torch==2.13.0"
+        report.write_text(json.dumps({"install": [{"metadata": metadata}]}))
+
+    monkeypatch.setattr(setup, "_pip", pip)
+    monkeypatch.setattr(setup, "gpu_present", lambda: gpu)
+    monkeypatch.setattr(setup.platform, "system", lambda: "Linux")
+    monkeypatch.setenv("RS_COURSE_TORCH_INDEX", "cpu index")
+    assert setup.torch_index(Path("python"), tmp_path, choice) == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="CUDA builds are the default on Linux only")
+def test_pip_here_is_really_asked(tmp_path, monkeypatch):
+    """The dry run downloads metadata only and agrees with the build that is installed in this environment."""
+    monkeypatch.setattr(setup, "gpu_present", lambda: False)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / "constraints.txt").write_text(setup.torch_pin(_ROOT))
+    index = setup.torch_index(Path(sys.executable), tmp_path, "auto")
+    report = json.loads((tmp_path / ".venv" / "torch-report.json").read_text())
+    assert report["install"][0]["metadata"]["name"] == "torch"
+    assert index == (
+        setup.CPU_INDEX if setup.brings_cuda(report["install"][0]["metadata"], "Linux") else None
+    )
+
+
+def _checkout(folder: Path) -> Path:
+    """A checkout of a package without requirements, so that installing it takes seconds."""
+    folder.mkdir()
+    (folder / "constraints.txt").write_text("torch==2.13.0\n")
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "tiny"\nversion = "1"\n'
+        "[project.optional-dependencies]\ncourse = []\nscale = []\ntest = []\n"
+    )
+    (folder / "tiny").mkdir()
+    (folder / "tiny" / "__init__.py").write_text("")
+    return folder
+
+
+@pytest.mark.slow
+def test_set_up_twice_and_after_an_interruption(tmp_path, monkeypatch, capsys):
+    root = _checkout(tmp_path / "my course")
+    monkeypatch.chdir(root)
+    assert cli.main(["setup", "--torch", "default"]) == 0
+    python = setup._python(root / ".venv")
+    subprocess.run([python, "-c", "import tiny"], check=True)
+    capsys.readouterr()
+    assert cli.main(["setup", "--torch", "default"]) == 0
+    assert capsys.readouterr().out == "setup: .venv is up to date\n"
+    # An interrupted set-up leaves no stamp; the environment is kept and finished.
+    (root / ".venv" / setup._STAMP).unlink()
+    (root / ".venv" / "kept").touch()
+    assert cli.main(["setup", "--torch", "default"]) == 0
+    assert (root / ".venv" / "kept").exists()
+    # A changed pin installs again, a broken environment is made anew.
+    (root / "constraints.txt").write_text("torch==2.13.0\nnumpy==2.4.6\n")
+    assert setup._read_stamp(root / ".venv") != setup.stamp(root, "default")
+    python.unlink()
+    setup.create(root / ".venv")
+    assert setup._works(root / ".venv")
+    assert not (root / ".venv" / "kept").exists()
+
+
+def test_kind_errors(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["setup"]) == 1
+    assert "run setup in the root of a checkout" in capsys.readouterr().err
+    monkeypatch.chdir(_checkout(tmp_path / "course"))
+    monkeypatch.setattr(setup.sys, "version_info", (3, 9))
+    assert cli.main(["setup"]) == 1
+    assert "the course needs Python 3.11 or newer" in capsys.readouterr().err
