@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from rs_course import paths
+from rs_course.hashing import sha256
 
 KINDS = ("dataset", "checkpoint", "scorer", "super-resolution")
 
@@ -94,23 +96,54 @@ class Entry:
         file = self.folder / "receipt.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
+    def verified(self, file: File) -> bool:
+        """Whether this file was verified here and is still there with the size it had (or was unpacked)."""
+        recorded = self.receipt().get(file.path)
+        path = self.folder / file.path
+        return bool(recorded) and (
+            file.unpack or (path.is_file() and path.stat().st_size == recorded["bytes"])
+        )
+
+    def record(self, file: File, origin: str) -> str:
+        """Verify a complete file against the registry, or against what its first use recorded; note it.
+
+        Returns:
+            Its SHA-256.
+
+        Raises:
+            ValueError: Another hash; the file is removed.
+        """
+        path = self.folder / file.path
+        digest = sha256(path)
+        receipt = self.receipt()
+        expected = file.sha256 or receipt.get(file.path, {}).get("sha256")
+        if expected and digest != expected:
+            path.unlink()
+            raise ValueError(
+                f"{file.path} of {self.title} has the SHA-256 {digest[:12]}… instead of {expected[:12]}…: "
+                "it was "
+                "removed; fetch it again, and if that repeats, do not trust the source."
+            )
+        receipt[file.path] = {"bytes": path.stat().st_size, "sha256": digest, "from": origin}
+        partial = self.folder / f".receipt.{os.getpid()}"
+        partial.write_text(json.dumps(receipt, indent=1), encoding="utf-8")
+        os.replace(partial, self.folder / "receipt.json")
+        return digest
+
     def here(self) -> list[Path]:
         """The usable files on this machine, official ones first; empty if something is missing."""
-        receipt = self.receipt()
         for group in (self.files, *((alternative,) for alternative in self.alternatives)):
-            found = [self._present(file, receipt) for file in group]
-            if found and all(found):
-                return found
+            if group and all(self._present(file) for file in group):
+                return [self.folder if file.unpack else self.folder / file.path for file in group]
+        receipt = self.receipt()
         if self.hub and receipt and all((self.folder / path).exists() for path in receipt):
             return [self.folder / path for path in receipt]
         return []
 
-    def _present(self, file: File, receipt: dict) -> Path | None:
+    def _present(self, file: File) -> bool:
         path = self.folder / file.path
-        if file.unpack and file.path in receipt:
-            return self.folder
-        known = file.bytes or receipt.get(file.path, {}).get("bytes")
-        return path if path.is_file() and known in (None, path.stat().st_size) else None
+        by_hand = not file.unpack and path.is_file() and file.bytes in (None, path.stat().st_size)
+        return by_hand or self.verified(file)
 
 
 @functools.lru_cache(maxsize=1)
@@ -163,7 +196,7 @@ def require(name: str) -> list[Path]:
 
     Raises:
         FileNotFoundError: Not on this machine; the message names the command and the folder.
-        ValueError: No such entry.
+        ValueError: No such entry, or a file that was put there by hand has the wrong hash.
     """
     entry = get(name)
     files = entry.here()
@@ -174,6 +207,9 @@ def require(name: str) -> list[Path]:
             f"{entry.title} is not on this machine: run 'rs-course fetch {name}'{size}, or put {wanted} "
             f"into {entry.folder}."
         )
+    for file in (*entry.files, *entry.alternatives):
+        if entry.folder / file.path in files and not entry.verified(file):
+            entry.record(file, "put into the folder by hand")
     return files
 
 

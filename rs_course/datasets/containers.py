@@ -17,6 +17,8 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from rs_course.hashing import sha256
+
 _SKIPPED = ("__MACOSX", "Thumbs.db")
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError)
 
@@ -40,12 +42,6 @@ def open_container(path) -> Folder | Tar | Zip:
     if zipfile.is_zipfile(path):
         return Zip(path)
     return Tar(path)
-
-
-def sha256(path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_member_name(name: str, archive) -> str:
@@ -131,7 +127,8 @@ class _Archive:
     def directories(self) -> list[str]:
         return [name for name, member in self.members.items() if self._is_directory(member)]
 
-    def _damaged(self, reason) -> str:
+    def _damaged(self, error: Exception) -> str:
+        reason = str(error).split("\n")[0].rstrip(":") or "it ends early"
         return f"{self.path} is not a complete tar or zip archive ({reason}): download or copy it again."
 
     def __getstate__(self):
@@ -142,7 +139,8 @@ class _Archive:
 
     def read(self, name: str) -> bytes:
         try:
-            return self._read(self.members[name])
+            with self.stream(name) as stream:
+                return stream.read()
         except _DAMAGE as error:
             raise ValueError(self._damaged(error)) from error
 
@@ -173,8 +171,8 @@ class Tar(_Archive):
     def _is_directory(self, member) -> bool:
         return member.isdir()
 
-    def _read(self, member) -> bytes:
-        return self._open().extractfile(member).read()
+    def stream(self, name: str):
+        return self._open().extractfile(self.members[name])
 
     def position(self, name: str):
         return self.members[name].offset
@@ -199,8 +197,8 @@ class Zip(_Archive):
     def _is_directory(self, member) -> bool:
         return member.is_dir()
 
-    def _read(self, member) -> bytes:
-        return self._open().read(member)
+    def stream(self, name: str):
+        return self._open().open(self.members[name])
 
     def position(self, name: str):
         return self.members[name].header_offset

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import PIL
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 # Part of every cache key: another decoder may differ by a grey level, so it decodes afresh.
 DECODER = f"1-pillow{PIL.__version__}"
@@ -67,4 +67,6 @@ def _open(data: bytes, name: str) -> Image.Image:
 
 
 def _unreadable(name: str, error: Exception) -> str:
-    return f"{name} cannot be read as an image ({str(error).splitlines()[0]}): replace or remove it."
+    unknown = isinstance(error, UnidentifiedImageError)  # Pillow's own message names a memory address
+    reason = "no known image format" if unknown else str(error).split("\n")[0] or "it ends early"
+    return f"{name} cannot be read as an image ({reason}): replace or remove it."

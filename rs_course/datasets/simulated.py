@@ -13,16 +13,18 @@ test    2,000,000,000 … 2,999,999,999
 ======  ==============================
 
 Classes take turns, so the first ``size`` records are class-balanced and contained in every larger size, and a
-larger size renders only what is missing. The cache is keyed by the simulator's ``VERSION``.
+larger size renders only what is missing. The cache is keyed by the simulator's ``VERSION`` and source.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 
@@ -65,7 +67,7 @@ def load(split: str, size: int | None, seed: int, *, workers: int = 1) -> Datase
         raise ValueError(
             f"seed={seed} is not possible: the simulated Earth has the draws 0 to {DRAWS - 1:,}."
         )
-    store = RenderedStore(split, seed, classes, str(simulated_earth.VERSION))
+    store = RenderedStore(split, seed, classes, _version(simulated_earth))
     store.extend(size, workers)
     return Dataset(
         store,
@@ -178,6 +180,14 @@ class RenderedStore:
         if n == 0:
             return np.zeros((0, *TILE), np.uint8)
         return np.memmap(self.folder / "images.u8", np.uint8, "r", shape=(n, *TILE))
+
+
+def _version(simulator) -> str:
+    """The simulator's VERSION and a hash of its source, so that an edit never meets tiles of the old code."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(simulator.__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return f"{simulator.VERSION}-{digest.hexdigest()[:8]}"
 
 
 def _render(label: str, seed: int) -> tuple[bytes, list[str], dict]:
