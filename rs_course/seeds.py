@@ -6,8 +6,9 @@ size, on any number of workers and after an interruption. A *stream* separates t
     stream 0      the initial noise x_T
     stream k ≥ 1  the noise that a stochastic sampler adds at its k-th step
 
-The generators are NumPy's, seeded by the whole triple (seed, stream, i). torch's CPU generator keeps only 32 bits
-of its seed: with a hashed seed per image, two of 77,000 draws would be equal with a probability of one half.
+The generator is Philox (Salmon et al. 2011), made for this: (seed, stream) is its key and i sets its
+counter. torch's CPU generator keeps only 32 bits of its seed: with a hashed seed per image, two of 77,000
+draws would be equal with a probability of one half.
 
 >>> from rs_course import seeds
 >>> x_T = seeds.noise((8, 3, 32, 32), seed=0)               # images 0..7
@@ -34,16 +35,7 @@ def generator(seed: int, index: int, *, stream: int = 0) -> np.random.Generator:
         TypeError: A value is not an integer.
         ValueError: A value is negative.
     """
-    key = {}
-    for name, value in (("seed", seed), ("index", index), ("stream", stream)):
-        try:
-            key[name] = as_int(value)
-        except TypeError:
-            raise TypeError(f"{name} must be an integer, not {value!r}.") from None
-        if key[name] < 0:
-            raise ValueError(f"{name} is {value}; it must be 0 or larger.")
-    sequence = np.random.SeedSequence(key["seed"], spawn_key=(key["stream"], key["index"]))
-    return np.random.Generator(np.random.Philox(sequence))
+    return np.random.Generator(np.random.Philox(key=_key(seed, stream), counter=_counter(index)))
 
 
 def noise(
@@ -79,8 +71,13 @@ def noise(
             f"indices names {len(images)} images, but shape asks for {count}: give one index per row."
         )
     values = np.empty((count, *rest), dtype=np.float32)
-    for row, image in enumerate(images):
-        values[row] = generator(seed, image, stream=stream).standard_normal(rest, dtype=np.float32)
+    source = generator(seed, 0, stream=stream)
+    fresh = source.bit_generator.state
+    for row, image in zip(values, images, strict=True):
+        # The same generator, set to this image's counter: five times cheaper than a new one.
+        fresh["state"]["counter"] = _counter(image)
+        source.bit_generator.state = fresh
+        row[...] = source.standard_normal(rest, dtype=np.float32)
     return torch.from_numpy(values).to(device=device, dtype=dtype or torch.float32)
 
 
@@ -96,3 +93,24 @@ def noise_like(
     return noise(
         x.shape, seed=seed, start=start, indices=indices, stream=stream, dtype=x.dtype, device=x.device
     )
+
+
+def _key(seed: int, stream: int) -> np.ndarray:
+    """128-bit key of one stream under one seed."""
+    sequence = np.random.SeedSequence(_natural("seed", seed), spawn_key=(_natural("stream", stream),))
+    return sequence.generate_state(2, np.uint64)
+
+
+def _counter(index: int) -> np.ndarray:
+    """Where image ``index`` starts counting: 2¹⁹² blocks of random bits after its predecessor."""
+    return np.array([0, 0, 0, _natural("index", index)], dtype=np.uint64)
+
+
+def _natural(name: str, value) -> int:
+    try:
+        number = as_int(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, not {value!r}.") from None
+    if number < 0:
+        raise ValueError(f"{name} is {number}; it must be 0 or larger.")
+    return number

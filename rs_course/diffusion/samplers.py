@@ -1,0 +1,207 @@
+"""Samplers: from noise to data. Each is a generator that yields after every step, so any step can be drawn.
+
+    for step in ddim(denoise, x_T, schedule, steps=20):
+        show(step.x0)                       # what the model thinks the image is
+    image = step.xt                         # after the last step: the sample
+    image = final(ddim(denoise, x_T, schedule, steps=20))
+
+One signature for all: ``sampler(denoise, xt, schedule, steps, *, timesteps=None, ...)``. ``denoise(xt, t)``
+answers (x0, eps); see ``rs_course.diffusion.process``. ``xt`` is variance preserving everywhere (x_t =
+√ᾱ x_0 + √(1−ᾱ) ε). ``timesteps`` is a plan of K + 1 levels (see ``rs_course.diffusion.timesteps``) and
+replaces ``steps``; the default is the spacing that diffusers uses for the same sampler. The k-th noise of a
+stochastic sampler for image i is a function of (seed, i, k); row j of the batch is image ``start + j``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+
+from rs_course import seeds
+from rs_course.diffusion import timesteps as spacing
+from rs_course.diffusion.process import Denoise, posterior
+from rs_course.diffusion.schedules import Schedule
+
+
+class Step(NamedTuple):
+    """State after one step: the level reached, the sample there, and the clean image predicted on the way."""
+
+    t: float
+    xt: torch.Tensor
+    x0: torch.Tensor
+
+
+def final(steps: Iterator[Step]) -> torch.Tensor:
+    """Run a sampler to its end and return the sample."""
+    for step in steps:  # noqa: B007 (only the last one counts)
+        pass
+    return step.xt
+
+
+@torch.no_grad()
+def ddpm(
+    denoise: Denoise,
+    xt: torch.Tensor,
+    schedule: Schedule,
+    steps: int = 1000,
+    *,
+    timesteps: Sequence[float] | None = None,
+    variance: str = "small",
+    seed: int = 0,
+    start: int = 0,
+) -> Iterator[Step]:
+    """Ancestral sampling: Algorithm 2 of Ho et al. 2020, x_{t−1} = μ̃(x_t, x_0) + σ_t z.
+
+    Args:
+        variance: σ_t² is β̃_t (``"small"``) or β_t (``"large"``): the two choices of the paper's section 3.2.
+    """
+    for k, (t, s) in enumerate(pairwise(timesteps or spacing.leading(len(schedule), steps)), 1):
+        x0, _ = denoise(xt, t)
+        xt, beta_tilde = posterior(x0, xt, t, s, schedule)
+        if beta_tilde > 0:  # the last step, to the clean image, adds no noise
+            beta = 1 - (schedule.at(t) / schedule.at(s)).item()
+            sigma = math.sqrt({"small": beta_tilde, "large": beta}[variance])
+            xt = xt + sigma * seeds.noise_like(xt, seed=seed, start=start, stream=k)
+        yield Step(s, xt, x0)
+
+
+@torch.no_grad()
+def ddim(
+    denoise: Denoise,
+    xt: torch.Tensor,
+    schedule: Schedule,
+    steps: int = 50,
+    *,
+    timesteps: Sequence[float] | None = None,
+    eta: float = 0.0,
+    seed: int = 0,
+    start: int = 0,
+) -> Iterator[Step]:
+    """Song et al. 2021 (DDIM), equation 12: go to x_0, then back to level s along the same ε.
+
+    Args:
+        eta: 0 is deterministic; 1 has the variance of DDPM.
+    """
+    for k, (t, s) in enumerate(pairwise(timesteps or spacing.leading(len(schedule), steps)), 1):
+        bar_t, bar_s = schedule.at(t).item(), schedule.at(s).item()
+        x0, eps = denoise(xt, t)
+        sigma = eta * math.sqrt((1 - bar_s) / (1 - bar_t) * (1 - bar_t / bar_s))
+        xt = math.sqrt(bar_s) * x0 + math.sqrt(1 - bar_s - sigma**2) * eps
+        if sigma > 0:
+            xt = xt + sigma * seeds.noise_like(xt, seed=seed, start=start, stream=k)
+        yield Step(s, xt, x0)
+
+
+@torch.no_grad()
+def euler(
+    denoise: Denoise,
+    xt: torch.Tensor,
+    schedule: Schedule,
+    steps: int = 50,
+    *,
+    timesteps: Sequence[float] | None = None,
+) -> Iterator[Step]:
+    """Euler's method for the probability-flow ODE dx/dσ = ε(x, σ), with x = x_t / √ᾱ_t (Karras et al. 2022,
+    eq. 1).
+
+    In these variables Euler's step *is* the DDIM step; only the default spacing differs.
+    """
+    for t, s in pairwise(timesteps or spacing.linspace(len(schedule), steps)):
+        (scale_t, sigma_t), (scale_s, sigma_s) = _ve(schedule, t), _ve(schedule, s)
+        x0, eps = denoise(xt, t)
+        xt = (xt * scale_t + (sigma_s - sigma_t) * eps) / scale_s
+        yield Step(s, xt, x0)
+
+
+@torch.no_grad()
+def heun(
+    denoise: Denoise,
+    xt: torch.Tensor,
+    schedule: Schedule,
+    steps: int = 25,
+    *,
+    timesteps: Sequence[float] | None = None,
+) -> Iterator[Step]:
+    """Heun's second-order method (Karras et al. 2022, Algorithm 1): Euler, then again with the mean of both
+    slopes.
+
+    Two evaluations per step, one in the step that ends at σ = 0: 2K − 1 in all.
+    """
+    for t, s in pairwise(timesteps or spacing.linspace(len(schedule), steps)):
+        (scale_t, sigma_t), (scale_s, sigma_s) = _ve(schedule, t), _ve(schedule, s)
+        x0, slope = denoise(xt, t)
+        x = xt * scale_t
+        xt = (x + (sigma_s - sigma_t) * slope) / scale_s
+        if sigma_s > 0:
+            _, slope_there = denoise(xt, s)
+            xt = (x + (sigma_s - sigma_t) * (slope + slope_there) / 2) / scale_s
+        yield Step(s, xt, x0)
+
+
+@torch.no_grad()
+def dpmpp_2m(
+    denoise: Denoise,
+    xt: torch.Tensor,
+    schedule: Schedule,
+    steps: int = 20,
+    *,
+    timesteps: Sequence[float] | None = None,
+    lower_order_final: bool = True,
+) -> Iterator[Step]:
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, Algorithm 2): second order at one evaluation per
+    step.
+
+    It extrapolates the predicted x_0 from the last two steps, in λ = log(√ᾱ / √(1 − ᾱ)).
+
+    Args:
+        lower_order_final: With fewer than 15 steps make the last one first order, as diffusers does. A last
+            step to the clean image (λ = ∞) always is.
+    """
+    plan = list(timesteps or spacing.open_linspace(len(schedule), steps))
+    x0_before = h_before = None
+    for t, s in pairwise(plan):
+        (a_t, s_t), (a_s, s_s) = _vp(schedule, t), _vp(schedule, s)
+        x0, _ = denoise(xt, t)
+        h = _log_ratio(a_s, s_s) - _log_ratio(a_t, s_t)
+        first_order = (
+            x0_before is None or math.isinf(h) or (s == plan[-1] and lower_order_final and len(plan) <= 15)
+        )
+        # The value of x_0 in the middle of the step, by the line through the last two predictions.
+        middle = x0 if first_order else x0 + h / (2 * h_before) * (x0 - x0_before)
+        xt = s_s / s_t * xt - a_s * math.expm1(-h) * middle
+        x0_before, h_before = x0, h
+        yield Step(s, xt, x0)
+
+
+SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "euler": euler, "heun": heun, "dpmsolver++": dpmpp_2m}
+
+
+def evaluations(sampler: str, steps: int) -> int:
+    """Network evaluations (NFE) that a sampler of ``SAMPLERS`` makes in so many steps to the clean image."""
+    return 2 * steps - 1 if sampler == "heun" else steps
+
+
+def _vp(schedule: Schedule, t: float) -> tuple[float, float]:
+    """√ᾱ and √(1 − ᾱ)."""
+    bar = schedule.at(t).item()
+    return math.sqrt(bar), math.sqrt(1 - bar)
+
+
+def _ve(schedule: Schedule, t: float) -> tuple[float, float]:
+    """1/√ᾱ and σ = √((1 − ᾱ)/ᾱ)."""
+    bar = schedule.at(t).item()
+    if bar == 0:
+        raise ValueError(
+            "Euler and Heun step in σ, which is infinite at zero terminal SNR: use ddim or dpmsolver++."
+        )
+    return 1 / math.sqrt(bar), math.sqrt((1 - bar) / bar)
+
+
+def _log_ratio(a: float, s: float) -> float:
+    if s == 0:
+        return math.inf
+    return math.log(a / s) if a > 0 else -math.inf

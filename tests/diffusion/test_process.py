@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from rs_course import seeds
+from rs_course.diffusion import process, schedules
+
+SCHEDULE = schedules.linear()
+X0 = seeds.noise((4, 3, 8, 8), seed=0, dtype=torch.float64)
+EPS = seeds.noise((4, 3, 8, 8), seed=1, dtype=torch.float64)
+
+
+def test_closed_form_equals_a_thousand_small_steps():
+    x, moments = X0, torch.zeros(1000, dtype=torch.float64)
+    noise = torch.zeros_like(X0)
+    for t in range(600):
+        z = seeds.noise_like(X0, seed=2, stream=t + 1)
+        x = SCHEDULE.alpha[t].sqrt() * x + SCHEDULE.beta[t].sqrt() * z
+        noise = SCHEDULE.alpha[t].sqrt() * noise + SCHEDULE.beta[t].sqrt() * z
+        moments[t] = noise.var()
+    eps = noise / (1 - SCHEDULE.alpha_bar[599]).sqrt()  # the one noise that stands for all 600
+    torch.testing.assert_close(process.add_noise(X0, eps, 599, SCHEDULE), x)
+    assert abs(eps.var() - 1) < 0.1
+
+
+@pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
+@pytest.mark.parametrize("t", [0, 3, 500, 999, torch.tensor([0, 10, 500, 999])])
+def test_every_prediction_gives_both(predicts, t):
+    xt = process.add_noise(X0, EPS, t, SCHEDULE)
+    output = process.target(X0, EPS, t, SCHEDULE, predicts)
+    x0, eps = process.split(output, xt, t, SCHEDULE, predicts)
+    torch.testing.assert_close(x0, X0)
+    torch.testing.assert_close(eps, EPS)
+
+
+def test_v_is_the_derivative_along_the_angle():
+    schedule, t = SCHEDULE, 400
+    a, s = schedule.coefficients(t, X0)
+    angle = torch.atan2(s, a)
+    h = 1e-6
+    turned = (torch.cos(angle + h) * X0 + torch.sin(angle + h) * EPS - (a * X0 + s * EPS)) / h
+    torch.testing.assert_close(process.target(X0, EPS, t, schedule, "v"), turned, atol=1e-5, rtol=1e-5)
+
+
+def test_zero_snr_needs_v_or_x0():
+    schedule = schedules.zero_terminal_snr(SCHEDULE)
+    v = process.target(X0, EPS, 999, schedule, "v")
+    torch.testing.assert_close(process.split(v, EPS, 999, schedule, "v")[0], X0)
+    with pytest.raises(ValueError, match="zero terminal SNR"):
+        process.split(EPS, EPS, 999, schedule, "eps")
+
+
+def test_posterior_is_bayes_rule():
+    """q(x_s|x_t,x_0) ∝ q(x_t|x_s) q(x_s|x_0), as a product of two Gaussians in x_s."""
+    for t, s in [(1, 0), (500, 499), (999, 750), (20, 0)]:
+        bar_t, bar_s = SCHEDULE.alpha_bar[t], SCHEDULE.alpha_bar[s]
+        alpha = bar_t / bar_s
+        precision = alpha / (1 - alpha) + 1 / (1 - bar_s)
+        xt = process.add_noise(X0, EPS, t, SCHEDULE)
+        mean = (alpha.sqrt() * xt / (1 - alpha) + bar_s.sqrt() * X0 / (1 - bar_s)) / precision
+        got, variance = process.posterior(X0, xt, t, s, SCHEDULE)
+        torch.testing.assert_close(got, mean)
+        assert variance == pytest.approx(1 / precision.item())
+    mean, variance = process.posterior(X0, EPS, 0, -1, SCHEDULE)
+    assert torch.equal(mean, X0)
+    assert variance == 0
+
+
+def test_denoiser_clips_and_keeps_the_pair_consistent():
+    xt = process.add_noise(3 * X0, EPS, 300, SCHEDULE)
+    denoise = process.denoiser(lambda x, t: EPS, SCHEDULE, clip=1.0)
+    x0, eps = denoise(xt, 300)
+    assert x0.abs().max() == 1
+    torch.testing.assert_close(process.add_noise(x0, eps, 300, SCHEDULE), xt)
+
+
+def test_float32_and_unknown_prediction():
+    assert process.add_noise(X0.float(), EPS.float(), 5, SCHEDULE).dtype == torch.float32
+    with pytest.raises(ValueError, match="predicts is 'epsilon'; choose one of 'eps'"):
+        process.target(X0, EPS, 5, SCHEDULE, "epsilon")
