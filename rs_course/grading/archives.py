@@ -1,4 +1,4 @@
-"""Read zip files that strangers made: nothing is extracted to disk by its name, and nothing grows without bound."""
+"""Read zips that strangers made: nothing is extracted by its name, and nothing grows without bound."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
-MAX_FILES, MAX_FILE_BYTES, MAX_TOTAL_BYTES, MAX_RATIO = 5_000, 64 * 2**20, 4 * 2**30, 200
+MAX_FILES, MAX_FILE_BYTES, MAX_TOTAL_BYTES, MAX_RATIO = 5_000, 64 * 2**20, 2 * 2**30, 200
 _RATIO_FROM_BYTES = 2**20
 
 
@@ -60,7 +60,7 @@ def members(source, *, depth: int = 0) -> Iterator[Member]:
             if not isinstance(data, ValueError):
                 total += len(data)
             if total > MAX_TOTAL_BYTES:
-                raise ValueError("The zip unpacks to more than 4 GB: it was not read to its end.")
+                raise ValueError("The zip unpacks to more than 2 GB: it was not read to its end.")
             if depth == 0 and name.lower().endswith(".zip") and isinstance(data, bytes):
                 yield from _nested(name, data, entry)
             else:

@@ -39,14 +39,19 @@ class Assignment:
     release: bytes
     exam: Exam
     seed: str
+    exam_source: str = ""
 
     @classmethod
-    def load(cls, release: Path, exam: str | Path, seed: str) -> Assignment:
+    def load(cls, release: str | Path, exam: str | Path, seed: str) -> Assignment:
         """Read the release notebook from a file and the exam by name or file."""
         release = Path(release)
         if not release.is_file():
             raise FileNotFoundError(f"There is no release notebook {release}: run “rs-course release” first.")
-        return cls(release.read_bytes(), exams.load(exam), seed)
+        return cls(release.read_bytes(), exams.load(exam), seed, str(exam))
+
+    def __reduce__(self):
+        # A Dask worker loads the exam itself: functions of a file do not travel.
+        return _restore, (self.release, self.exam_source, self.seed)
 
     @property
     def name(self) -> str:
@@ -67,6 +72,10 @@ class Assignment:
     def key(self, submission: bytes) -> str:
         """What a record of this submission is valid for."""
         return records.key(submission, self.fingerprint, self.seed)
+
+
+def _restore(release, exam, seed):
+    return Assignment(release, exams.load(exam), seed, exam)
 
 
 def grade(
@@ -177,18 +186,16 @@ def _examine(assignment, answered, questions, sandbox) -> dict:
 def _run(assignment, answered, waiting, sandbox, results, stopped, hidden):
     """One run, repeated without the question that ended the process; ``stopped`` grows by such questions."""
     limits = assignment.exam.limits
-    left_s = limits.wall_s
     while True:
         cells = [
             cell for cell in answered.cells if not (cell["id"] in stopped and f"end:{cell['id']}" in results)
         ]
         job = {"cells": cells, "probes": [e.payload for e in waiting]}
-        outcome = sandbox.run(job, replace(limits, wall_s=max(left_s, 1.0)))
-        left_s -= outcome.wall_s
+        outcome = sandbox.run(job, limits)
         last = _collect(outcome.events, cells, waiting, results, hidden)
         if outcome.ended == "finished":
             return _fail(waiting, results, "your code left no result")
-        if last is None or left_s <= 0:
+        if last is None:
             return _fail(waiting, results, f"your code {outcome.ended}")
         if last in {cell["id"] for cell in cells}:
             question = last

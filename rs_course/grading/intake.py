@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +12,8 @@ from pathlib import Path
 from rs_course.grading import archives
 from rs_course.grading.notebooks import MAX_BYTES
 from rs_course.grading.roster import Matcher, Student
+
+MANIFEST = "manifest.json"
 
 
 @dataclass
@@ -86,8 +90,11 @@ def _files(root):
             modified = datetime.fromtimestamp(path.lstat().st_mtime)
             name = path.relative_to(root).as_posix()
             if path.suffix.lower() == ".zip" and not path.is_symlink():
-                for member in archives.members(path):
-                    yield archives.Member(f"{name}/{member.name}", member.data, modified)
+                try:
+                    for member in archives.members(path):
+                        yield archives.Member(f"{name}/{member.name}", member.data, modified)
+                except ValueError as error:
+                    yield archives.Member(name, error, modified)
             else:
                 yield archives.Member(name, _read(path, root), modified)
 
@@ -106,8 +113,12 @@ def _read(path, root):
 
 
 def _by_name(members, assignment, students):
-    matcher, found, others = Matcher(students), [], {}
+    matcher, found, others, manifests = Matcher(students), [], {}, {}
+    origin: dict[int, str] = {}  # folder of each submission, where its manifest would lie
     for member in members:
+        folder, _, last = member.name.rpartition("/")
+        if last == MANIFEST and isinstance(member.data, bytes):
+            manifests[folder] = member.data
         student = matcher.find(member.name)
         identity = student.id if student else _stranger(member.name, assignment)
         late = bool(re.search(r"(^|[_/])LATE_", member.name))
@@ -117,12 +128,27 @@ def _by_name(members, assignment, students):
         timestamp = member.modified.astimezone(UTC) if member.modified else None
         if member.name.lower().endswith(".ipynb"):
             found.append(Submission(identity, member.data, timestamp, late, notes))
-        elif not member.name.lower().endswith(("manifest.json", "timestamp.txt", ".csv", ".html")):
+            origin[id(found[-1])] = folder
+        elif not member.name.lower().endswith((MANIFEST, "timestamp.txt", ".csv", ".html")):
             reason = member.data if isinstance(member.data, ValueError) else None
             reason = reason or ValueError(f"handed in {Path(member.name).name[:80]!r}, which is no notebook")
             others.setdefault(identity, Submission(identity, reason, timestamp, late, notes))
+    for submission in found:
+        submission.notes += _manifest_note(manifests.get(origin[id(submission)]), submission.data)
     with_notebook = {submission.student for submission in found}
     return found + [submission for identity, submission in others.items() if identity not in with_notebook]
+
+
+def _manifest_note(manifest, data):
+    """What the manifest of ``rs-course submit`` says about a notebook, if there is one."""
+    if manifest is None or not isinstance(data, bytes):
+        return []
+    try:
+        promised = json.loads(manifest)["sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ["The manifest cannot be read."]
+    same = promised == hashlib.sha256(data).hexdigest()
+    return [] if same else ["The notebook is not the one that its manifest describes."]
 
 
 def _stranger(name, assignment):

@@ -34,7 +34,7 @@ class Limits:
 
     Attributes:
         step_s: Processor seconds of one cell, and of all calls of one question.
-        wall_s: Seconds of the whole submission by the clock.
+        wall_s: Seconds of one run of the submission by the clock.
         memory_mb: Memory beyond what the imports take.
         disk_mb: Temporary files, all together.
         result_mb: Everything that is handed back.
@@ -42,7 +42,7 @@ class Limits:
     """
 
     step_s: float = 30.0
-    wall_s: float = 600.0
+    wall_s: float = 300.0
     memory_mb: int = 3000
     disk_mb: int = 256
     result_mb: int = 64

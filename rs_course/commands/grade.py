@@ -1,0 +1,79 @@
+"""``rs-course grade SUBMISSIONS --assignment NAME``: grade a class in isolation; grades and feedback."""
+
+import os
+from pathlib import Path
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "submissions", help="nbgrader's submitted/ folder, a folder of notebooks, or an LMS zip"
+    )
+    parser.add_argument("--assignment", required=True, help="name, e.g. a3_super_resolution")
+    parser.add_argument("--roster", help="CSV with id, last_name, first_name, email")
+    parser.add_argument("--out", default="grades", help="folder for records and reports (default: grades)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="submissions at the same time"
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="grade on a Dask cluster, e.g. tcp://host:8786"
+    )
+    parser.add_argument(
+        "--isolation",
+        choices=["bubblewrap", "process"],
+        default="bubblewrap",
+        help="process: no isolation, only for submissions that you trust",
+    )
+    parser.add_argument("--due", help="2026-12-01T23:59+01:00")
+    parser.add_argument("--late", help="10%%/day, or 10%%/day,50%% to take at most half")
+    parser.add_argument(
+        "--grace", type=float, default=0.0, metavar="MINUTES", help="time after --due that is free"
+    )
+    parser.add_argument("--question", action="append", metavar="ID", help="grade only this question again")
+    parser.add_argument("--force", action="store_true", help="grade everything again")
+    parser.add_argument("--release", metavar="NOTEBOOK", help="the student version, if it lies elsewhere")
+    parser.add_argument(
+        "--exam", metavar="FILE", help="Python file that defines exam, for your own assignment"
+    )
+    parser.add_argument(
+        "--seed-file", metavar="FILE", help="secret seed of hidden inputs (default: OUT/secret_seed.txt)"
+    )
+
+
+def run(args):
+    from rs_course.grading import batch, intake, places, reports, roster
+    from rs_course.grading.grader import Assignment
+    from rs_course.grading.policy import LatePolicy
+
+    release = places.release_notebook(args.assignment, args.release)
+    exam = places.exam_source(args.assignment, args.exam, release)
+    seed = places.secret_seed(Path(args.seed_file or Path(args.out, "secret_seed.txt")))
+    assignment = Assignment.load(release, exam, seed)
+    if unknown := set(args.question or ()) - set(assignment.exam.questions):
+        raise ValueError(
+            f"There is no question {min(unknown)!r}; there are {', '.join(assignment.exam.questions)}."
+        )
+    policy = LatePolicy.parse(args.due, args.late, args.grace)
+    students = roster.read(args.roster) if args.roster else []
+    submissions = intake.collect(args.submissions, args.assignment, students)
+    if not submissions:
+        raise ValueError(
+            f"{args.submissions} holds no notebook of {args.assignment}, and there is no roster."
+        )
+    folder = Path(args.out, args.assignment)
+    plan = batch.Plan(
+        assignment, folder, args.isolation, frozenset(args.question) if args.question else None, args.force
+    )
+    graded = batch.run(
+        plan, submissions, workers=args.workers, scheduler=args.scheduler, progress=batch.print_progress
+    )
+    rows = reports.write(folder, assignment, graded, students, policy)
+    failed = [row for row in rows if row["status"] not in ("graded", "needs manual grading")]
+    by_hand = sum(row["status"] == "needs manual grading" for row in rows)
+    print(f"{len(rows)} students: {folder / 'grades.csv'}, {folder / 'summary.html'}, {folder / 'feedback'}/")
+    if by_hand:
+        print(
+            f"{by_hand} wait for prose: fill in points in {folder / 'manual.csv'}, run the command again"
+        )
+    for row in failed:
+        print(f"  not graded: {row['student_id']}: {row['reason']}")
+    return 0

@@ -1,0 +1,205 @@
+"""Grade a class: in parallel, resumable, and the same whatever was interrupted.
+
+A submission's record is the only state. It is written atomically and carries a key of everything that its
+grade depends on; a record with the right key is not made again. So a batch that was killed goes on where it
+stopped, and a batch that was finished does nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from rs_course.grading import records
+from rs_course.grading.grader import Assignment, grade
+from rs_course.grading.intake import Submission
+from rs_course.grading.sandbox import BUBBLEWRAP, Sandbox, require
+
+_local = threading.local()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one batch does.
+
+    Attributes:
+        assignment: What is graded.
+        folder: Where ``records/`` lies.
+        isolation: ``"bubblewrap"`` or ``"process"``.
+        only: Questions to grade again whatever the records say, or ``None``.
+        force: Grade everything again.
+    """
+
+    assignment: Assignment
+    folder: Path
+    isolation: str = BUBBLEWRAP
+    only: frozenset[str] | None = None
+    force: bool = False
+
+    def path(self, student: str) -> Path:
+        """Where the record of a student lies."""
+        return self.folder / "records" / f"{records.file_name(student)}.json"
+
+
+def run(
+    plan: Plan,
+    submissions: Iterable[Submission],
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[dict]:
+    """Grade all submissions that have no valid record yet.
+
+    Args:
+        plan: What to do.
+        submissions: One per student.
+        workers: Sandboxes at work at the same time on this machine.
+        scheduler: Address of a Dask scheduler instead; its workers need the same course and bubblewrap.
+        progress: Called with a line after each submission.
+
+    Returns:
+        The records, in the order of the submissions.
+
+    Raises:
+        RuntimeError: The isolation does not work here.
+    """
+    if scheduler is None:
+        require(plan.isolation)
+    submissions = list(submissions)
+    found = {s.student: records.read(plan.path(s.student)) for s in submissions}
+    waiting = [s for s in submissions if not _is_valid(plan, s, found[s.student])]
+    say = _Progress(len(submissions), len(waiting), progress or (lambda line: None))
+    grade_each = _on_dask(scheduler) if scheduler else _on_threads(max(1, workers))
+    for record in grade_each(plan, waiting, found):
+        previous = found[record["student"]]
+        # Points given by hand and the timestamp belong to the instructor's files, not to the grading run.
+        found[record["student"]] = record
+        records.write(plan.path(record["student"]), record)
+        say.done(record, previous)
+    return [found[s.student] for s in submissions]
+
+
+def _is_valid(plan, submission, record):
+    if record is None or plan.force or plan.only is not None:
+        return False
+    raw = submission.data if isinstance(submission.data, bytes) else b""
+    return record["key"] == plan.assignment.key(raw) and record["isolation"] == plan.isolation
+
+
+def _grade(plan, submission, previous, sandbox):
+    """One record, whatever happens: what the grader itself cannot digest gets a row that says so."""
+    only = plan.only
+    if only is not None and (previous is None or previous["submission_sha256"] is None):
+        only = None
+    try:
+        record = grade(
+            plan.assignment, submission.data, submission.student, sandbox, only=only, previous=previous
+        )
+    except Exception as error:
+        # A fault of the grader, not of the student: one row must not stop the batch, and must not pass for
+        # a grade.
+        record = grade(plan.assignment, ValueError("the grader failed"), submission.student, sandbox)
+        record |= {
+            "status": "grader error",
+            "reason": f"{type(error).__name__}: {str(error)[:300]}",
+            "key": "",
+        }
+    if only is not None:
+        # The other questions are as old as they were: a run without ``only`` must still notice a changed
+        # exam.
+        record["key"] = previous["key"]
+    record["notes"] = [*submission.notes, *record["notes"]]
+    record["timestamp"] = submission.timestamp.isoformat() if submission.timestamp else ""
+    record["late_flag"] = submission.late
+    return record
+
+
+def _on_threads(workers):
+    """Threads that each drive one sandbox; the student's code runs in the sandbox's process."""
+
+    def grade_each(plan, waiting, found):
+        sandboxes = []
+
+        def one(submission):
+            if not hasattr(_local, "sandbox") or _local.owner is not sandboxes:
+                _local.sandbox = Sandbox(plan.isolation, preload=plan.assignment.exam.preload)
+                _local.owner = sandboxes
+                sandboxes.append(_local.sandbox)
+            return _grade(plan, submission, found[submission.student], _local.sandbox)
+
+        try:
+            with ThreadPoolExecutor(workers) as pool:
+                tasks = [pool.submit(one, submission) for submission in waiting]
+                try:
+                    for task in as_completed(tasks):
+                        yield task.result()
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        finally:
+            for sandbox in sandboxes:
+                sandbox.close()
+
+    return grade_each
+
+
+def _on_dask(address):
+    """Tasks on a Dask cluster; each worker keeps its own sandbox."""
+
+    def grade_each(plan, waiting, found):
+        from distributed import Client
+        from distributed import as_completed as completed
+
+        with Client(address) as client:
+            shared = client.scatter(plan, broadcast=True) if waiting else None
+            tasks = [
+                client.submit(grade_on_worker, shared, s, found[s.student], pure=False, retries=2)
+                for s in waiting
+            ]
+            for task in completed(tasks):
+                yield task.result()
+
+    return grade_each
+
+
+def grade_on_worker(plan: Plan, submission: Submission, previous: dict | None) -> dict:
+    """Grade one submission on a Dask worker, whose threads each keep a sandbox for the next one."""
+    if getattr(_local, "for_isolation", None) != plan.isolation:
+        _local.sandbox = Sandbox(plan.isolation, preload=plan.assignment.exam.preload)
+        _local.for_isolation = plan.isolation
+    return _grade(plan, submission, previous, _local.sandbox)
+
+
+class _Progress:
+    """Lines such as ``[12/40] alice 17.5/20 · about 3 min left``."""
+
+    def __init__(self, total, waiting, say):
+        self._waiting, self._say, self._done, self._start = waiting, say, 0, time.monotonic()
+        if total > waiting:
+            say(f"{total - waiting} of {total} submissions are graded already")
+
+    def done(self, record, previous):
+        self._done += 1
+        left = (time.monotonic() - self._start) / self._done * (self._waiting - self._done)
+        when = f" · about {_duration(left)} left" if left >= 1 else ""
+        reason = f" · {record['reason']}" if record["reason"] else ""
+        change = ""
+        if previous is not None and records.score(previous) != records.score(record):
+            change = f" (was {records.score(previous):g})"
+        result = f"{records.score(record):g}/{records.max_score(record):g}"
+        self._say(f"[{self._done}/{self._waiting}] {record['student']} {result}{change}{reason}{when}")
+
+
+def _duration(seconds):
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def print_progress(line: str) -> None:
+    """Show progress on standard error, so that standard output stays for results."""
+    print(line, file=sys.stderr, flush=True)

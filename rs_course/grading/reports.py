@@ -1,0 +1,39 @@
+"""Everything that is made from records: made anew from all of them, so nothing is stale or doubled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rs_course.grading import feedback, gradebook, records, similarity, summary
+from rs_course.grading.grader import Assignment
+from rs_course.grading.policy import LatePolicy
+from rs_course.grading.roster import Student
+
+
+def write(
+    folder: Path, assignment: Assignment, graded: list[dict], students: list[Student], policy: LatePolicy
+) -> list[dict]:
+    """Write grades, the list for manual grading, feedback and class pages into ``folder``.
+
+    Returns:
+        The rows of the grade table.
+    """
+    manual = folder / "manual.csv"
+    gradebook.write_manual(manual, graded)
+    graded = gradebook.apply_manual(graded, gradebook.read_manual(manual))
+    rows = gradebook.rows(graded, students, policy)
+    gradebook.write_csv(folder / "grades.csv", rows, full=False)
+    gradebook.write_csv(folder / "grades_by_question.csv", rows)
+    title = assignment.exam.title
+    for record, row in zip(graded, rows, strict=True):
+        name = f"{records.file_name(record['student'])}.html"
+        page = feedback.html(record, title, penalty=row["late_submission_penalty"])
+        records.write_text(folder / "feedback" / name, page)
+    release = "\n".join(cell.source for cell in assignment.cells if cell.kind == "code")
+    alike = similarity.pairs(graded, release)
+    gradebook.write_table(folder / "similarity.csv", ["first", "second", "shared", "fingerprints"], alike)
+    records.write_text(folder / "summary.html", summary.summary(title, rows, graded, alike))
+    if assignment.exam.leaderboard:
+        page = summary.leaderboard(title, assignment.exam.leaderboard[1], graded)
+        records.write_text(folder / "leaderboard.html", page)
+    return rows

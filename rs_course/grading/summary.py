@@ -1,0 +1,75 @@
+"""Pages about the whole class: for the instructor a summary, for everyone a leaderboard without names."""
+
+from __future__ import annotations
+
+import statistics
+
+from rs_course.grading.feedback import alias
+from rs_course.grading.pages import histogram, page, table
+
+
+def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]) -> str:
+    """Scores, questions, failures, what waits for a hand, and similar pairs.
+
+    Args:
+        title: Name of the assignment.
+        rows: From :func:`rs_course.grading.gradebook.rows`.
+        graded: The records.
+        alike: From :func:`rs_course.grading.similarity.pairs`.
+    """
+    scores = [row["score"] for row in rows]
+    top = rows[0]["max_score"] if rows else 0.0
+    parts = []
+    if scores:
+        middle, mean = statistics.median(scores), statistics.fmean(scores)
+        parts.append(
+            f"<p>{len(scores)} students · median {middle:.2f}, mean {mean:.2f} of {top:g} points</p>"
+        )
+        parts.append(histogram(scores, top, "Scores"))
+    parts.append("<h2>Questions</h2>" + _questions(graded))
+    for heading, chosen in (
+        ("Not graded", [row for row in rows if row["status"] not in ("graded", "needs manual grading")]),
+        ("Waiting for points by hand", [row for row in rows if row["status"] == "needs manual grading"]),
+    ):
+        lines = [[row["student_id"], row["reason"] or "prose"] for row in chosen]
+        parts.append(
+            f"<h2>{heading}: {len(lines)}</h2>" + (table(["student", "reason"], lines) if lines else "")
+        )
+    parts.append(f"<h2>Similar code: {len(alike)} pairs</h2>")
+    if alike:
+        parts.append("<p>Read both before you conclude anything: short answers are alike by nature.</p>")
+        parts.append(
+            table(["student", "student", "shared", "fingerprints"], [list(pair) for pair in alike], {2, 3})
+        )
+    isolation = sorted({record["isolation"] for record in graded})
+    parts.append(f'<p class="quiet">Isolation: {", ".join(isolation) or "none used"}.</p>')
+    return page(f"{title}: the class", "\n".join(parts))
+
+
+def _questions(graded):
+    lines = []
+    names = dict.fromkeys(q["question"] for r in graded for q in (*r["questions"], *r["manual"]))
+    for name in names:
+        items = [q for r in graded for q in (*r["questions"], *r["manual"]) if q["question"] == name]
+        known = [q["score"] for q in items if q["score"] is not None]
+        messages = [c["message"] for q in items for c in q.get("checks", []) if c["message"]]
+        usual = [text for text in messages if text not in ("not answered", "nothing was handed in")]
+        common = statistics.mode(usual) if usual else ""
+        mean = f"{statistics.fmean(known):.2f}" if known else "–"
+        lines.append([name, mean, f"{items[0]['points']:g}", common[:120]])
+    return table(["question", "mean", "points", "most common finding"], lines, {1, 2})
+
+
+def leaderboard(title: str, label: str, graded: list[dict]) -> str:
+    """Ranks on the hidden inputs under aliases; equal values share a rank."""
+    entries = [r for r in graded if isinstance(r["leaderboard"], int | float)]
+    entries.sort(key=lambda r: (-r["leaderboard"], alias(r["student"], r["seed_sha256"])))
+    values = [r["leaderboard"] for r in entries]
+    lines = [
+        [values.index(r["leaderboard"]) + 1, alias(r["student"], r["seed_sha256"]), f"{r['leaderboard']:.3f}"]
+        for r in entries
+    ]
+    body = f"<p>{len(lines)} entries, scored on hidden inputs. Your alias stands in your feedback.</p>"
+    if values and max(values) > 0:
+        body += histogram(values, max(values), label)
+    return page(f"{title}: leaderboard", body + table(["rank", "alias", label], lines, {0, 2}))

@@ -1,0 +1,367 @@
+"""Hostile and broken submissions: what is handed in, what it may earn, and what its row must say.
+
+Each entry is ``name: (submission, points, words)``: bytes or a notebook tree, the automatic points out of 8 that are
+fair, and a text that must occur in the row's reason, notes or messages. A submission that attacks from one answer
+keeps the points of its others.
+"""
+
+import base64
+import json
+
+from .conftest import ANSWERS, as_bytes, notebook
+
+
+def _double(body, **others):
+    return notebook({**ANSWERS, "double": f"def double(x):\n    {body}", **others})
+
+
+def _first(code):
+    """An attack at the top of the first answer, before a right definition."""
+    return notebook({**ANSWERS, "double": f"{code}\n{ANSWERS['double']}"})
+
+
+def _edit(change):
+    return notebook(ANSWERS, change=change)
+
+
+def _rename(tree):
+    for cell in tree["cells"]:
+        cell["metadata"]["nbgrader"]["grade_id"] += "-copy"
+
+
+def _strip(tree):
+    for cell in tree["cells"]:
+        cell["metadata"] = {}
+        cell["id"] = "x" + str(tree["cells"].index(cell))
+
+
+def _without(name):
+    def change(tree):
+        tree["cells"] = [c for c in tree["cells"] if c["metadata"]["nbgrader"]["grade_id"] != name]
+
+    return change
+
+
+def _duplicate(tree):
+    tree["cells"] += [dict(c) for c in tree["cells"]]
+
+
+def _reverse(tree):
+    tree["cells"].reverse()
+
+
+def _more_points(tree):
+    for cell in tree["cells"]:
+        if cell["metadata"]["nbgrader"]["grade"]:
+            cell["metadata"]["nbgrader"]["points"] = 1000
+            cell["source"] = "pass"
+
+
+def _format_3(tree):
+    cells = [{**c, "input": c.pop("source")} if c["cell_type"] == "code" else c for c in tree["cells"]]
+    return {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": cells}]}
+
+
+def _accented(tree):
+    for cell in tree["cells"]:
+        if cell["metadata"]["nbgrader"]["grade_id"] == "double":
+            cell["source"] = "# café – doublé\n" + cell["source"]
+
+
+_EQUAL = """class Equal(float):
+    def __eq__(self, other): return True
+    __ne__ = __lt__ = __gt__ = lambda self, other: False
+    def __sub__(self, other): return 0.0
+    __rsub__ = __sub__
+    __hash__ = None"""
+_FORGED = """import json, os
+for descriptor in range(3, 256):
+    try: os.write(descriptor, (json.dumps({line}) + '\\n').encode())
+    except OSError: pass"""
+_PICKLE = base64.b64encode(b"cos\nsystem\n(S'touch /tmp/pickled'\ntR.").decode()
+_LOOK = """import os, glob
+seen = []
+for folder in {places!r}:
+    for root, folders, files in os.walk(folder):
+        if 'site-packages' in root or '/lib/python' in root: continue
+        seen += [os.path.join(root, name) for name in files if name.endswith(('.ipynb', '.db', '.csv', 'exam.py'))]
+assert not seen, seen
+def double(x): return 2 * x"""
+
+ATTACKS = {
+    # --- Games with the checks -------------------------------------------------------------------------------
+    "equal_object": (
+        _double("return Equal(1)", predict=_EQUAL + "\n" + ANSWERS["predict"]),
+        5,
+        "not the expected",
+    ),
+    "ast_patch": (_first("import ast, builtins\nast.Assert = ast.Pass\nbuiltins.abs = lambda x: 0"), 8, ""),
+    "numpy_patch": (
+        notebook(
+            {
+                "double": "np.allclose = np.array_equal = np.isclose = lambda *a, **k: True\ndef double(x): return 0"
+            }
+        ),
+        0,
+        "not the expected",
+    ),
+    "json_patch": (_first("import json\njson.dumps = json.loads = lambda *a, **k: '{}'"), 8, ""),
+    "runner_patch": (
+        _double(
+            "return 0",
+            spread="import sys\nfor m in list(sys.modules.values()):\n"
+            "    if hasattr(m, 'encode'):\n        try: m.encode = lambda *a, **k: True\n        except Exception: pass\n"
+            + ANSWERS["spread"],
+        ),
+        0,
+        "",
+    ),
+    "forged_results": (
+        _first(_FORGED.format(line={"probe": "double.new", "value": 1, "score": 99, "points": 99})),
+        6,
+        "hard-coded",
+    ),
+    "forged_end": (_first(_FORGED.format(line={"finished": True}) + "\nos._exit(0)"), 0, "no result"),
+    "forged_pickle": (
+        _first(_FORGED.format(line={"probe": "double.new", "value": {"$pickle": _PICKLE}})),
+        6,
+        "read",
+    ),
+    "forged_huge_shape": (
+        _first(
+            _FORGED.format(
+                line={"probe": "double.new", "value": {"$array": "float64", "shape": [10**12], "data": ""}}
+            )
+        ),
+        6,
+        "read",
+    ),
+    "forged_object_dtype": (
+        _first(
+            _FORGED.format(
+                line={"probe": "double.new", "value": {"$array": "object", "shape": [1], "data": "AAAA"}}
+            )
+        ),
+        6,
+        "read",
+    ),
+    "forged_deep": (
+        _first(
+            _FORGED.format(line={"probe": "double.new"}).replace(
+                "json.dumps({'probe': 'double.new'})", "'[' * 100000"
+            )
+        ),
+        8,
+        "",
+    ),
+    "pickle_bytes": (_double("import pickle; return pickle.dumps(x)"), 5, "bytes cannot be handed in"),
+    "object_array": (
+        _double("return np.array([x, None, {}], dtype=object)"),
+        5,
+        "object cannot be handed in",
+    ),
+    "custom_reduce": (
+        _double(
+            "return Bomb()",
+            predict="class Bomb:\n    def __reduce__(self): return (print, ('x',))\n" + ANSWERS["predict"],
+        ),
+        5,
+        "Bomb cannot be handed in",
+    ),
+    "nan_result": (_double("return float('nan')"), 5, "NaN"),
+    "infinite_result": (_double("return float('inf')"), 5, "infinite"),
+    "nan_score": (
+        notebook({**ANSWERS, "predict": "def predict(values):\n    return [float('nan')] * 40"}),
+        6,
+        "accuracy",
+    ),
+    "huge_integer": (_double("return 10 ** 5000"), 5, ""),
+    "hard_coded": (_double("return 4.0"), 6, "hard-coded"),
+    # --- Looking around --------------------------------------------------------------------------------------
+    "reads_environment": (
+        _double(
+            "import os; assert not [k for k in os.environ if 'HOME' not in k and ('SSH' in k or 'TOKEN' in k "
+            "or 'SECRET' in k or 'USER' in k)]; return 2 * x"
+        ),
+        8,
+        "",
+    ),
+    "reads_proc": (_double("return open('/proc/1/environ').read()"), 5, "FileNotFoundError"),
+    "reads_proc_self": (_double("return open('/proc/self/maps').read()"), 5, "FileNotFoundError"),
+    "walks_the_disk": (
+        notebook(
+            {
+                **ANSWERS,
+                "double": _LOOK.format(places=["/tmp", "/home", "/root", "/work", "/var", "/mnt", "/srv"]),
+            }
+        ),
+        8,
+        "",
+    ),
+    "reads_password_file": (_double("return open('/etc/passwd').read()"), 5, "FileNotFoundError"),
+    "imports_the_course": (_double("import rs_course.grading; return 2 * x"), 5, "rs_course"),
+    "prints_hidden_inputs": (_double("print('INPUT', x); raise ValueError(f'INPUT {x}')"), 5, "ValueError"),
+    "input_in_exception_name": (
+        _double("raise type('INPUT' + str(x).replace('.', '_'), (ValueError,), {})()"),
+        5,
+        "ValueError",
+    ),
+    "frames": (
+        _double(
+            "import sys; f = sys._getframe()\n    while f:\n"
+            "        print({k: v for k, v in f.f_locals.items() if 'expect' in k}); f = f.f_back\n    return 2 * x"
+        ),
+        8,
+        "",
+    ),
+    # --- Reaching out ----------------------------------------------------------------------------------------
+    "network": (
+        _double("import urllib.request as u; return u.urlopen('http://1.1.1.1', timeout=2).status"),
+        5,
+        "Error",
+    ),
+    "socket": (_double("import socket; socket.socket(); return 2 * x"), 5, "PermissionError"),
+    "subprocess": (
+        _double("import subprocess; subprocess.run(['true']); return 2 * x"),
+        5,
+        "PermissionError",
+    ),
+    "os_system": (_double("import os; return os.system('true')"), 5, ""),
+    "trace": (
+        _double("import ctypes; assert ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0; return 2 * x"),
+        5,
+        "AssertionError",
+    ),
+    "namespace": (
+        _double("import ctypes; assert ctypes.CDLL(None).unshare(0x10000000) == 0; return 2 * x"),
+        5,
+        "AssertionError",
+    ),
+    "remounts": (
+        _double("import ctypes; assert ctypes.CDLL(None).umount2(b'/proc', 2) == 0; return 2 * x"),
+        5,
+        "AssertionError",
+    ),
+    "writes_the_system": (_double("open('/usr/lib/evil', 'w'); return 2 * x"), 5, "Error"),
+    "writes_the_grader": (_double("open('/grader/codec.py', 'w'); return 2 * x"), 5, "Error"),
+    "writes_site_packages": (_double("open(np.__file__, 'a'); return 2 * x"), 5, "OSError"),
+    # --- Using everything up ---------------------------------------------------------------------------------
+    "fork": (_double("import os; os.fork(); return 2 * x"), 5, "PermissionError"),
+    "fork_bomb": (_double("import os\n    while True:\n        os.fork()"), 5, "PermissionError"),
+    "fork_bomb_patient": (
+        _double("import os\n    while True:\n        try: os.fork()\n        except OSError: pass"),
+        5,
+        "too long",
+    ),
+    "thread_bomb": (
+        _double(
+            "import threading, time\n    while True:\n"
+            "        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
+        ),
+        5,
+        "",
+    ),
+    "memory_bomb": (
+        _double("hoard = []\n    while True:\n        hoard.append(bytearray(10**7))"),
+        5,
+        "MemoryError",
+    ),
+    "ten_gigabytes": (_double("return np.zeros(10 * 2**30, dtype=np.uint8)"), 5, "Memory"),
+    "large_result": (_double("return np.zeros(10**7)"), 5, ""),
+    "disk_bomb": (
+        _double("f = open('/tmp/big', 'wb')\n    while True:\n        f.write(bytes(10**6))"),
+        5,
+        "OSError",
+    ),
+    "many_files": (
+        _double("i = 0\n    while True:\n        i += 1; open(f'/tmp/{i}', 'w').write('x' * 9000)"),
+        5,
+        "",
+    ),
+    "shared_memory_bomb": (
+        _double("f = open('/dev/shm/big', 'wb')\n    while True:\n        f.write(bytes(10**6))"),
+        5,
+        "OSError",
+    ),
+    "output_flood": (_double("for i in range(10**5): print('flood' * 20)\n    return 2 * x"), 8, ""),
+    "endless_loop": (_double("while True: pass"), 5, "too long"),
+    "endless_loop_defended": (
+        _double(
+            "while True:\n        try:\n            while True: pass\n        except BaseException: pass"
+        ),
+        5,
+        "processor time",
+    ),
+    "loop_at_top": (_first("while True: pass"), 5, "too long"),
+    "sleeps": (_double("import time; time.sleep(3600)"), 5, "too long"),
+    "blocks_signals": (
+        _double(
+            "import signal, time; signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65)); time.sleep(3600)"
+        ),
+        5,
+        "was stopped after",
+    ),
+    "regex_bomb": (_double("import re; re.match('(a+)+$', 'a' * 40 + 'b'); return 2 * x"), 5, ""),
+    "recursion": (_double("return double(x)"), 5, "RecursionError"),
+    "deep_result": (
+        _double("a = []\n    for _ in range(10**4): a = [a]\n    return a"),
+        5,
+        "nested too deeply",
+    ),
+    # --- Ending it -------------------------------------------------------------------------------------------
+    "os_exit": (_double("import os; os._exit(0)"), 5, "ended the process (exit status 0)"),
+    "os_exit_at_top": (_first("import os; os._exit(3)"), 5, "exit status 3"),
+    "sys_exit": (_double("raise SystemExit"), 5, "SystemExit"),
+    "kill_itself": (_double("import os, signal; os.kill(os.getpid(), signal.SIGKILL); return 0"), 5, ""),
+    "kill_everyone": (_double("import os, signal; os.kill(-1, signal.SIGKILL); return 0"), 5, ""),
+    "segfault": (_double("import ctypes; ctypes.string_at(0)"), 5, "SIGSEGV"),
+    "abort": (_double("import os; os.abort()"), 5, "ended the process"),
+    "closes_stdout": (_double("import sys; sys.stdout.close(); sys.stderr.close(); return 2 * x"), 8, ""),
+    "closes_descriptors": (_double("import os; os.closerange(0, 256); return 2 * x"), 5, "ended the process"),
+    "atexit": (_first("import atexit\natexit.register(lambda: 1 / 0)"), 8, ""),
+    "changes_limits": (
+        _double("import resource as r; r.setrlimit(r.RLIMIT_AS, (-1, -1)); return 2 * x"),
+        5,
+        "ValueError",
+    ),
+    # --- Broken files ----------------------------------------------------------------------------------------
+    "invalid_json": (b'{"cells": [', 0, "not valid JSON"),
+    "empty_file": (b"", 0, "empty"),
+    "binary": (bytes(range(256)) * 10, 0, "not valid JSON"),
+    "json_list": (b"[1, 2]", 0, "no notebook" if False else "not a notebook"),
+    "deep_json": (b"[" * 200_000, 0, "not valid JSON"),
+    "too_large": (b" " * (51 * 2**20), 0, "51 MB"),
+    "format_3": (_edit(_format_3), 8, "format 3"),
+    "windows_1252": (json.dumps(_edit(_accented), ensure_ascii=False).encode("cp1252"), 8, "Windows-1252"),
+    "utf_16": (json.dumps(_edit(_accented), ensure_ascii=False).encode("utf-16"), 8, "UTF-16"),
+    "byte_order_mark": (b"\xef\xbb\xbf" + as_bytes(notebook(ANSWERS)), 8, ""),
+    "surrogates": (as_bytes(_first("# \ud800")), 8, ""),
+    "cells_not_dicts": (_edit(lambda tree: tree["cells"].insert(0, 7)), 8, ""),
+    "another_notebook": (
+        {"nbformat": 4, "metadata": {}, "cells": []},
+        0,
+        "none of the assignment's answer cells",
+    ),
+    # --- Rearranged notebooks --------------------------------------------------------------------------------
+    "missing_cell": (_edit(_without("double")), 5, "double is missing"),
+    "missing_checks": (_edit(_without("double-test")), 8, ""),
+    "duplicated": (_edit(_duplicate), 8, "occurs 2 times"),
+    "reordered": (_edit(_reverse), 8, ""),
+    "renamed_ids": (_edit(_rename), 8, "lost its grade_id"),
+    "no_metadata": (_edit(_strip), 8, "lost its grade_id"),
+    "raised_points": (_edit(_more_points), 8, ""),
+    "warns": (_double("import warnings; warnings.warn('careful'); return 2 * x"), 8, ""),
+    "syntax_error": (_double("return 2 *"), 5, "SyntaxError"),
+    "helper_elsewhere": (
+        notebook(
+            {**ANSWERS, "double": "def double(x):\n    return twice(x)"},
+            change=lambda tree: tree["cells"].insert(
+                1,
+                {"cell_type": "code", "metadata": {}, "id": "h", "source": "def twice(x):\n    return 2 * x"},
+            ),
+        ),
+        5,
+        "defined in another cell",
+    ),
+    "magics": (_first("%matplotlib inline\n!pip install nothing\n%time 1 + 1"), 8, ""),
+}

@@ -1,0 +1,184 @@
+"""A class graded in one go: resumed, repeated, regraded, killed, and the same grades every time."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from rs_course.grading import batch, gradebook, records, reports
+from rs_course.grading.intake import Submission
+from rs_course.grading.policy import LatePolicy
+from rs_course.grading.sandbox import Sandbox
+
+from .conftest import ANSWERS, FULL, PROSE, TINY, as_bytes, notebook
+
+WRONG = {**ANSWERS, "double": "def double(x):\n    return x * x"}
+
+
+def _some():
+    return [
+        Submission("ana", as_bytes(notebook(ANSWERS, PROSE))),
+        Submission("bob", as_bytes(notebook(WRONG))),
+        Submission("cem", as_bytes(notebook({}))),
+        Submission("dia", ValueError("nothing was handed in")),
+    ]
+
+
+def test_scores_and_messages(tiny, isolated, tmp_path):
+    graded = batch.run(batch.Plan(tiny, tmp_path), _some())
+    assert [records.score(record) for record in graded] == [FULL, 6.0, 0.0, 0.0]
+    assert graded[1]["questions"][0]["checks"][1]["message"] == "you squared x"
+    assert graded[2]["questions"][0]["checks"][0]["message"] == "not answered"
+    assert graded[3]["reason"] == "nothing was handed in"
+    assert [item["score"] for item in graded[0]["manual"]] == [None]
+    assert graded[0]["leaderboard"] == 1.0
+    assert graded[0]["isolation"] == "bubblewrap" and len(graded[0]["submission_sha256"]) == 64
+
+
+def test_second_run_does_nothing_and_third_does_the_same(tiny, isolated, tmp_path):
+    plan, lines = batch.Plan(tiny, tmp_path), []
+    first = batch.run(plan, _some())
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    batch.run(plan, _some(), progress=lines.append)
+    assert lines == ["4 of 4 submissions are graded already"]
+    assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    again = batch.run(replace(plan, force=True), _some(), workers=2)
+    for one, two in zip(first, again, strict=True):
+        assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def test_changed_submission_exam_or_seed_is_graded_again(tiny, isolated, tmp_path):
+    batch.run(batch.Plan(tiny, tmp_path), _some()[1:2])
+    (record,) = batch.run(batch.Plan(tiny, tmp_path), [Submission("bob", as_bytes(notebook(ANSWERS)))])
+    assert records.score(record) == FULL
+    other_seed = replace(tiny, seed="another")
+    assert tiny.key(b"x") != other_seed.key(b"x") != replace(tiny, release=tiny.release + b" ").key(b"x")
+
+
+def test_regrading_one_question_keeps_the_others(tiny, isolated, tmp_path):
+    plan = batch.Plan(tiny, tmp_path)
+    (before,) = batch.run(plan, _some()[1:2])
+    doctored = json.loads(plan.path("bob").read_text())
+    for question in doctored["questions"]:
+        question["score"] = 0.5
+    records.write(plan.path("bob"), doctored)
+    (after,) = batch.run(replace(plan, only=frozenset({"double"})), _some()[1:2])
+    assert [question["score"] for question in after["questions"]] == [
+        before["questions"][0]["score"],
+        0.5,
+        0.5,
+    ]
+    assert after["leaderboard"] == before["leaderboard"]
+
+
+def test_a_fault_of_the_grader_is_one_row(tiny, isolated, tmp_path, monkeypatch):
+    def broken(self, value):
+        raise ZeroDivisionError("exam bug")
+
+    monkeypatch.setattr("rs_course.grading.exam.Examined.judge", broken)
+    graded = batch.run(batch.Plan(tiny, tmp_path), _some())
+    assert [record["status"] for record in graded[:2]] == ["grader error"] * 2
+    assert "exam bug" in graded[0]["reason"] and graded[2]["status"] == "graded"
+    monkeypatch.undo()
+    graded = batch.run(batch.Plan(tiny, tmp_path), _some())
+    assert records.score(graded[0]) == FULL
+
+
+def test_one_sandbox_per_submission_gives_the_same(tiny, isolated, tmp_path):
+    """Where nested namespaces are forbidden each submission gets a bubblewrap of its own."""
+    from rs_course.grading.grader import grade
+
+    warm = batch.run(batch.Plan(tiny, tmp_path), _some()[1:2])[0]
+    with Sandbox(preload=("numpy",), warm=False) as place:
+        cold = grade(tiny, _some()[1].data, "bob", place)
+        assert place.nested is False
+    assert cold["questions"] == warm["questions"]
+
+
+def test_plain_process_grades_too_and_says_so(tiny, tmp_path):
+    plan = batch.Plan(tiny, tmp_path, isolation="process")
+    graded = batch.run(plan, _some()[:2])
+    assert [records.score(record) for record in graded] == [FULL, 6.0]
+    assert {record["isolation"] for record in graded} == {"process"}
+
+
+def test_without_bubblewrap_it_refuses(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"bwrap is not installed.*--isolation=process"):
+        batch.run(batch.Plan(tiny, tmp_path), _some())
+    with pytest.raises(ValueError, match="Isolation is"):
+        batch.run(replace(batch.Plan(tiny, tmp_path), isolation="docker"), _some())
+
+
+def test_reports(tiny, isolated, tmp_path):
+    graded = batch.run(batch.Plan(tiny, tmp_path), _some())
+    reports.write(tmp_path, tiny, graded, [], LatePolicy())
+    lines = (tmp_path / "grades.csv").read_text().splitlines()
+    assert lines[0] == (
+        "assignment,duedate,timestamp,student_id,last_name,first_name,email,"
+        "raw_score,late_submission_penalty,score,max_score"
+    )
+    assert lines[1] == "tiny,,,ana,,,,8.0,0.0,8.0,12.0"
+    manual = tmp_path / "manual.csv"
+    assert "ana,essay,,4.0," in manual.read_text()
+    manual.write_text(manual.read_text().replace("ana,essay,,4.0,", "ana,essay,3.5,4.0,well argued"))
+    reports.write(tmp_path, tiny, graded, [], LatePolicy())
+    assert (tmp_path / "grades.csv").read_text().splitlines()[1].endswith("11.5,0.0,11.5,12.0")
+    assert "well argued" in (tmp_path / "feedback" / "ana.html").read_text()
+    assert "ana" not in (tmp_path / "leaderboard.html").read_text()
+    page = (tmp_path / "feedback" / "bob.html").read_text()
+    assert "you squared x" in page and "double.new" not in page and "double(x)" in page
+    manual.write_text(manual.read_text().replace("3.5", "35"))
+    with pytest.raises(ValueError, match="line 2: points go from 0 to"):
+        gradebook.read_manual(manual)
+
+
+_KILLED = """
+import sys
+from pathlib import Path
+from rs_course.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_five_hundred_with_kill_in_the_middle(isolated, tmp_path):
+    release = tmp_path / "release.ipynb"
+    release.write_bytes(as_bytes(notebook({})))
+    submitted = tmp_path / "submitted"
+    for number in range(500):
+        folder = submitted / f"s{number:03d}" / "tiny"
+        folder.mkdir(parents=True)
+        body = f"return {2 + (number % 5 == 0)} * x + {number % 7 == 0} * 0"
+        answers = {"double": f"def double(x):\n    {body}  # {number}"}
+        (folder / "tiny.ipynb").write_bytes(as_bytes(notebook(answers)))
+        (folder / "timestamp.txt").write_text("2026-11-20 10:00:00 UTC")
+    command = [sys.executable, "-c", _KILLED, "grade", str(submitted), "--assignment", "tiny"]
+    command += ["--release", str(release), "--exam", str(TINY), "--workers", "2"]
+    (tmp_path / "seed").write_text("secret")
+    command += ["--seed-file", str(tmp_path / "seed"), "--out"]
+
+    out = tmp_path / "killed"
+    batch_ = subprocess.Popen([*command, str(out)], stderr=subprocess.DEVNULL, start_new_session=True)
+    while len(list(out.rglob("*.json"))) < 150:
+        assert batch_.poll() is None, "it ended before it could be killed"
+        time.sleep(0.05)
+    os.kill(batch_.pid, signal.SIGKILL)
+    batch_.wait()
+    survived = {path: path.stat().st_mtime_ns for path in out.rglob("records/*.json")}
+    assert 150 <= len(survived) < 500
+    subprocess.run([*command, str(out)], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in survived.items()), (
+        "nothing is graded twice"
+    )
+    lines = (out / "tiny" / "grades.csv").read_text().splitlines()
+    assert len(lines) == 501 and len({line.split(",")[3] for line in lines}) == 501
+    assert [line.split(",")[7] for line in lines[1:]] == ["0.0" if n % 5 == 0 else "3.0" for n in range(500)]
+    first = (out / "tiny" / "grades.csv").read_bytes()
+    subprocess.run([*command, str(out)], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    assert (out / "tiny" / "grades.csv").read_bytes() == first
