@@ -1,0 +1,202 @@
+"""A loaded generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from .families import FAMILIES
+
+
+@dataclass
+class Card:
+    """Where a checkpoint comes from.
+
+    Attributes:
+        source: Record, repository or command that made it.
+        licence: Its licence, as stated there.
+        training_data: What it was trained on.
+        files: The weight files that ``hash`` covers.
+    """
+
+    source: str
+    licence: str
+    training_data: str
+    files: list[Path] = field(default_factory=list, repr=False)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the weight files' own SHA-256 sums, in the order of their names; computed when asked."""
+        import hashlib
+
+        total = hashlib.sha256()
+        for file in sorted(self.files):
+            with file.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+        return total.hexdigest()
+
+    def __getitem__(self, key: str) -> str:
+        return getattr(self, key)
+
+
+@dataclass
+class Checkpoint:
+    """A generator with everything it needs; made by ``rs_course.checkpoints.load``.
+
+    Attributes:
+        family: ``"diffusionsat"``, ``"text2earth"``, ``"text2earth-inpainting"``, ``"crsdiff"`` or
+            ``"stable-diffusion"``.
+        unet: Predicts noise or velocity from latents, time and conditions.
+        vae: Between images and latents.
+        text_encoder: CLIP's text tower.
+        tokenizer: Its tokenizer.
+        scheduler: The checkpoint's own noise schedule and sampler.
+        controlnet: DiffusionSat's ControlNet, CRS-Diff's map encoder, or ``None``.
+        card: Source, licence, training data, hash.
+        content_adapter: CRS-Diff's content tokens, else ``None``.
+        metadata_embedding: CRS-Diff's metadata vector, else ``None``.
+        settings: What the checkpoint's authors recommend, over the family's own defaults: ``steps``,
+            ``guidance``, ``guidance_interval``, ``sampler``, ``size``.
+    """
+
+    family: str
+    unet: torch.nn.Module
+    vae: torch.nn.Module
+    text_encoder: torch.nn.Module
+    tokenizer: object
+    scheduler: object
+    controlnet: torch.nn.Module | None = None
+    card: Card | None = None
+    content_adapter: torch.nn.Module | None = None
+    metadata_embedding: torch.nn.Module | None = None
+    settings: dict = field(default_factory=dict)
+
+    @property
+    def vae_factor(self) -> int:
+        """Pixels per latent pixel, along each side."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def default_size(self) -> tuple[int, int]:
+        """(height, width) that the model was trained at, as far as the files tell."""
+        if size := self.settings.get("size"):
+            return (size, size) if isinstance(size, int) else tuple(size)
+        # Configs of the published models carry their ancestors' sample_size, larger than what they were
+        # trained at.
+        side = min((self.unet.config.sample_size or 64) * self.vae_factor, FAMILIES[self.family].trained_size)
+        return side, side
+
+    @property
+    def defaults(self) -> dict:
+        """Settings of ``sample`` where the call says nothing."""
+        family = FAMILIES[self.family]
+        return {"steps": family.steps, "guidance": family.guidance, **self.settings}
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    def modules(self) -> dict[str, torch.nn.Module]:
+        """The parts that hold weights, by name."""
+        names = ("unet", "vae", "text_encoder", "controlnet", "content_adapter", "metadata_embedding")
+        return {name: part for name in names if (part := getattr(self, name)) is not None}
+
+    def to(self, device) -> Checkpoint:
+        """Move all parts to a device; returns itself."""
+        for part in self.modules().values():
+            part.to(device=device)
+        return self
+
+    def read_content(self, content) -> torch.Tensor:
+        """CRS-Diff's content image as a CLIP image feature ``[N, D]``; ``None`` is zeros, which means absent.
+
+        Raises:
+            ValueError: Something other than a feature of the adapter's width.
+        """
+        width = self.content_adapter.in_dim
+        if content is None:
+            return torch.zeros(1, width)
+        try:
+            feature = torch.as_tensor(content, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError):
+            feature = torch.empty(0)
+        feature = feature[None] if feature.ndim == 1 else feature
+        if feature.ndim == 2 and feature.shape[1] == 2 * width:
+            feature = feature[
+                :, :width
+            ]  # the published code passes a text feature behind it, which its model ignores
+        if feature.ndim != 2 or feature.shape[1] != width:
+            raise ValueError(
+                f"conditions['content'] must be a CLIP image feature [N, {width}] (projected, not "
+                "normalised): encode the picture with the checkpoint's CLIP first."
+            )
+        return feature
+
+    def sample(
+        self,
+        prompts,
+        *,
+        metadata=None,
+        image=None,
+        mask=None,
+        conditions=None,
+        cond_metadata=None,
+        negative_prompt=None,
+        steps=None,
+        guidance=None,
+        sampler=None,
+        eta=0.0,
+        size=None,
+        strength=1.0,
+        control_strength=1.0,
+        content_strength=1.0,
+        seed=0,
+        latents=None,
+        output="image",
+        **engine,
+    ) -> torch.Tensor:
+        """Generate images. Arguments that differ between images have one row per image, or one for all.
+
+        Args:
+            prompts: A sentence or a list of them. Text2Earth reads a level from it (``16_GOOGLE_LEVEL_a
+                harbour``).
+            metadata: Where, when, how fine: a dict with physical units (lon, lat, gsd, cloud_cover, year,
+                month, day; a missing field is unknown), a list of dicts, or a tensor ``[N, 7]`` normalised
+                already.
+            image: The ControlNet's condition pictures; without a ControlNet a picture to start from.
+            mask: Where to repaint ``image``: 1 repaints, 0 keeps, values between are a soft edge.
+            conditions: CRS-Diff's maps: a dict of mlsd, hed, sketch, road, depth, segmentation and content.
+            cond_metadata: Metadata of the condition pictures (DiffusionSat).
+            negative_prompt: What guidance pushes away from; empty by default.
+            steps: Sampler steps.
+            guidance: Classifier-free guidance scale (Ho and Salimans 2022, arXiv 2207.12598); 1 turns it off.
+            sampler: ``"ddim"``, ``"ddpm"``, ``"euler"``, ``"dpmsolver++"``, ``"unipc"``, or ``None`` for the
+                checkpoint's own.
+            eta: Share of noise that DDIM adds back at each step, 0..1.
+            size: (height, width) in pixels.
+            strength: Share of the steps that is run on ``image``: small values stay close to it.
+            control_strength: Factor on the ControlNet's or map encoder's residuals.
+            content_strength: Factor on CRS-Diff's content tokens.
+            seed: Image i depends on (seed, i) alone. A ``torch.Generator`` draws as the published pipelines
+                do.
+            latents: Initial noise ``[N, C, h, w]`` of unit variance, instead of the seed's.
+            output: ``"image"`` or ``"latent"``.
+            engine: ``batch_size``, ``start``, ``progress``, ``guidance_interval``: see
+                ``rs_course.sampling.sample``.
+
+        Returns:
+            float32 images ``[N, 3, H, W]`` in [0, 1], or latents ``[N, C, h, w]``, on the CPU.
+
+        Raises:
+            TypeError, ValueError: One sentence on what was wrong.
+            RuntimeError: Not even one image fits into memory.
+        """
+        from rs_course import sampling
+
+        arguments = {
+            name: value for name, value in locals().items() if name not in ("self", "engine", "sampling")
+        }
+        return sampling.sample(self, **arguments, **engine)

@@ -1,0 +1,244 @@
+"""What distinguishes the generators: how prompts, metadata and pictures reach the UNet, and what
+"unconditional" means.
+
+Every family here is Stable Diffusion with one more way in. Its difference is three small methods:
+
+    read(...)           the user's arguments  -> rows, one per image
+    unconditional(rows) the rows of guidance's other half
+    encode(...)         rows of one half      -> what ``predict`` needs, computed once per image
+    predict(...)        latents and time      -> the UNet's output
+
+The sampling loop (``rs_course.sampling``) is the same for all.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from . import conditions as sat
+from .crsdiff import MAPS
+from .images import images
+from .metadata import CRSDIFF, DIFFUSIONSAT, metadata_rows
+from .prompts import encode, level_of_gsd, parse_level
+
+Rows = dict[str, torch.Tensor | list]
+
+
+class StableDiffusion:
+    """Text alone. Rombach et al. 2022, arXiv 2112.10752."""
+
+    steps = 50
+    guidance = 7.5
+    trained_size = 512  # pixels; no published checkpoint of the family was trained at more
+    size_multiple = 1  # of latent pixels
+    solver_options: dict = {}  # noqa: RUF012 - by sampler: settings under which it equals the family's own
+    edits_image = True  # whether ``image`` is a picture to start from (otherwise it is a condition)
+
+    def read(self, checkpoint, prompts: list[str], *, metadata, image, conditions, cond_metadata) -> Rows:
+        """Check the arguments that are this family's own; a value has one row per image, or one for all."""
+        refuse("metadata", metadata, "is not told where or when an image was taken")
+        refuse("conditions", conditions, "takes no condition maps")
+        refuse("cond_metadata", cond_metadata, "has no ControlNet")
+        return {"text": prompts}
+
+    def unconditional(self, rows: Rows) -> Rows:
+        """Guidance drops the text; the sampling loop has put the negative prompt in its place."""
+        return rows
+
+    def encode(self, checkpoint, rows: Rows, content_strength: float = 1.0) -> Rows:
+        return {"text": encode(checkpoint.tokenizer, checkpoint.text_encoder, rows["text"])}
+
+    def predict(self, checkpoint, x, t, given: Rows, control_strength=1.0) -> torch.Tensor:
+        return checkpoint.unet(x, t, given["text"]).sample
+
+
+class DiffusionSat(StableDiffusion):
+    """Text and metadata; with a ControlNet also condition images and theirs. Khanna et al. 2024, arXiv
+    2312.03606.
+    """
+
+    # The multistep solvers of its diffusers (0.17) end at the smallest trained noise level, current ones at
+    # zero.
+    solver_options = {name: {"final_sigmas_type": "sigma_min"} for name in ("dpmsolver++", "unipc")}  # noqa: RUF012
+
+    def read(self, checkpoint, prompts, *, metadata, image, conditions, cond_metadata):
+        refuse("conditions", conditions, "takes its condition pictures as image=")
+        rows: Rows = {"text": prompts, "metadata": torch.zeros(1, 7)}
+        if metadata is not None:
+            if not getattr(checkpoint.unet.config, "use_metadata", True):
+                refuse("metadata", metadata, "was saved with use_metadata=false")
+            rows["metadata"] = metadata_rows(metadata, DIFFUSIONSAT)
+        if checkpoint.controlnet is None:
+            refuse(
+                "cond_metadata", cond_metadata, "was loaded without a ControlNet: pass controlnet= to load()"
+            )
+            return rows
+        rows["condition"] = sat.read_conditions(checkpoint.controlnet, image, len(prompts))
+        first = rows["condition"][0]
+        net = sat.nets(checkpoint.controlnet)[0]
+        count = (
+            len(rows["condition"]) if len(rows["condition"]) > 1 else first.shape[2] if net.temporal else 0
+        )
+        count = count or max(first.shape[1] // 3, 1)
+        rows["cond_metadata"] = sat.read_cond_metadata(cond_metadata, count)
+        if rows["cond_metadata"] is None:
+            del rows["cond_metadata"]
+        elif len(rows["condition"]) > 1 and rows["cond_metadata"].ndim == 2:
+            rows["cond_metadata"] = rows["cond_metadata"][..., None].repeat(1, 1, count)
+        return rows
+
+    def unconditional(self, rows):
+        """No text, and all metadata unknown (zeros after normalisation); the pictures stay."""
+        dropped = {key: torch.zeros_like(rows[key]) for key in ("metadata", "cond_metadata") if key in rows}
+        return {**rows, **dropped}
+
+    def encode(self, checkpoint, rows, content_strength=1.0):
+        own = {key: value for key, value in rows.items() if key in ("metadata", "cond_metadata", "condition")}
+        return {**super().encode(checkpoint, rows), **own}
+
+    def predict(self, checkpoint, x, t, given, control_strength=1.0):
+        residuals = {}
+        if checkpoint.controlnet is not None:
+            condition = [part.to(x) for part in given["condition"]]
+            down, mid = checkpoint.controlnet(
+                x,
+                t,
+                given["text"],
+                condition if len(condition) > 1 else condition[0],
+                metadata=given["metadata"],
+                cond_metadata=given.get("cond_metadata"),
+                conditioning_scale=control_strength,
+                return_dict=False,
+            )
+            residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+        return checkpoint.unet(x, t, given["text"], metadata=given["metadata"], **residuals).sample
+
+
+class Text2Earth(StableDiffusion):
+    """Text and a resolution level, dropped jointly by guidance. Liu et al. 2025,
+    doi 10.1109/MGRS.2025.3560455.
+
+    The level is written into the prompt (``16_GOOGLE_LEVEL_a harbour``); where it is not, ``metadata`` with a
+    gsd gives it. The other metadata fields say nothing to this model.
+    """
+
+    guidance = 4.0
+    trained_size = 256
+
+    def read(self, checkpoint, prompts, *, metadata, image, conditions, cond_metadata):
+        refuse("conditions", conditions, "takes no condition maps")
+        refuse("cond_metadata", cond_metadata, "has no ControlNet")
+        parsed = [parse_level(prompt) for prompt in prompts]
+        levels = torch.tensor([level for level, _ in parsed], dtype=torch.float32)
+        if metadata is not None:
+            metadata = [metadata] if isinstance(metadata, dict) else metadata
+            metadata_rows(metadata, DIFFUSIONSAT)  # the same mistakes get the same messages in every family
+            if not all(isinstance(row, dict) for row in metadata):
+                raise TypeError(
+                    "This checkpoint takes a level, not seven numbers: pass metadata={'gsd': metres}."
+                )
+            stated = torch.tensor([level_of_gsd(row["gsd"]) if row.get("gsd") else 0.0 for row in metadata])
+            levels = torch.where(levels > 0, levels, stated)
+        return {"text": [text for _, text in parsed], "level": levels}
+
+    def unconditional(self, rows):
+        """No text and level 0."""
+        return {**rows, "level": torch.zeros_like(rows["level"])}
+
+    def encode(self, checkpoint, rows, content_strength=1.0):
+        return {**super().encode(checkpoint, rows), "level": rows["level"]}
+
+    def predict(self, checkpoint, x, t, given, control_strength=1.0):
+        levels = given["level"] if checkpoint.unet.class_embedding is not None else None
+        return checkpoint.unet(x, t, given["text"], class_labels=levels).sample
+
+
+class Text2EarthInpainting(Text2Earth):
+    """Text2Earth whose UNet also sees a mask and the picture around it (nine channels)."""
+
+    guidance = 3.5
+
+
+class CRSDiff(StableDiffusion):
+    """Text, metadata, six maps and a content image, any subset. Tang et al. 2024, arXiv 2403.11614.
+
+    Guidance drops the text and the content; maps and metadata stay in both halves.
+    """
+
+    size_multiple = 8  # the map encoder's coarsest features have stride 64 in pixels
+
+    def read(self, checkpoint, prompts, *, metadata, image, conditions, cond_metadata):
+        refuse("cond_metadata", cond_metadata, "takes maps without metadata of their own")
+        rows: Rows = {"text": prompts, "metadata": torch.zeros(1, 7)}
+        if metadata is not None:
+            rows["metadata"] = metadata_rows(metadata, CRSDIFF)
+        rows.update(read_maps(checkpoint, conditions or {}))
+        return rows
+
+    def unconditional(self, rows):
+        return {**rows, "content": torch.zeros_like(rows["content"])}
+
+    def encode(self, checkpoint, rows, content_strength=1.0):
+        text = super().encode(checkpoint, rows)["text"]
+        tokens = checkpoint.content_adapter(rows["content"].to(text)) * content_strength
+        return {
+            "text": torch.cat([text, tokens.expand(len(text), -1, -1)], dim=1),  # [B, 77 + 4, D]
+            "metadata": checkpoint.metadata_embedding(rows["metadata"].to(text.device)).to(text.dtype),
+            "features": checkpoint.controlnet.features(rows["maps"].to(text)),
+        }
+
+    def predict(self, checkpoint, x, t, given, control_strength=1.0):
+        residuals = checkpoint.controlnet(x, t, given["text"], features=given["features"])
+        strengths = control_strength
+        if not isinstance(strengths, list | tuple):
+            strengths = [strengths] * len(residuals)
+        *down, mid = [r * s for r, s in zip(residuals, strengths, strict=True)]
+        return checkpoint.unet(
+            x,
+            t,
+            given["text"],
+            class_labels=given["metadata"],
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=mid,
+        ).sample
+
+
+def read_maps(checkpoint, conditions: dict) -> Rows:
+    """CRS-Diff's ``conditions`` as ``maps`` ``[N, 18, H, W]`` (an absent map is black) and ``content`` ``[N,
+    D]``.
+
+    Raises:
+        ValueError: An unknown map, or maps of several sizes.
+    """
+    if not isinstance(conditions, dict) or (unknown := sorted(set(conditions) - {*MAPS, "content"})):
+        found = unknown[0] if isinstance(conditions, dict) else type(conditions).__name__
+        raise ValueError(f"conditions has no entry {found!r}; it is a dict of {', '.join(MAPS)} and content.")
+    given = {
+        key: images(value, f"conditions[{key!r}]")
+        for key, value in conditions.items()
+        if key in MAPS and value is not None
+    }
+    rows: Rows = {}
+    if given:
+        if len(sizes := {tuple(value.shape[-2:]) for value in given.values()}) > 1:
+            raise ValueError(f"The maps in conditions have several sizes ({sorted(sizes)}): give them one.")
+        count = max(len(value) for value in given.values())
+        height, width = sizes.pop()
+        black = torch.zeros(1, 3, height, width)
+        rows["maps"] = torch.cat([given.get(key, black).expand(count, -1, -1, -1) for key in MAPS], dim=1)
+    rows["content"] = checkpoint.read_content(conditions.get("content"))
+    return rows
+
+
+def refuse(name: str, value, reason: str) -> None:
+    if value is not None:
+        raise ValueError(f"This checkpoint {reason}: leave {name} out.")
+
+
+FAMILIES = {
+    "stable-diffusion": StableDiffusion(),
+    "diffusionsat": DiffusionSat(),
+    "text2earth": Text2Earth(),
+    "text2earth-inpainting": Text2EarthInpainting(),
+    "crsdiff": CRSDiff(),
+}

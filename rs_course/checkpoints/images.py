@@ -1,0 +1,106 @@
+"""The border: pictures as people hold them (PIL, uint8, float, lists of them) to tensors ``[N, C, H, W]`` in
+[0, 1].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def images(value, name: str = "image", *, mode: str | None = "RGB", size: tuple[int, int] | None = None):
+    """Read one picture or many.
+
+    Args:
+        value: A PIL image, an array or tensor (uint8 or bool ``[H, W]``, ``[H, W, C]``, ``[N, H, W, C]``;
+            float in [0, 1] ``[H, W]``, ``[C, H, W]``, ``[N, C, H, W]``), or a list of such.
+        name: What the caller calls it, for messages.
+        mode: ``"RGB"`` or ``"L"`` (grey); ``None`` keeps the channels of an array.
+        size: (height, width) to resize to: Lanczos on 8-bit values, as the published pipelines do.
+
+    Returns:
+        Float tensor ``[N, C, H, W]`` in [0, 1].
+
+    Raises:
+        TypeError: Not pictures.
+        ValueError: Values outside [0, 1], or a shape that is no picture.
+    """
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError(f"{name} is an empty list.")
+        parts = [images(item, name, mode=mode, size=size) for item in value]
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise ValueError(
+                f"{name} holds pictures of several sizes: give them one size, or pass size=(height, width)."
+            )
+        return torch.cat(parts)
+    if hasattr(value, "convert") and hasattr(
+        value, "resize"
+    ):  # PIL, which need not be imported to be recognised
+        return _from_pil(value, mode, size)
+    if not isinstance(value, np.ndarray | torch.Tensor):
+        raise TypeError(
+            f"{name} must be a PIL image, a uint8 array [H, W, 3], or a float tensor [N, 3, H, W] in [0, 1], "
+            f"not {type(value).__name__}."
+        )
+    batch = _channels_first(torch.as_tensor(value), name)
+    if mode == "RGB" and batch.shape[1] in (1, 4):
+        batch = batch[:, :3].expand(-1, 3, -1, -1)
+    if mode == "L" and batch.shape[1] == 3:
+        batch = torch.cat([_from_pil(picture, "L", None) for picture in _to_pil(batch)])
+    if mode and batch.shape[1] != len(mode):
+        raise ValueError(f"{name} has {batch.shape[1]} channels, expected {len(mode)}.")
+    return batch if size is None else resize(batch, size)
+
+
+def resize(batch: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """``[N, C, H, W]`` to ``[N, C, *size]``: Lanczos on 8-bit values for 1 or 3 channels, antialiased
+    bilinear else.
+    """
+    if tuple(batch.shape[-2:]) == tuple(size):
+        return batch
+    if batch.shape[1] in (1, 3):
+        return torch.cat([_from_pil(picture, None, size) for picture in _to_pil(batch)]).to(batch)
+    return F.interpolate(batch, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _channels_first(array: torch.Tensor, name: str) -> torch.Tensor:
+    if array.ndim == 2:
+        array = array[None, None]
+    elif array.ndim in (3, 4):
+        last, first = array.shape[-1], array.shape[-3]
+        if last in (1, 3, 4) and first not in (1, 3):
+            array = array.movedim(-1, -3)
+        array = array[None] if array.ndim == 3 else array
+    else:
+        raise ValueError(f"{name} has shape {list(array.shape)}; pictures are [H, W, 3] or [N, 3, H, W].")
+    if array.dtype == torch.uint8:
+        return array.float() / 255
+    array = array.float()
+    low, high = (array.min().item(), array.max().item()) if array.numel() else (0, 0)
+    if not (low >= -1e-3 and high <= 1 + 1e-3):
+        raise ValueError(f"{name} has values in [{low:.3g}, {high:.3g}]; pictures here lie in [0, 1].")
+    return array
+
+
+def _from_pil(picture, mode: str | None, size: tuple[int, int] | None) -> torch.Tensor:
+    from PIL import Image
+
+    if mode == "RGB":
+        picture = picture.convert("RGB")
+    elif picture.mode not in ("L", "RGB"):
+        picture = picture.convert("L" if picture.mode in ("1", "I", "I;16", "F", "LA") else "RGB")
+    if size is not None and picture.size != (size[1], size[0]):
+        picture = picture.resize((size[1], size[0]), resample=Image.Resampling.LANCZOS)
+    if mode == "L":
+        picture = picture.convert("L")
+    array = torch.from_numpy(np.array(picture)).float() / 255
+    return array[None, None] if array.ndim == 2 else array.movedim(-1, 0)[None]
+
+
+def _to_pil(batch: torch.Tensor) -> list:
+    from PIL import Image
+
+    arrays = (batch.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy()
+    return [Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array) for array in arrays]

@@ -1,0 +1,150 @@
+"""What lies in a checkpoint folder, and which family it is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .weights import read_json
+
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+CRSDIFF_PARTS = ("local_adapter", "content_adapter", "metadata_embedding")
+
+
+@dataclass
+class Layout:
+    """The parts of a checkpoint, each a folder.
+
+    Attributes:
+        root: The checkpoint's folder.
+        family: A key of ``families.FAMILIES``.
+        parts: Part name to folder.
+        index: Content of ``model_index.json`` (empty where there is none).
+        single_file: The one file that holds everything (CRS-Diff's ``last.ckpt``), or ``None``.
+    """
+
+    root: Path
+    family: str
+    parts: dict[str, Path] = field(default_factory=dict)
+    index: dict = field(default_factory=dict)
+    single_file: Path | None = None
+
+
+def find(path: str | Path) -> Layout:
+    """Find the parts of a checkpoint.
+
+    Understood are a diffusers pipeline folder, the folder around it, a training run whose UNet lies in
+    ``checkpoint-N/unet`` (or that UNet folder itself, ``unet_ema`` included), and CRS-Diff's single file or
+    its folder.
+
+    Raises:
+        FileNotFoundError: No checkpoint there, or a part of it is missing.
+        ValueError: Several checkpoints there.
+    """
+    path = Path(path)
+    if path.is_file():
+        return Layout(path.parent, "crsdiff", single_file=path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no checkpoint {path}.")
+    if files := sorted(path.glob("*.ckpt")):
+        return Layout(
+            path, "crsdiff", single_file=path / "last.ckpt" if path / "last.ckpt" in files else files[-1]
+        )
+    root, unet = _pipeline_root(path)
+    index = read_json(root / "model_index.json") if (root / "model_index.json").is_file() else {}
+    shared = index.get(
+        "_shared_parts", {}
+    )  # minis share a VAE and a text tower: part name to relative folder
+    parts = {name: (root / shared[name]).resolve() if name in shared else root / name for name in PARTS}
+    parts["unet"] = unet or parts["unet"]
+    if not parts["unet"].is_dir() and (latest := _latest_unet(root)):
+        parts["unet"] = latest
+    if missing := [name for name, folder in parts.items() if not folder.is_dir()]:
+        present = [name for name in ("controlnet", *PARTS) if (root / name).is_dir()]
+        raise FileNotFoundError(
+            f"{root} has no {', '.join(missing)} (it holds {', '.join(present) or 'nothing'}): "
+            + (
+                "load the generator's own folder and pass this one as controlnet=."
+                if present == ["controlnet"]
+                else "the checkpoint is incomplete, fetch it again."
+            )
+        )
+    if (root / "controlnet").is_dir():
+        parts["controlnet"] = root / "controlnet"
+    parts.update({name: root / name for name in CRSDIFF_PARTS if (root / name).is_dir()})
+    return Layout(root, _family(index, parts), parts, index)
+
+
+def _pipeline_root(path: Path) -> tuple[Path, Path | None]:
+    """The folder with the parts, and the UNet folder if the path names one."""
+    is_root = lambda folder: (folder / "vae").is_dir() or (folder / "model_index.json").is_file()  # noqa: E731
+    if is_root(path):
+        return path, None
+    if (path / "config.json").is_file() or (path / "unet").is_dir() or (path / "unet_ema").is_dir():
+        unet = (
+            path
+            if (path / "config.json").is_file()
+            else path / ("unet" if (path / "unet").is_dir() else "unet_ema")
+        )
+        for root in list(path.parents)[:2]:
+            if is_root(root):
+                return root, unet
+        raise FileNotFoundError(
+            f"{path} holds a single model; the rest of the pipeline should lie in a folder above it."
+        )
+    has_unet = lambda folder: (folder / "unet").is_dir() or _latest_unet(folder)  # noqa: E731
+    below = [child for pattern in ("*", "*/*") for child in sorted(path.glob(pattern))]
+    inside = [child for child in below if child.is_dir() and is_root(child) and has_unet(child)]
+    if len(inside) > 1:
+        names = ", ".join(child.name for child in inside)
+        raise ValueError(f"{path} holds several checkpoints ({names}): name the folder of one.")
+    if not inside:
+        raise FileNotFoundError(
+            f"{path} holds no checkpoint: neither model_index.json with its unet, vae, text_encoder, "
+            "tokenizer and scheduler, nor a .ckpt file."
+        )
+    return inside[0], None
+
+
+def _latest_unet(root: Path) -> Path | None:
+    """The UNet of the training run's last ``checkpoint-N``; the plain one before its moving average, as
+    published.
+    """
+    found = {}
+    for name in ("unet_ema", "unet"):
+        for folder in root.glob(f"checkpoint-*/{name}"):
+            if match := re.fullmatch(r"checkpoint-(\d+)", folder.parent.name):
+                found[int(match[1])] = folder
+    return found[max(found)] if found else None
+
+
+def _family(index: dict, parts: dict[str, Path]) -> str:
+    unet = read_json(parts["unet"] / "config.json")
+    inpaints = unet.get("in_channels") == 9
+    if "local_adapter" in parts:
+        return "crsdiff"
+    if unet.get("_class_name") == "SatUNet":
+        return "diffusionsat"
+    if "Text2Earth" in index.get("_class_name", "") or unet.get("class_embed_type") == "timestep":
+        return "text2earth-inpainting" if inpaints else "text2earth"
+    return "stable-diffusion"
+
+
+def controlnet_folders(path: str | Path) -> list[Path]:
+    """Folders of the ControlNets at a path: the net itself, or ``controlnet``, ``controlnet_1``, … inside it.
+
+    Raises:
+        FileNotFoundError: None there.
+    """
+    path = Path(path)
+    if (path / "config.json").is_file():
+        return [path]
+    found = sorted(child for child in path.glob("controlnet*") if (child / "config.json").is_file())
+    if not found:
+        found = sorted(path.glob("checkpoint-*/controlnet"), key=lambda f: int(f.parent.name.split("-")[1]))[
+            -1:
+        ]
+    if not found:
+        raise FileNotFoundError(f"There is no ControlNet in {path} (a folder with config.json and weights).")
+    return found

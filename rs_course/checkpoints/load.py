@@ -1,0 +1,180 @@
+"""``load``: the way from a name or a folder to a generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rs_course import paths
+
+from .layout import Layout, find
+from .weights import read_json
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
+
+
+def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpoint:
+    """Load a generator.
+
+    Args:
+        name_or_folder: A name of the registry, or a folder or file in a published on-disk layout.
+        device: ``None`` takes a GPU where there is one.
+        dtype: A torch type or its name; ``None`` is float32 on a CPU and bfloat16 on a GPU.
+        controlnet: Folder or name of a DiffusionSat ControlNet; a list of them adds their residuals.
+
+    Returns:
+        The generator, ready to sample.
+
+    Raises:
+        FileNotFoundError: No such checkpoint, or a part of it is missing.
+        ValueError: Damaged or mismatching files, or an unknown device or type.
+        RuntimeError: Too little memory.
+    """
+    import torch
+
+    from .checkpoint import Checkpoint
+    from .loading import load_controlnet, load_parts
+
+    device = read_device(device)
+    dtype = read_dtype(dtype, device)
+    layout = find(locate(name_or_folder))
+    require_memory(layout, dtype)
+    parts = load_parts(layout, dtype)
+    if layout.family == "crsdiff":
+        if controlnet is not None:
+            raise ValueError(
+                "CRS-Diff has its own map encoder: pass maps as conditions=, and leave controlnet out."
+            )
+        parts["controlnet"] = parts.pop("local_adapter")
+    elif controlnet is not None:
+        if layout.family != "diffusionsat":
+            raise ValueError(f"{name_or_folder} is of the family {layout.family}, which takes no ControlNet.")
+        several = isinstance(controlnet, list | tuple)
+        located = [locate(one) for one in controlnet] if several else locate(controlnet)
+        parts["controlnet"] = load_controlnet(located, dtype)
+    card, settings = read_card(layout)
+    checkpoint = Checkpoint(layout.family, **parts, card=card, settings=settings)
+    for part in (checkpoint.unet, checkpoint.vae):
+        part.to(memory_format=torch.channels_last)  # the layout that convolutions prefer on CPU and GPU
+    return checkpoint.to(device)
+
+
+def locate(name_or_folder) -> Path:
+    """Folder or file of a checkpoint: a path that exists, a shipped mini, what was fetched, or a hub id.
+
+    Raises:
+        FileNotFoundError: None of these, or not fetched yet.
+    """
+    from rs_course import registry
+
+    path = Path(name_or_folder).expanduser()
+    if path.exists():
+        return path
+    name = str(name_or_folder)
+    shipped = paths.data_dir() / "checkpoints"
+    if (shipped / name).is_dir():
+        return shipped / name
+    if entry := registry.find(name, "checkpoint"):
+        registry.require(name)
+        return entry.folder
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return from_hub(name)
+    minis = sorted(folder.name for folder in shipped.glob("*") if folder.is_dir())
+    raise FileNotFoundError(
+        f"There is no checkpoint {name!r}: give a folder that exists, or one of "
+        f"{', '.join([*minis, *registry.names('checkpoint')])}."
+    )
+
+
+def from_hub(repository: str) -> Path:
+    """A repository of the Hugging Face hub, from its cache or downloaded; only weights, configs and
+    vocabularies.
+
+    Raises:
+        FileNotFoundError: Neither cached nor to be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.txt", "*.safetensors", "*.bin"]
+    try:
+        return Path(snapshot_download(repository, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
+        raise FileNotFoundError(
+            f"{repository!r} is neither a folder here nor a repository of the Hugging Face hub within reach."
+        ) from None
+
+
+def read_device(device):
+    """A ``torch.device`` that exists on this machine."""
+    import torch
+
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"{device!r} is no device: use 'cpu', 'cuda' or 'cuda:1'.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(
+            "device='cuda' was asked for, but this machine has no usable NVIDIA GPU (or this PyTorch was "
+            "built without CUDA): leave device out to use the CPU."
+        )
+    return device
+
+
+def read_dtype(dtype, device):
+    """A floating ``torch.dtype``."""
+    import torch
+
+    if dtype is None:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"{dtype!r} is no floating type: use 'float32', 'bfloat16' or 'float16'.")
+    return found
+
+
+def weight_files(layout: Layout) -> list[Path]:
+    """All weight files of a checkpoint."""
+    if layout.single_file is not None:
+        return [layout.single_file]
+    from .weights import find_weights
+
+    weighted = [name for name in layout.parts if name not in ("tokenizer", "scheduler", "controlnet")]
+    stems = {"text_encoder": "model"}
+    return [find_weights(layout.parts[name], stems.get(name, "diffusion_pytorch_model")) for name in weighted]
+
+
+def require_memory(layout: Layout, dtype) -> None:
+    """Refuse before reading what cannot fit: weights pass through main memory on their way to any device.
+
+    Raises:
+        RuntimeError: The files are larger than the free memory.
+    """
+    import psutil
+
+    needed = sum(file.stat().st_size for file in weight_files(layout))
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise RuntimeError(
+            f"{layout.root} has {needed / 2**30:.1f} GiB of weights, but {free / 2**30:.1f} GiB are free: "
+            "close other programs, or take a smaller checkpoint."
+        )
+
+
+def read_card(layout: Layout):
+    """Card and recommended settings: ``card.json`` in the folder, where there is one."""
+    from .checkpoint import Card
+
+    file = layout.root / "card.json"
+    stated = read_json(file) if file.is_file() else {}
+    unknown = f"not stated in {layout.root.name}"
+    card = Card(
+        source=stated.get("source", str(layout.root)),
+        licence=stated.get("licence", unknown),
+        training_data=stated.get("training_data", unknown),
+        files=weight_files(layout),
+    )
+    return card, stated.get("settings", {})

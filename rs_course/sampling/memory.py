@@ -1,0 +1,48 @@
+"""How many images fit into the memory that is free now."""
+
+from __future__ import annotations
+
+import torch
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a process may still take on a device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def bytes_per_image(checkpoint, request) -> int:
+    """Estimated activations of one image: the larger of the UNet's and the decoder's.
+
+    The peak lies at the finest level. There a UNet holds about 40 maps of its first width (skip tensors, the
+    feed-forward's fourfold width, queries, keys and values), the decoder about 8 of its own first width at
+    full size.
+    """
+    height, width = request.size
+    pixels = height * width
+    unet, vae = checkpoint.unet, checkpoint.vae
+    halves = 2 if request.guided else 1
+    copies = 1 + (checkpoint.controlnet is not None)
+    unet_maps = 40 * unet.config.block_out_channels[0] * halves * copies * pixels // checkpoint.vae_factor**2
+    decoder_maps = 8 * vae.config.block_out_channels[0] * pixels
+    return max(unet_maps * unet.dtype.itemsize, decoder_maps * vae.dtype.itemsize)
+
+
+def batch_that_fits(checkpoint, request, largest: int = 64) -> int:
+    """Images per pass: at most ``largest``, and at most half of the free memory by estimate."""
+    fits = free_bytes(checkpoint.unet.device) // 2 // bytes_per_image(checkpoint, request)
+    return max(1, min(largest, request.count, fits))
+
+
+def out_of_memory(checkpoint, request) -> RuntimeError:
+    """The error for when even one image does not fit."""
+    height, width = request.size
+    free = free_bytes(checkpoint.unet.device) / 2**30
+    return RuntimeError(
+        f"One image of {height}×{width} does not fit into the {free:.1f} GiB that are free on "
+        f"{checkpoint.unet.device}: ask for a smaller size, load with dtype='bfloat16', or free memory first."
+    )

@@ -1,0 +1,181 @@
+"""What a call of ``sample`` asks for, checked once before anything is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from rs_course.checkpoints.conditions import condition_scale, fit_conditions, nets
+from rs_course.checkpoints.families import FAMILIES, Rows, StableDiffusion
+from rs_course.checkpoints.images import images, resize
+
+
+@dataclass
+class Request:
+    """N images to make.
+
+    Attributes:
+        count: N.
+        size: (height, width) in pixels.
+        family: The checkpoint's conditioning.
+        rows: The conditional half's rows: each value has N rows, or one for all.
+        negative: The texts of the unconditional half.
+        image: Picture to start from, ``[N or 1, 3, H, W]`` in [0, 1], or ``None``.
+        mask: What to repaint (1) and keep (0), soft values allowed, ``[N or 1, 1, H, W]``, or ``None``.
+        latents: Unit-variance initial latents ``[N or 1, C, h, w]``, or ``None``.
+        guided: Whether classifier-free guidance runs, so that both halves are needed.
+    """
+
+    count: int
+    size: tuple[int, int]
+    family: StableDiffusion
+    rows: Rows
+    negative: list[str]
+    image: torch.Tensor | None
+    mask: torch.Tensor | None
+    latents: torch.Tensor | None
+    guided: bool
+
+    def batch(self, start: int, stop: int) -> tuple[Rows, Rows | None]:
+        """Rows of images ``start..stop - 1``, conditional and (under guidance) unconditional."""
+        rows = {key: take(value, start, stop) for key, value in self.rows.items()}
+        if not self.guided:
+            return rows, None
+        return rows, {**self.family.unconditional(rows), "text": take(self.negative, start, stop)}
+
+
+def take(value, start: int, stop: int):
+    """Rows ``start..stop - 1`` of a tensor or list of strings that has N rows, or one row for all."""
+    if value is None:
+        return None
+    if isinstance(value, torch.Tensor):
+        return value.expand(stop - start, *value.shape[1:]) if value.shape[0] == 1 else value[start:stop]
+    if isinstance(value[0], torch.Tensor):  # one tensor per ControlNet
+        return [take(part, start, stop) for part in value]
+    return value * (stop - start) if len(value) == 1 else value[start:stop]
+
+
+def read_request(
+    checkpoint,
+    prompts,
+    *,
+    metadata,
+    image,
+    mask,
+    conditions,
+    cond_metadata,
+    negative_prompt,
+    guidance,
+    size,
+    latents,
+) -> Request:
+    """Check and complete the arguments of ``Checkpoint.sample`` that differ between images.
+
+    Raises:
+        TypeError, ValueError: One sentence on what was wrong.
+    """
+    family = FAMILIES[checkpoint.family]
+    texts = read_texts(prompts, "prompts")
+    negative = read_texts("" if negative_prompt is None else negative_prompt, "negative_prompt")
+    edits = image if checkpoint.controlnet is None or checkpoint.family == "crsdiff" else None
+    rows = family.read(
+        checkpoint,
+        texts,
+        metadata=metadata,
+        image=image,
+        conditions=conditions,
+        cond_metadata=cond_metadata,
+    )
+    picture = None if edits is None else images(edits, "image")
+    mask = None if mask is None else images(mask, "mask", mode="L")
+    if mask is not None and picture is None:
+        raise ValueError("mask= says where to repaint, so image= is needed as well (without a ControlNet).")
+    latents = None if latents is None else read_latents(checkpoint, latents)
+    size = read_size(checkpoint, family, size, latents, rows, picture)
+
+    if "condition" in rows:
+        rows["condition"] = fit_conditions(checkpoint.controlnet, rows["condition"], size)
+    if "content" in rows:
+        black = torch.zeros(1, 18, *size)
+        rows["maps"] = fit_maps(rows.get("maps", black), size)
+    if picture is not None:
+        picture = images(edits, "image", size=size)
+    if mask is not None:
+        mask = resize(mask, size)
+
+    lengths = {"prompts": len(texts), "negative_prompt": len(negative)}
+    for name, value in {**rows, "image": picture, "mask": mask, "latents": latents}.items():
+        if isinstance(value, torch.Tensor):
+            lengths[name] = value.shape[0]
+        elif isinstance(value, list) and isinstance(value[0], torch.Tensor):
+            lengths[name] = max(part.shape[0] for part in value)
+    count = max(lengths.values())
+    if odd := {name: length for name, length in lengths.items() if length not in (1, count)}:
+        name, length = next(iter(odd.items()))
+        largest = max(lengths, key=lengths.get)
+        raise ValueError(
+            f"{name} has {length} rows, but {largest} has {count}: give one per image, or one for all."
+        )
+    return Request(count, size, family, rows, negative, picture, mask, latents, guidance > 1)
+
+
+def read_texts(texts, name: str) -> list[str]:
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    if not texts:
+        raise ValueError(f"{name} is empty.")
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a string or a list of strings, not {type(text).__name__}.")
+    return texts
+
+
+def read_latents(checkpoint, latents) -> torch.Tensor:
+    channels = checkpoint.vae.config.latent_channels
+    latents = torch.as_tensor(latents, dtype=torch.float32)
+    if latents.ndim == 3:
+        latents = latents[None]
+    if latents.ndim != 4 or latents.shape[1] != channels:
+        raise ValueError(
+            f"latents has shape {list(latents.shape)}; initial latents are [N, {channels}, h, w]."
+        )
+    return latents
+
+
+def read_size(checkpoint, family, size, latents, rows: Rows, picture) -> tuple[int, int]:
+    """(height, width): as asked for, else as the latents or pictures have it, else what the model was trained
+    at.
+    """
+    factor = checkpoint.vae_factor
+    unit = factor * family.size_multiple
+    from_latents = None if latents is None else tuple(side * factor for side in latents.shape[-2:])
+    if size is None:
+        if from_latents:
+            size = from_latents
+        elif "condition" in rows:
+            scale = condition_scale(nets(checkpoint.controlnet)[0])
+            size = tuple(side * scale for side in rows["condition"][0].shape[-2:])
+        elif "maps" in rows:
+            size = tuple(rows["maps"].shape[-2:])
+        elif picture is not None:
+            size = tuple(max(side // unit, 1) * unit for side in picture.shape[-2:])
+        else:
+            size = checkpoint.default_size
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    if len(size) != 2 or any(not isinstance(side, int) or side <= 0 or side % unit for side in size):
+        raise ValueError(
+            f"size is {size}; it is (height, width), both multiples of {unit} for this checkpoint."
+        )
+    if from_latents and from_latents != size:
+        raise ValueError(
+            f"latents of {latents.shape[-2]}×{latents.shape[-1]} make images of "
+            f"{from_latents[0]}×{from_latents[1]}, but size asks for {size[0]}×{size[1]}."
+        )
+    return size
+
+
+def fit_maps(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """CRS-Diff's ``[N, 18, H, W]`` at the output's size."""
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return resize(maps.unflatten(1, (6, 3)).flatten(0, 1), size).unflatten(0, (-1, 6)).flatten(1, 2)

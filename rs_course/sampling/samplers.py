@@ -1,0 +1,86 @@
+"""Samplers by name, and one step of any of them with noise that belongs to the image."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    SchedulerMixin,
+    UniPCMultistepScheduler,
+)
+
+# DDPM is DDIM with eta = 1 (Song et al. 2021, arXiv 2010.02502, section 4.1), down to the clean image.
+SAMPLERS = {
+    "ddim": (DDIMScheduler, {}),
+    "ddpm": (DDIMScheduler, {"set_alpha_to_one": True}),
+    "euler": (EulerDiscreteScheduler, {}),
+    "dpmsolver++": (DPMSolverMultistepScheduler, {}),
+    "unipc": (UniPCMultistepScheduler, {}),
+}
+
+
+class CRSDiffScheduler(DDIMScheduler):
+    """DDIM with the step rule of CRS-Diff (that of latent-diffusion): every ``1000 // S``-th step, from 1 on.
+
+    S = 6 therefore takes 7 steps. Where the rule would name a step beyond the last trained one (S = 3, 9, 27,
+    ...), which the published code cannot run, the steps start at 0 instead of 1.
+    """
+
+    def set_timesteps(self, num_inference_steps: int, device=None):
+        total = self.config.num_train_timesteps
+        stride = total // num_inference_steps
+        steps = torch.arange(0, total, stride)
+        offset = 1 if steps[-1] + 1 < total else 0
+        self.num_inference_steps = num_inference_steps
+        self.timesteps = (steps + offset).flip(0).to(device)
+
+
+def make_sampler(
+    base: SchedulerMixin, name: str | None, eta: float, options: dict
+) -> tuple[SchedulerMixin, float]:
+    """A fresh scheduler, and the eta it runs with.
+
+    Args:
+        base: The checkpoint's own scheduler; its noise schedule is kept.
+        name: One of :data:`SAMPLERS`, or ``None`` for ``base`` itself.
+        eta: Share of DDPM's noise that DDIM adds back, 0..1.
+        options: Settings of the family, by sampler.
+
+    Raises:
+        ValueError: Unknown sampler, or eta with one that adds no noise.
+    """
+    if name is None:
+        scheduler = copy.deepcopy(base)
+    elif name not in SAMPLERS:
+        raise ValueError(f"There is no sampler {name!r}; choose one of {', '.join(SAMPLERS)}, or None.")
+    else:
+        kind, own = SAMPLERS[name]
+        if kind is DDIMScheduler and isinstance(base, DDIMScheduler):
+            kind = type(base)  # CRS-Diff keeps its step rule
+        scheduler = kind.from_config(base.config, **options.get(name, {}), **own)
+    if name == "ddpm":
+        eta = 1.0
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta is {eta}; it is the share of DDPM's noise, 0..1.")
+    if eta and not isinstance(scheduler, DDIMScheduler):
+        raise ValueError(
+            f"eta adds noise to DDIM steps; {type(scheduler).__name__} takes none: use sampler='ddim'."
+        )
+    return scheduler, eta
+
+
+def step(scheduler: SchedulerMixin, prediction, t, x, eta: float, noise) -> torch.Tensor:
+    """One step from ``x`` at time ``t``; ``noise()`` gives the images' own noise where the sampler wants
+    some.
+    """
+    if isinstance(scheduler, DDIMScheduler):
+        own = noise() if eta else None
+        return scheduler.step(prediction, t, x, eta=eta, variance_noise=own, return_dict=False)[0]
+    if "variance_noise" in inspect.signature(scheduler.step).parameters:  # e.g. the SDE form of DPM-Solver++
+        return scheduler.step(prediction, t, x, variance_noise=noise(), return_dict=False)[0]
+    return scheduler.step(prediction, t, x, return_dict=False)[0]
