@@ -13,7 +13,7 @@ from rs_course.superres.inputs import network_input
 
 
 class ESA(nn.Module):
-    """Enhanced spatial attention: a mask computed at one seventh of the resolution, stretched back over the image."""
+    """Enhanced spatial attention: a mask computed on a much smaller image and stretched back over it."""
 
     def __init__(self, channels: int, hidden: int = 12):
         super().__init__()
@@ -54,7 +54,7 @@ class _EdgeConvAct(nn.Module):
 
 
 class Cell(nn.Module):
-    """Distillation cell: three convolutions in a row, a narrow branch off each, fused and attended, plus the input."""
+    """Three convolutions in a row, a narrow branch off each, fused, attended, plus the input."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -9,7 +9,8 @@ from rs_course.validation import image_batch
 
 
 def network_input(images: torch.Tensor, network: nn.Module) -> torch.Tensor:
-    """Check rank, channels and size before a forward pass; the range is left to the caller (it costs a pass over the data).
+    """Check rank, channels and size before a forward pass; the range is left to the caller (it costs a
+    pass over the data).
 
     Raises:
         TypeError: Not a float tensor.
@@ -18,7 +19,9 @@ def network_input(images: torch.Tensor, network: nn.Module) -> torch.Tensor:
     name = type(network).__name__
     if not isinstance(images, torch.Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
-        raise TypeError(f"{name} takes a float tensor [N, 3, h, w] in [0, 1], not {kind}: divide uint8 by 255.")
+        raise TypeError(
+            f"{name} takes a float tensor [N, 3, h, w] in [0, 1], not {kind}: divide uint8 by 255."
+        )
     if images.ndim != 4 or images.shape[1] != 3:
         hint = ""
         if images.ndim == 4 and images.shape[1] == 4:
@@ -29,7 +32,8 @@ def network_input(images: torch.Tensor, network: nn.Module) -> torch.Tensor:
     if min(images.shape[-2:]) < network.min_side:
         height, width = images.shape[-2:]
         raise ValueError(
-            f"{name} needs images of at least {network.min_side}×{network.min_side} pixels, not {height}×{width}."
+            f"{name} needs images of at least {network.min_side}×{network.min_side} pixels, not "
+            f"{height}×{width}."
         )
     return images
 
@@ -46,7 +50,9 @@ def check_pair(low: torch.Tensor, high: torch.Tensor, scale: int) -> tuple[torch
         raise ValueError(f"{n} low-resolution and {m} high-resolution images: pairs need equal numbers.")
     if (height, width) != (h * scale, w * scale):
         raise ValueError(
-            f"low resolution {h}×{w} and high resolution {height}×{width} are no ×{scale} pair: crop the high-resolution "
-            f"image to {h * scale}×{w * scale}, or make the low-resolution one from it with degradation.bicubic."
+            f"low resolution {h}×{w} and high resolution {height}×{width} are no ×{scale} pair: crop the "
+            "high-resolution "
+            f"image to {h * scale}×{w * scale}, or make the low-resolution one from it with "
+            "degradation.bicubic."
         )
     return low, high

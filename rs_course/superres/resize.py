@@ -1,8 +1,9 @@
 """Bicubic resizing as the super-resolution field defines it: MATLAB's ``imresize``.
 
 A resizer is part of the experiment: low-resolution images made by another one can cost a network more than
-7 dB. This one differs from ``torch.nn.functional.interpolate`` in its kernel (Keys, a = -0.5 instead of -0.75),
-in the antialiasing when it shrinks, and in how it continues the image past its border (mirrored, not clamped).
+7 dB. This one differs from ``torch.nn.functional.interpolate`` in its kernel (Keys, a = -0.5 instead of
+-0.75), in the antialiasing when it shrinks, and in how it continues the image past its border (mirrored,
+not clamped).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def resize_taps(length: int, scale: float, *, antialias: bool = True) -> tuple[t
         antialias: Stretch the kernel by 1/scale when shrinking, so that it is also the low-pass filter.
 
     Returns:
-        Input indices (int64) and weights (float64), each ``[ceil(n * scale), taps]``; every row of weights sums to 1.
+        Input indices (int64) and weights (float64), each ``[ceil(n * scale), taps]``; every row of weights
+        sums to 1.
     """
     out_length = math.ceil(length * scale)
     stretch = scale if antialias and scale < 1 else 1.0
@@ -66,7 +68,8 @@ def imresize(images: torch.Tensor, scale: float, *, antialias: bool = True) -> t
         antialias: Leave it on to shrink as the field does. Off, fine detail folds into false coarse patterns.
 
     Returns:
-        ``[..., ceil(H * scale), ceil(W * scale)]`` in the input's dtype; like MATLAB's on floats, not clipped.
+        ``[..., ceil(H * scale), ceil(W * scale)]`` in the input's dtype; like MATLAB's on floats, not
+        clipped.
 
     Raises:
         TypeError: Not a floating-point tensor.
@@ -87,8 +90,8 @@ def imresize(images: torch.Tensor, scale: float, *, antialias: bool = True) -> t
             "low-resolution images lose several dB on them.",
             stacklevel=2,
         )
-    # The last digit: official code sums in float32. Enlarging, four taps in order give its very bits; shrinking, a
-    # float64 sum of sixteen taps is the nearest to it.
+    # The last digit: official code sums in float32. Enlarging, four taps in order give its very bits;
+    # shrinking, a float64 sum of sixteen taps is the nearest to it.
     work = images.to(torch.float64 if scale < 1 or images.dtype == torch.float64 else torch.float32)
     for dim in (-2, -1):
         work = _resize_axis(work, scale, dim, antialias)

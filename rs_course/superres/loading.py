@@ -1,0 +1,144 @@
+"""Load a super-resolution network: which one it is follows from the names in its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rs_course.paths import cache_dir, data_dir
+from rs_course.superres.efdn import EFDN
+from rs_course.superres.span import SPAN
+
+# Published weights that are not part of the repository: file name, and where it comes from.
+_DSCF_SR = "https://github.com/Yaozzz666/DSCF-SR/tree/0532888c0ece73204532dcfa943fec8d0a82966b/model_zoo"
+PUBLISHED = {
+    "dscf": ("team23_DSCF", _DSCF_SR),
+    "efdn": ("team00_EFDN", _DSCF_SR),
+}
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+
+
+def load(name_or_file: str | Path) -> nn.Module:
+    """Load a network ready to enlarge images.
+
+    Args:
+        name_or_file: ``"mini-dscf"`` (ships with the course), ``"dscf"`` or ``"efdn"`` (the published
+            weights, from the cache), or a file or folder with a state dict in the official key names of
+            SPAN, DSCF or EFDN.
+
+    Returns:
+        ``nn.Module`` in eval mode, ``[N, 3, h, w]`` in [0, 1] → ``[N, 3, scale·h, scale·w]``; ``.scale`` and
+        ``.min_side`` say what it takes. Training branches of a SPAN file are merged.
+
+    Raises:
+        FileNotFoundError: No such name, file or folder.
+        ValueError: A file of another network, or of this one but incomplete.
+    """
+    file = _locate(name_or_file)
+    network = build(_read(file), source=file.name)
+    return network.eval()
+
+
+def build(state: dict[str, torch.Tensor], *, source: str = "the state dict") -> nn.Module:
+    """Recognise the network a state dict belongs to and load it strictly.
+
+    Args:
+        state: Tensors by official key name; a dict wrapped as ``{"params": …}`` or ``{"params_ema": …}``
+            also works.
+        source: What to call it in an error.
+
+    Returns:
+        A merged :class:`SPAN` (DSCF is the one with 26 channels) or an :class:`EFDN`.
+
+    Raises:
+        ValueError: Another network's keys, missing or surplus keys, shapes that differ, or unmerged
+            ConvLoRA factors.
+    """
+    for wrapper in ("params_ema", "params", "state_dict"):
+        if wrapper in state and isinstance(state[wrapper], dict):
+            state = state[wrapper]
+    if any("lora_" in key for key in state):
+        raise ValueError(
+            f"{source} holds ConvLoRA factors beside the kernels, and whether they are already merged is "
+            "not in the "
+            "file: build the network, add them with superres.conv_lora.add, load, and merge."
+        )
+    if "conv_1.eval_conv.weight" in state and "upsampler.0.weight" in state:
+        branches = "conv_1.sk.weight" in state
+        network = SPAN(
+            len(state["conv_1.eval_conv.weight"]), scale=_scale(state, "upsampler.0"), branches=branches
+        )
+    elif "head.weight" in state and "tail.0.weight" in state:
+        network = EFDN(len(state["head.weight"]), scale=_scale(state, "tail.0"))
+    else:
+        known = "SPAN and DSCF have conv_1.eval_conv.weight, EFDN has head.weight and tail.0.weight"
+        raise ValueError(f"{source} is no network known here ({known}); its first keys: {sorted(state)[:3]}.")
+    _explain_mismatch(network, state, source)
+    network.load_state_dict(state)
+    return network.merge() if isinstance(network, SPAN) else network
+
+
+def _scale(state, layer: str) -> int:
+    """Enlargement from the number of channels before the pixel shuffle, 3·scale²."""
+    return round((state[f"{layer}.weight"].shape[0] / 3) ** 0.5)
+
+
+def _explain_mismatch(network: nn.Module, state, source: str) -> None:
+    expected = {key: list(tensor.shape) for key, tensor in network.state_dict().items()}
+    name = type(network).__name__
+    if missing := sorted(expected.keys() - state.keys()):
+        raise ValueError(
+            f"{source} looks like {name} but lacks {len(missing)} tensors, first {missing[0]!r}."
+        )
+    if surplus := sorted(state.keys() - expected.keys()):
+        raise ValueError(
+            f"{source} looks like {name} but has {len(surplus)} tensors too many, first {surplus[0]!r}."
+        )
+    for key, shape in expected.items():
+        if list(state[key].shape) != shape:
+            raise ValueError(f"{source}: {key} has shape {list(state[key].shape)}, {name} needs {shape}.")
+
+
+def _locate(name_or_file: str | Path) -> Path:
+    path = Path(name_or_file).expanduser()
+    if path.is_dir():
+        return _only_file(path)
+    if path.is_file():
+        return path
+    if path.suffix in SUFFIXES or len(path.parts) > 1:
+        raise FileNotFoundError(f"no file or folder {path}.")
+    shipped = data_dir() / "checkpoints" / str(name_or_file)
+    if shipped.is_dir():
+        return _only_file(shipped)
+    if name_or_file not in PUBLISHED:
+        raise FileNotFoundError(
+            f"no super-resolution network {str(name_or_file)!r}: 'mini-dscf' ships with the course, "
+            f"{' and '.join(map(repr, PUBLISHED))} are published, or give a file."
+        )
+    stem, url = PUBLISHED[name_or_file]
+    folder = cache_dir() / "superres"
+    for suffix in SUFFIXES:
+        if (folder / f"{stem}{suffix}").is_file():
+            return folder / f"{stem}{suffix}"
+    raise FileNotFoundError(f"{name_or_file} is not in the cache: put {stem}.pth from {url} into {folder}.")
+
+
+def _only_file(folder: Path) -> Path:
+    files = sorted(f for f in folder.iterdir() if f.suffix in SUFFIXES)
+    if len(files) != 1:
+        found = ", ".join(f.name for f in files) or "none"
+        raise FileNotFoundError(f"{folder} should hold one weight file; found {found}: name the file itself.")
+    return files[0]
+
+
+def _read(file: Path) -> dict[str, torch.Tensor]:
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{file.name} cannot be read as plain tensors ({type(error).__name__}).") from error

@@ -1,0 +1,91 @@
+"""ConvLoRA equals the official layer: forward, gradients, merged kernel, and the whole student."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from rs_course import superres
+from rs_course.superres import conv_lora
+
+
+def test_layer_equals_official(golden):
+    for name, meta in golden.numbers["lora"].items():
+        if name == "r0_eval":
+            continue
+        k = meta["k"]
+        conv = nn.Conv2d(meta["in"], meta["out"], k, padding=k // 2)
+        conv.weight.data, conv.bias.data = golden[f"lora.{name}.weight"], golden[f"lora.{name}.bias"]
+        layer = conv_lora.ConvLoRA(conv, meta["r"], meta["alpha"])
+        assert [list(layer.lora_A.shape), list(layer.lora_B.shape)] == [meta["A_shape"], meta["B_shape"]]
+        layer.lora_A.data, layer.lora_B.data = golden[f"lora.{name}.A"], golden[f"lora.{name}.B"]
+        y = layer(golden[f"lora.{name}.x"])
+        y.square().mean().backward()
+        merged = layer.merged()
+        pairs = {
+            "y_unmerged": y,
+            "y_merged": merged(golden[f"lora.{name}.x"]),
+            "weight_merged": merged.weight,
+            **{f"grad_mean_y2.{p}": getattr(layer, p).grad for p in ("lora_A", "lora_B", "bias")},
+        }
+        for key, value in pairs.items():
+            assert torch.allclose(value, golden[f"lora.{name}.{key}"], atol=1e-6, rtol=1e-6), (name, key)
+        assert layer.weight.grad is None
+        back = conv_lora.unmerged(merged, layer.lora_A, layer.lora_B, alpha=meta["alpha"])
+        assert torch.allclose(back.weight, conv.weight, atol=2e-7)
+
+
+def test_whole_student_equals_official(golden):
+    network = superres.load(golden.folder / "team23_DSCF.safetensors")
+    keys = list(network.state_dict())
+    x = golden["lora_student.in"]
+    with torch.no_grad():
+        assert torch.allclose(network(x), golden["lora_student.out_base_without_lora"], atol=1e-5)
+        conv_lora.add(network)
+        assert torch.allclose(network(x), golden["lora_student.out_base_without_lora"], atol=1e-5)
+        result = network.load_state_dict(
+            load_file(golden.folder / "dscf_lora_student_AB.safetensors"), strict=False
+        )
+        assert not result.unexpected_keys
+        assert torch.allclose(network(x), golden["lora_student.out_unmerged"], atol=1e-5)
+        out, maps = network(golden["lora_student.feat_in"], return_features=True)
+        assert torch.allclose(out, golden["lora_student.feat_out"], atol=1e-5)
+        for i, feature in enumerate(maps["convolutions"]):
+            expected = golden[f"lora_student.feat{i}"]
+            assert (feature - expected).abs().max() <= 1e-5 * expected.abs().max()
+        conv_lora.merge(network)
+        assert torch.allclose(network(x), golden["lora_student.out_merged"], atol=1e-5)
+    assert list(network.state_dict()) == keys
+
+
+def test_trainable_parameters_of_dscf():
+    network = conv_lora.add(superres.SPAN(26))
+    trained = [p for p in network.parameters() if p.requires_grad]
+    assert (len(trained), sum(p.numel() for p in trained)) == (40, 25_920)
+    adapted = conv_lora.mark_trainable(network, bias="lora_only")
+    assert sum(name.endswith("bias") for name in adapted) == 20
+    assert sum(name.endswith("bias") for name in conv_lora.mark_trainable(network, bias="all")) == 22
+    with pytest.raises(ValueError, match="bias='some'"):
+        conv_lora.mark_trainable(network, bias="some")
+
+
+def test_update_is_the_row_major_reshape_and_of_low_rank():
+    torch.manual_seed(0)
+    a, b = torch.randn(6, 15, dtype=torch.float64), torch.randn(12, 6, dtype=torch.float64)
+    delta = conv_lora.delta_weight(a, b, (4, 5, 3, 3), alpha=4)
+    product = 2.0 * (b @ a)
+    # Row o·k + r of the product, read on, fills output channel o from flat offset r·I·k.
+    o, r, q = 2, 1, 7
+    assert delta[o].flatten()[r * 15 + q] == product[o * 3 + r, q]
+    assert torch.linalg.matrix_rank(delta.reshape(12, 15)) == 6
+
+
+def test_bad_adapters():
+    with pytest.raises(ValueError, match="rank=0"):
+        conv_lora.ConvLoRA(nn.Conv2d(2, 2, 3), 0, 1.0)
+    with pytest.raises(ValueError, match="without groups"):
+        conv_lora.ConvLoRA(nn.Conv2d(2, 2, 3, groups=2), 1, 1.0)
+    with pytest.raises(ValueError, match="do not fit a kernel"):
+        conv_lora.delta_weight(torch.ones(3, 6), torch.ones(9, 6), (3, 2, 3, 3), alpha=1)
+    with pytest.raises(ValueError, match="'conv_9' is no plain convolution of SPAN"):
+        conv_lora.add(superres.SPAN(4), {"conv_9": (1, 1.0)})
