@@ -8,10 +8,10 @@ rs-course fetch rsicd --mirror http://host/  from a mirror (or set RS_COURSE_MIR
 
 from __future__ import annotations
 
-import textwrap
+import re
 from pathlib import Path
 
-from rs_course import fetching, registry
+from rs_course import fetching, paths, registry
 
 _HEADINGS = {
     "dataset": "Data sets",
@@ -47,29 +47,29 @@ def run(args):
 
 
 def table() -> str:
-    """What can be fetched: name, content, download size, memory of the weights in 16 bits, licence, here or
-    not.
-    """
-    lines = []
+    """What can be fetched: two lines each, with size of the download, memory of the weights and licence."""
+    row = "{:<28}{:<9}{:>8}  {:>8}  {}"
+    lines = [row.format("NAME", "HERE", "SIZE", "MEMORY", "LICENCE")]
     for kind, heading in _HEADINGS.items():
-        lines += [heading, ""]
+        lines += ["", heading]
         for name in registry.names(kind):
             entry = registry.get(name)
-            state = "here" if entry.here() else "by hand" if entry.by_hand else "–"
-            download = f"{registry.readable(entry.size)} to download"
-            memory = f", {registry.readable(entry.memory)} in memory" if entry.memory else ""
-            lines.append(f"  {name:<26} {state:<8} {entry.what}")
-            lines += textwrap.wrap(
-                f"{download}{memory}; licence: {entry.licence}",
-                96,
-                initial_indent=" " * 38,
-                subsequent_indent=" " * 38,
-            )
-        lines.append("")
-    lines.append(
-        "Fetch one with 'rs-course fetch NAME'; it goes to "
-        + str(registry.get("eurosat").folder.parent)
-        + "."
-    )
-    lines.append("'?' means that no size is published; memory is that of the weights in 16 bits.")
+            memory = registry.readable(entry.memory) if entry.memory else ""
+            licence = re.split(r"[;(]", entry.licence)[0].strip()
+            lines.append(row.format(name, _state(entry), registry.readable(entry.size), memory, licence))
+            by_hand = " (in a browser, then --from)" if entry.by_hand else ""
+            lines.append(f"    {entry.what}{by_hand}")
+    lines += [
+        "",
+        "SIZE: of the download, ? where none is published. MEMORY: of the weights in 16 bits.",
+        "Fetch one with: rs-course fetch NAME. The full licence and the citation are told then.",
+        f"Folder: {paths.cache_dir() / 'fetched'}",
+    ]
     return "\n".join(lines)
+
+
+def _state(entry) -> str:
+    files = entry.here()
+    if not files:
+        return "no"
+    return "subset" if files[0].name in [file.path for file in entry.alternatives] else "yes"

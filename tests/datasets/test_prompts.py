@@ -1,0 +1,35 @@
+"""The prompt of a class, by name and by number, for both collections."""
+
+import pytest
+
+from rs_course import datasets, simulated_earth
+from rs_course.datasets import prompts
+
+
+def test_every_class_of_the_simulator_has_a_phrase_in_its_order():
+    assert tuple(prompts.PHRASES) == tuple(simulated_earth.CLASSES)
+    assert len(set(prompts.PHRASES.values())) == 10
+
+
+@pytest.mark.parametrize(("name", "phrase"), prompts.PHRASES.items())
+def test_names_and_numbers_agree(name, phrase):
+    index = list(prompts.PHRASES).index(name)
+    assert datasets.class_prompt(name) == datasets.class_prompt(index) == f"a satellite image of {phrase}"
+    assert datasets.class_prompt(name, "eurosat") == f"14_GOOGLE_LEVEL_a Sentinel-2 image of {phrase}"
+
+
+def test_the_level_is_the_one_nearest_to_ten_metres():
+    resolution = {level: 2.0 ** (17 - level) for level in range(10, 19)}
+    nearest = min(resolution, key=lambda level: abs(resolution[level] - 10))
+    assert datasets.class_prompt(0, dataset="eurosat").startswith(f"{nearest}_GOOGLE_LEVEL_")
+
+
+@pytest.mark.parametrize("label", ["Lake", "river", 10, -1])
+def test_unknown_classes_get_the_list(label):
+    with pytest.raises(ValueError, match=r"Unknown class .*: use 0 to 9 or one of AnnualCrop, Forest"):
+        datasets.class_prompt(label)
+
+
+def test_unknown_data_set():
+    with pytest.raises(ValueError, match="no prompt table for 'rsicd': use 'simulated' or 'eurosat'"):
+        datasets.class_prompt("River", dataset="rsicd")
