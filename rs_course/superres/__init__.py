@@ -14,7 +14,6 @@ _HOME = {
     "upscale": "inference",
     "SPAN": "span",
     "EFDN": "efdn",
-    "UPSCALERS": "baselines",
 }
 _SUBMODULES = (
     "baselines",

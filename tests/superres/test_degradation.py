@@ -1,0 +1,100 @@
+"""Degradations, stretches and their bad input."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rs_course.superres import degradation
+from rs_course.superres.inputs import check_pair
+
+
+def test_bicubic_equals_the_stored_low_resolution(golden):
+    for name in golden.numbers["images"]:
+        low = degradation.bicubic(golden.image(f"img.{name}.hr_u8"))
+        assert torch.equal((low * 255).round().byte()[0].permute(1, 2, 0), golden[f"img.{name}.lr_u8"])
+
+
+def test_sensor_keeps_a_constant_and_its_centre():
+    assert torch.allclose(
+        degradation.sensor(torch.full((1, 3, 16, 16), 0.4), noise=0), torch.tensor(0.4), atol=1e-6
+    )
+    ramp = torch.linspace(0, 1, 64, dtype=torch.float64).expand(1, 3, 64, 64)
+    low = degradation.sensor(ramp, noise=0)
+    # A symmetric window turns a straight ramp into the mean of each block of four.
+    assert (low - ramp.unfold(-1, 4, 4).mean(-1)[..., 2::4, :])[..., 3:-3].abs().max() <= 0.5 / 255 + 1e-9
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_sensor_transfers_a_wave_as_its_formula_says(scale):
+    """A Gaussian of standard deviation σ multiplies a wave of frequency f by exp(-2 π² σ² f²)."""
+    side, psf, cycles = 48 * scale, 0.7, 6
+    x = (torch.arange(side, dtype=torch.float64) + 0.5) / side
+    wave = 0.5 + 0.4 * torch.cos(2 * math.pi * cycles * x).expand(1, 3, side, side)
+    low = degradation.sensor(wave, scale, psf=psf, noise=0)[
+        0, 0, 24, 12:36
+    ]  # three cycles, far from the border
+    amplitude = 2 * torch.fft.fft(low.double())[3].abs().item() / 24
+    assert amplitude == pytest.approx(0.4 * math.exp(-2 * (math.pi * psf * cycles / 48) ** 2), rel=0.01)
+
+
+def test_sensor_noise_belongs_to_the_image():
+    high = torch.full((4, 3, 64, 64), 0.5)
+    low = degradation.sensor(high, noise=0.02, seed=3)
+    assert torch.equal(low[:2], degradation.sensor(high[:2], noise=0.02, seed=3))
+    assert low.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_modcrop():
+    assert degradation.modcrop(torch.zeros(1, 3, 101, 107)).shape == (1, 3, 100, 104)
+
+
+@pytest.mark.parametrize("shrink", [degradation.bicubic, degradation.sensor])
+@pytest.mark.parametrize(
+    ("high", "scale", "error", "message"),
+    [
+        (torch.zeros(1, 3, 30, 32), 4, ValueError, "30×32 pixels do not divide by 4: cut them first"),
+        (torch.zeros(1, 3, 32, 32), 2.5, ValueError, "scale=2.5: the enlargement is a whole number"),
+        (torch.zeros(1, 3, 32, 32), 1, ValueError, "scale=1"),
+        (torch.zeros(1, 4, 32, 32), 4, ValueError, "high has 4 channels"),
+        (torch.full((1, 3, 32, 32), 200.0), 4, ValueError, r"images here lie in \[0, 1\]"),
+        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), 4, TypeError, "divide uint8"),
+    ],
+)
+def test_bad_input(shrink, high, scale, error, message):
+    with pytest.raises(error, match=message):
+        shrink(high, scale)
+
+
+def test_bad_sensor():
+    with pytest.raises(ValueError, match="psf=0"):
+        degradation.sensor(torch.zeros(1, 3, 8, 8), psf=0)
+
+
+def test_pairs_that_do_not_match():
+    low = torch.zeros(2, 3, 8, 8)
+    assert check_pair(low, torch.zeros(2, 3, 32, 32), 4)[0].shape == low.shape
+    with pytest.raises(ValueError, match="8×8 and high resolution 33×32 are no ×4 pair: crop"):
+        check_pair(low, torch.zeros(2, 3, 33, 32), 4)
+    with pytest.raises(ValueError, match="2 low-resolution and 1 high-resolution"):
+        check_pair(low, torch.zeros(1, 3, 32, 32), 4)
+
+
+def test_stretch_of_16_bit_reflectance():
+    raw = np.random.default_rng(0).integers(300, 4000, (12, 10, 3)).astype(np.uint16)
+    stretch = degradation.Stretch((0, 0, 0), (4000, 4000, 5000))
+    image = stretch.apply(raw)
+    assert image.shape == (1, 3, 12, 10)
+    assert image[0, 2, 4, 5].item() == pytest.approx(raw[4, 5, 2] / 5000)
+    assert np.abs(stretch.undo(image) - raw).max() < 1e-3
+    narrow = degradation.Stretch.from_percentiles(raw, 2, 98)
+    assert narrow.low == tuple(np.percentile(raw, 2, axis=(0, 1)))
+    assert narrow.apply(raw).aminmax() == (0, 1)
+
+
+def test_bad_stretch():
+    with pytest.raises(ValueError, match="is a band constant"):
+        degradation.Stretch.from_percentiles(np.full((4, 4, 3), 7, np.uint16))
+    with pytest.raises(ValueError, match=r"takes \[H, W, 3\]: choose the bands first"):
+        degradation.Stretch((0,) * 3, (1,) * 3).apply(np.zeros((4, 4, 13), np.uint16))
