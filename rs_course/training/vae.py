@@ -1,0 +1,184 @@
+"""mini-vae: the autoencoder whose latents all mini generators share.
+
+    rs-course train mini-vae
+
+An ``AutoencoderKL`` (Rombach et al. 2022, arXiv 2112.10752) with factor 4 instead of 8, because a tile of
+64×64 pixels at 10 m holds fields of a few pixels: 64×64×3 becomes 16×16×4. It learns real EuroSAT tiles and
+simulated ones.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rs_course.diffusion.learning import EMA
+
+ARCHITECTURE = {
+    "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3,
+    "block_out_channels": (24, 48, 96),
+    "layers_per_block": 1,
+    "latent_channels": 4,
+    "norm_num_groups": 8,
+    "sample_size": 64,
+}
+STATE = "training.pt"
+
+
+def train(out, *, minutes=45, seed=0, resume=True, eurosat="eurosat", simulated=10_000):
+    """Train on EuroSAT's training split and on ``simulated`` tiles of the simulated Earth.
+
+    Args:
+        out: Folder of the model in the diffusers layout; the training state and ``log.jsonl`` lie there too.
+        minutes: Time for the whole training; becomes a number of steps by timing the first ones.
+        seed: Of weights, batches and latent samples.
+        resume: Go on where an interrupted training stopped.
+        eurosat: Name or path that ``rs_course.datasets.load`` takes.
+        simulated: Number of simulated tiles.
+    """
+    from rs_course import datasets
+
+    sets = {"eurosat": (eurosat, None), "simulated": ("simulated", simulated)}
+    images = np.concatenate(
+        [np.asarray(datasets.load(source, "train", size=size).images) for source, size in sets.values()]
+    )
+    unseen = {
+        name: np.asarray(datasets.load(source, "test", size=200).images) for name, (source, _) in sets.items()
+    }
+    plan = Path(out) / "plan.json"
+    if not (resume and plan.exists()):
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        plan.write_text(json.dumps({"steps": int(60 * minutes / _seconds_per_step(images))}))
+    return fit(out, images, unseen, steps=json.loads(plan.read_text())["steps"], seed=seed, resume=resume)
+
+
+def fit(
+    out,
+    images: np.ndarray,
+    unseen: dict[str, np.ndarray],
+    *,
+    steps: int,
+    seed: int = 0,
+    resume: bool = True,
+    batch: int = 16,
+    lr: float = 1e-3,
+    kl: float = 1e-5,
+    edges: float = 0.02,
+    log_every: int = 500,
+    model: dict | None = None,
+):
+    """Train on uint8 tiles ``[N, H, W, 3]`` and write the averaged weights to ``out``, in half precision.
+
+    Args:
+        out, seed, resume: See :func:`train`.
+        images: Training tiles.
+        steps: Length of the training; the learning rate follows a cosine to 2 % of itself.
+        unseen: Tiles by name; their reconstruction PSNR is logged.
+        batch, lr: Tiles a step, and the largest learning rate.
+        kl, edges: Weights of the KL divergence and of the gradient error beside the squared error.
+        log_every: Steps between two lines of the log, at which the state is saved.
+        model: Overrides of ``ARCHITECTURE``.
+
+    Returns:
+        The averaged ``AutoencoderKL``.
+    """
+    from diffusers import AutoencoderKL
+
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
+    vae = AutoencoderKL(**ARCHITECTURE | (model or {}))
+    ema = EMA(vae)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)
+    step = 0
+    if resume and (out / STATE).exists():
+        state = torch.load(out / STATE, weights_only=True)
+        vae.load_state_dict(state["model"])
+        ema.model.load_state_dict(state["ema"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = ema.updates = state["step"]
+
+    while step < steps:
+        rate = lr * min(1, (step + 1) / 200) * max(0.02, 0.5 * (1 + math.cos(math.pi * step / steps)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        squared, gradient, divergence = loss_terms(
+            vae, draw_batch(images, batch, seed, step), seed=seed + step
+        )
+        optimizer.zero_grad(set_to_none=True)
+        (squared + edges * gradient + kl * divergence).backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        ema.update(vae)
+        step += 1
+        if step % log_every == 0 or step == steps:
+            psnr = {name: round(reconstruction_psnr(ema.model, tiles), 2) for name, tiles in unseen.items()}
+            with (out / "log.jsonl").open("a") as log:
+                log.write(json.dumps({"step": step, "mse": squared.item(), "psnr": psnr}) + "\n")
+            _save_state(out, vae, ema, optimizer, step)
+    ema.model.register_to_config(scaling_factor=scaling_factor(ema.model, images))
+    ema.model.half().save_pretrained(out)
+    return ema.model.float()
+
+
+def draw_batch(images: np.ndarray, count: int, seed: int, step: int) -> torch.Tensor:
+    """Tiles ``[count, 3, H, W]`` in [-1, 1], turned and mirrored together; a function of (seed, step)."""
+    draw = np.random.default_rng([seed, step])
+    x = torch.from_numpy(images[draw.choice(len(images), count)]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = torch.rot90(x, int(draw.integers(4)), (2, 3))
+    return x.flip(3) if draw.integers(2) else x
+
+
+def loss_terms(vae, x: torch.Tensor, *, seed: int):
+    """Squared error, gradient error and KL divergence of a batch in [-1, 1], each a mean per pixel value."""
+    with torch.autocast(x.device.type, torch.bfloat16):
+        posterior = vae.encode(x).latent_dist
+        y = vae.decode(posterior.sample(torch.Generator(x.device).manual_seed(seed))).sample
+    error = y.float() - x
+    # Differences of neighbours count too, because the squared error alone averages field edges away.
+    gradient = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+    return error.square().mean(), gradient, posterior.kl().float().mean() / x[0].numel()
+
+
+@torch.no_grad()
+def reconstruction_psnr(vae, images: np.ndarray, batch: int = 100) -> float:
+    """Mean PSNR in dB of uint8 tiles ``[N, H, W, 3]``, encoded to the posterior's mean and decoded."""
+    from rs_course.metrics import psnr
+
+    values = []
+    for start in range(0, len(images), batch):
+        x = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float() / 255
+        y = vae.decode(vae.encode(2 * x - 1).latent_dist.mean).sample
+        values.append(psnr((y / 2 + 0.5).clamp(0, 1), x))
+    return torch.cat(values).mean().item()
+
+
+@torch.no_grad()
+def scaling_factor(vae, images: np.ndarray, count: int = 512) -> float:
+    """One over the standard deviation of the latents, so that the generators see unit variance."""
+    x = torch.from_numpy(images[:: max(1, len(images) // count)]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return round(1 / vae.encode(x).latent_dist.mean.std().item(), 5)
+
+
+def _seconds_per_step(images: np.ndarray, batch: int = 16, steps: int = 5) -> float:
+    from diffusers import AutoencoderKL
+
+    vae, times = AutoencoderKL(**ARCHITECTURE), []
+    for step in range(steps):
+        begin = time.monotonic()
+        sum(loss_terms(vae, draw_batch(images, batch, 0, step), seed=0)).backward()
+        times.append(time.monotonic() - begin)
+    return float(np.median(times))
+
+
+def _save_state(out: Path, vae, ema: EMA, optimizer, step: int) -> None:
+    state = {"model": vae.state_dict(), "ema": ema.model.state_dict(), "optimizer": optimizer.state_dict()}
+    part = out / (STATE + ".part")
+    torch.save({**state, "step": step}, part)
+    part.replace(out / STATE)
