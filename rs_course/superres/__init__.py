@@ -23,6 +23,7 @@ _SUBMODULES = (
     "efdn",
     "inference",
     "inputs",
+    "learning",
     "loading",
     "quality",
     "resize",

@@ -6,7 +6,7 @@ import torch
 from rs_course import superres
 from rs_course.superres import baselines, quality
 from rs_course.superres.degradation import bicubic, round8
-from rs_course.training.dscf import start_as_interpolation
+from rs_course.superres.learning import start_as_interpolation
 
 
 @pytest.fixture(scope="module")
