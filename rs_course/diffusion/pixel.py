@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from rs_course import paths, seeds
@@ -123,6 +124,22 @@ def to_image(x: torch.Tensor) -> torch.Tensor:
     return (x / 2 + 0.5).clamp(0, 1)
 
 
-def from_image(images: torch.Tensor) -> torch.Tensor:
-    """From the course's [0, 1] to the model's [-1, 1]."""
-    return images * 2 - 1
+def shrink(images: np.ndarray, size: int = 32) -> np.ndarray:
+    """Area-average uint8 tiles ``[N, H, W, 3]`` to ``[N, size, size, 3]``: a coarser sensor's view.
+
+    Raises:
+        ValueError: H or W is no multiple of ``size``.
+    """
+    n, h, w, _ = images.shape
+    if h % size or w % size:
+        raise ValueError(
+            f"Tiles of {h}×{w} pixels cannot be averaged to {size}×{size}: give a multiple of {size}."
+        )
+    # In parts, because the means are float64.
+    parts = np.array_split(images.reshape(n, size, h // size, size, w // size, 3), max(1, n // 1000))
+    return np.concatenate([np.rint(part.mean((2, 4))).astype(np.uint8) for part in parts])
+
+
+def from_pixels(images: np.ndarray) -> torch.Tensor:
+    """uint8 ``[N, H, W, 3]`` to the model's range: float ``[N, 3, H, W]`` in [-1, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1

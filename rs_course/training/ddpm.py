@@ -19,12 +19,15 @@ import torch
 from rs_course.diffusion.guidance import drop_condition
 from rs_course.diffusion.learning import EMA
 from rs_course.diffusion.learning import train as learn
+from rs_course.diffusion.pixel import PixelModel, from_pixels, shrink
 from rs_course.diffusion.schedules import cosine
 from rs_course.diffusion.unet import UNet
+from rs_course.simulated_earth import CLASSES as EUROSAT
 
-SIZE = 32
-NULL = 20  # classes 0-9: EuroSAT; 10-19: simulated Earth; 20: no class
+# The class numbers: ten real looks, then the same ten simulated; the number after the last means "no class".
+CLASSES = (*EUROSAT, *(f"simulated {name}" for name in EUROSAT))
 DROP = 0.1  # share of tiles trained without their class (Ho & Salimans 2022)
+SIZE = 32
 STATE = "training.pt"
 
 
@@ -53,17 +56,8 @@ def train(
     if simulated:
         sources.append(datasets.load("simulated", "train", size=simulated))
     images = np.concatenate([shrink(np.asarray(data.images)) for data in sources])
-    labels = np.concatenate([np.asarray(data.labels) + 10 * k for k, data in enumerate(sources)])
+    labels = np.concatenate([np.asarray(data.labels) + len(EUROSAT) * k for k, data in enumerate(sources)])
     return fit(out, images, labels, minutes=minutes, seed=seed, resume=resume)
-
-
-def shrink(images: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """Area-average uint8 tiles ``[N, H, W, 3]`` to ``[N, size, size, 3]``: a coarser sensor's view."""
-    n, h, w, _ = images.shape
-    blocks = images.reshape(n, size, h // size, size, w // size, 3)
-    return np.concatenate(
-        [np.rint(part.mean((2, 4))).astype(np.uint8) for part in np.array_split(blocks, max(1, n // 1000))]
-    )
 
 
 def batches(images: np.ndarray, labels: np.ndarray, size: int, seed: int, first: int = 0):
@@ -75,7 +69,7 @@ def batches(images: np.ndarray, labels: np.ndarray, size: int, seed: int, first:
     while True:
         draw = np.random.default_rng([seed, k])
         chosen = draw.choice(len(images), size)
-        x0 = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x0 = from_pixels(images[chosen])
         turns, mirrored = draw.integers(4, size=size), draw.integers(2, size=size)
         x0 = torch.stack(
             [
@@ -83,7 +77,7 @@ def batches(images: np.ndarray, labels: np.ndarray, size: int, seed: int, first:
                 for x, r, m in zip(x0, turns, mirrored, strict=True)
             ]
         )
-        y = drop_condition(torch.from_numpy(labels[chosen]), NULL, DROP, draw.random(size))
+        y = drop_condition(torch.from_numpy(labels[chosen]), len(CLASSES), DROP, draw.random(size))
         yield x0.contiguous(memory_format=torch.channels_last), y
         k += 1
 
@@ -102,8 +96,7 @@ def fit(
     ema_decay: float = 0.999,
     model: dict | None = None,
 ):
-    """Train on the given tiles (uint8 ``[N, 32, 32, 3]``, labels 0..19) and write the averaged weights to
-    ``out/unet``.
+    """Train on tiles (uint8 ``[N, 32, 32, 3]``, labels 0..19) and write the averaged weights as a checkpoint.
 
     The learning rate is constant and falls linearly to zero over the last part of the time, from
     ``decay_from`` on.
@@ -111,7 +104,7 @@ def fit(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)  # the initial weights; everything later has its own generator
-    network = UNet(classes=NULL + 1, **(model or {})).to(memory_format=torch.channels_last)
+    network = UNet(classes=len(CLASSES) + 1, **(model or {})).to(memory_format=torch.channels_last)
     ema = EMA(network, ema_decay)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-3)
     first, spent = 0, 0.0
@@ -130,7 +123,7 @@ def fit(
         }
         torch.save({**state, "step": step, "seconds": seconds}, out / (STATE + ".part"))
         (out / (STATE + ".part")).replace(out / STATE)
-        ema.model.save(out / "unet")
+        PixelModel(ema.model, cosine(), CLASSES, SIZE).save(out)
 
     started, losses = time.monotonic() - spent, []
     data = batches(images, labels, batch, seed, first)
