@@ -64,10 +64,10 @@ def read_conditions(controlnet, value, prompts: int) -> list[torch.Tensor]:
     return [read_condition(net, part, prompts) for net, part in zip(controlnet.nets, value, strict=True)]
 
 
-def fit_conditions(controlnet, conditions: list[torch.Tensor], size: tuple[int, int]) -> list[torch.Tensor]:
-    """Resize each condition to the resolution that its net expects for an output of ``size``."""
+def fit_conditions(controlnet, conditions: list[torch.Tensor], latent_size) -> list[torch.Tensor]:
+    """Resize each condition to the resolution that its net expects for latents of ``latent_size`` (h, w)."""
     return [
-        resize_frames(condition, tuple(side // condition_scale(net) for side in size))
+        resize_frames(condition, tuple(side * net.stride for side in latent_size))
         for net, condition in zip(nets(controlnet), conditions, strict=True)
     ]
 
@@ -82,11 +82,6 @@ def resize_frames(condition: torch.Tensor, size: tuple[int, int]) -> torch.Tenso
         return resize(condition.reshape(-1, 3, *condition.shape[-2:]), size).reshape(batch, channels, *size)
     frames = condition.transpose(1, 2)  # [B, T, C, H, W]
     return resize(frames.flatten(0, 1), size).unflatten(0, frames.shape[:2]).transpose(1, 2)
-
-
-def condition_scale(net: SatControlNet) -> int:
-    """Output resolution over condition resolution."""
-    return 1 if net.temporal else net.config.conditioning_scale
 
 
 def nets(controlnet) -> list[SatControlNet]:

@@ -38,11 +38,14 @@ class ConditionEmbedding(nn.Module):
         else:
             plain = lambda a, b: nn.Conv2d(a, b, 3, padding=1)  # noqa: E731
             halve = lambda a, b, stride: nn.Conv2d(a, b, 3, stride, padding=1)  # noqa: E731
+        self.stride = 1  # condition pixels per latent pixel
         self.conv_in = plain(channels, widths[0])
         self.blocks = nn.ModuleList()
         for width, next_width in pairwise(widths):
             self.blocks.append(plain(width, width))
-            self.blocks.append(halve(width, next_width, 2 if scale < 8 else 1))
+            stride = 2 if scale < 8 else 1
+            self.blocks.append(halve(width, next_width, stride))
+            self.stride *= stride
             scale *= 2
         self.conv_out = plain(widths[-1], out_channels)
 
@@ -67,6 +70,11 @@ class SatControlNet(ControlNetModel):
     """
 
     temporal = False
+
+    @property
+    def stride(self) -> int:
+        """Condition pixels per latent pixel, along each side."""
+        return self.controlnet_cond_embedding.stride
 
     @extends(ControlNetModel)
     def __init__(

@@ -108,8 +108,11 @@ class DiffusionSat(StableDiffusion):
                 metadata=given["metadata"],
                 cond_metadata=given.get("cond_metadata"),
                 conditioning_scale=control_strength,
+                guess_mode="heard" in given,
                 return_dict=False,
             )
+            if "heard" in given:  # guess mode: 0 for the unconditional half
+                down, mid = [residual * given["heard"] for residual in down], mid * given["heard"]
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
         return checkpoint.unet(x, t, given["text"], metadata=given["metadata"], **residuals).sample
 

@@ -46,11 +46,11 @@ def _read_safetensors(file: Path) -> dict:
     from safetensors.torch import load_file
 
     size = file.stat().st_size
+    _refuse_text(file)
     with file.open("rb") as stream:
         start = stream.read(8)
         length = int.from_bytes(start, "little") if len(start) == 8 else size
-        header = stream.read(length) if length < 100_000_000 else b""
-    _refuse_text(file, start + header[:64])
+        header = stream.read(length) if length < size else b""
     try:
         spans = [entry["data_offsets"] for key, entry in json.loads(header).items() if key != "__metadata__"]
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -69,9 +69,9 @@ def _read_safetensors(file: Path) -> dict:
 def _read_torch(file: Path) -> dict:
     import torch
 
+    _refuse_text(file)
     with file.open("rb") as stream:
-        start = stream.read(72)
-    _refuse_text(file, start)
+        start = stream.read(4)
     if start[:4] == b"PK\x03\x04" and not zipfile.is_zipfile(file):
         raise ValueError(f"{file} ends too early ({file.stat().st_size:,} bytes): fetch it again.")
     if start[:4] != b"PK\x03\x04" and start[:1] != b"\x80":
@@ -101,7 +101,9 @@ def _harmless_globals(file: Path) -> list[tuple[type, str]]:
     return [(_Bookkeeping, name) for name in wanted if name.startswith(_BOOKKEEPING)]
 
 
-def _refuse_text(file: Path, start: bytes) -> None:
+def _refuse_text(file: Path) -> None:
+    with file.open("rb") as stream:
+        start = stream.read(64)
     if start.startswith(b"version https://git-lfs"):
         raise ValueError(
             f"{file} is a Git LFS pointer, not the weights: run `git lfs pull`, or fetch it again."

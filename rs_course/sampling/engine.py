@@ -45,6 +45,7 @@ class Settings:
     control_strength: float | list[float]
     content_strength: float
     interval: tuple[float, float]
+    guess_mode: bool
 
 
 @torch.inference_mode()
@@ -61,7 +62,11 @@ def sample(
             images.
         start: Index of the first image: with ``start=8``, image j is image 8 + j of the same seed.
         progress: Show a progress bar with images per second.
-        arguments: As in ``Checkpoint.sample``, and ``guidance_interval``.
+        arguments: As in ``Checkpoint.sample``, and two more. ``guidance_interval=(low, high)`` guides only
+            while t/T lies between, 1 being pure noise: guidance at the ends costs variety and time
+            (Kynkäänniemi et al. 2024, arXiv 2404.07724). ``guess_mode=True`` lets the ControlNet speak to the
+            conditional half alone, softer in its first layers, so that it leads without a prompt (Zhang et
+            al. 2023, arXiv 2302.05543).
 
     Returns:
         float32 ``[N, 3, H, W]`` in [0, 1], or latents ``[N, C, h, w]``, on the CPU.
@@ -126,6 +131,7 @@ def _read(
     seed=0,
     latents=None,
     guidance_interval=None,
+    guess_mode=False,
 ):
     defaults = checkpoint.defaults
     steps = defaults["steps"] if steps is None else steps
@@ -159,7 +165,7 @@ def _read(
     )
     sampler = defaults.get("sampler") if sampler is None else sampler
     settings = Settings(
-        steps, guidance, sampler, eta, strength, control_strength, content_strength, (low, high)
+        steps, guidance, sampler, eta, strength, control_strength, content_strength, (low, high), guess_mode
     )
     return request, settings, noise_source(seed)
 
@@ -167,7 +173,6 @@ def _read(
 def _denoise(checkpoint, request: Request, settings: Settings, source, first, last, start) -> Iterator[Step]:
     """Run the sampler for images ``first..last - 1`` of the request; one :class:`Step` per model call."""
     device, dtype = checkpoint.unet.device, checkpoint.unet.dtype
-    to_model = lambda tree: _map(tree, lambda v: v.to(device))  # noqa: E731
     scheduler, eta = make_sampler(
         checkpoint.scheduler, settings.sampler, settings.eta, request.family.solver_options
     )
@@ -179,18 +184,7 @@ def _denoise(checkpoint, request: Request, settings: Settings, source, first, la
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(skipped * scheduler.order)
 
-    cond, uncond = (
-        (to_model(rows) for rows in request.batch(first, last))
-        if request.guided
-        else (
-            to_model(request.batch(first, last)[0]),
-            None,
-        )
-    )
-    encode = lambda rows: request.family.encode(checkpoint, rows, settings.content_strength)  # noqa: E731
-    given = encode(cond)
-    both = _join(encode(uncond), given) if uncond is not None else None
-
+    given, both = _conditioning(checkpoint, request, settings, first, last)
     edit = Edit(checkpoint, request, source, scheduler, timesteps, first, last, start, settings.strength)
     x = edit.initial
     low, high = (bound * scheduler.config.num_train_timesteps for bound in settings.interval)
@@ -210,6 +204,21 @@ def _denoise(checkpoint, request: Request, settings: Settings, source, first, la
         x = step(scheduler, prediction, t, x, eta, noise)
         x = edit.keep_outside(x, index)
         yield Step(index, float(t), x, prediction)
+
+
+def _conditioning(checkpoint, request: Request, settings: Settings, first: int, last: int):
+    """What the model is told about images ``first..last - 1``: alone, and (under guidance) behind what it is
+    told without the condition.
+    """
+    halves = []
+    for rows in request.batch(first, last):
+        if rows is not None:
+            rows = {key: _to(value, checkpoint.unet.device) for key, value in rows.items()}
+            halves.append(request.family.encode(checkpoint, rows, settings.content_strength))
+    if settings.guess_mode:
+        for half, heard in zip(halves, (1.0, 0.0), strict=False):
+            half["heard"] = torch.full((last - first, 1, 1, 1), heard, device=checkpoint.unet.device)
+    return halves[0], _join(halves[1], halves[0]) if len(halves) == 2 else None
 
 
 class Edit:
@@ -271,13 +280,10 @@ class Edit:
         return (1 - self.mask) * known + self.mask * x
 
 
-def _map(tree, function):
-    return {
-        key: [function(v) if isinstance(v, torch.Tensor) else v for v in value]
-        if isinstance(value, list)
-        else function(value)
-        for key, value in tree.items()
-    }
+def _to(value, device):
+    if isinstance(value, list):
+        return [_to(part, device) for part in value]
+    return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
 def _join(first: dict, second: dict) -> dict:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rs_course.checkpoints.conditions import condition_scale, fit_conditions, nets
+from rs_course.checkpoints.conditions import fit_conditions, nets
 from rs_course.checkpoints.families import FAMILIES, Rows, StableDiffusion
 from rs_course.checkpoints.images import images, resize
 
@@ -95,7 +95,8 @@ def read_request(
     size = read_size(checkpoint, family, size, latents, rows, picture)
 
     if "condition" in rows:
-        rows["condition"] = fit_conditions(checkpoint.controlnet, rows["condition"], size)
+        latent_size = [side // checkpoint.vae_factor for side in size]
+        rows["condition"] = fit_conditions(checkpoint.controlnet, rows["condition"], latent_size)
     if "content" in rows:
         black = torch.zeros(1, 18, *size)
         rows["maps"] = fit_maps(rows.get("maps", black), size)
@@ -153,8 +154,8 @@ def read_size(checkpoint, family, size, latents, rows: Rows, picture) -> tuple[i
         if from_latents:
             size = from_latents
         elif "condition" in rows:
-            scale = condition_scale(nets(checkpoint.controlnet)[0])
-            size = tuple(side * scale for side in rows["condition"][0].shape[-2:])
+            stride = nets(checkpoint.controlnet)[0].stride
+            size = tuple(side * factor // stride for side in rows["condition"][0].shape[-2:])
         elif "maps" in rows:
             size = tuple(rows["maps"].shape[-2:])
         elif picture is not None:

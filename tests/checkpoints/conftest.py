@@ -1,14 +1,8 @@
 """Prints how far the product is from the official outputs."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))  # the helpers of this folder: golden.py, recipe.py
-
-from golden import ROWS
+from checkpoints.golden import ROWS
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden import golden
+from checkpoints.golden import golden
 from PIL import Image
 
 from rs_course import checkpoints

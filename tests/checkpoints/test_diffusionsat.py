@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from golden import cases, golden, recipe
+from checkpoints.golden import cases, golden, recipe
 from PIL import Image
 
 from rs_course import checkpoints

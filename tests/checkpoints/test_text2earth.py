@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from golden import cases, golden
+from checkpoints.golden import cases, golden
 from PIL import Image
 
 from rs_course import checkpoints
