@@ -67,28 +67,37 @@ class Dataset:
     def __getitem__(self, i):
         if isinstance(i, slice):
             return self.subset(range(*i.indices(len(self))))
-        import torch
-
         i = int(i)
         if not -len(self) <= i < len(self):
             raise IndexError(f"record {i} of a data set with {len(self)} records")
-        row = self._rows[i]
-        pixels = np.array(self._pixels.one(row))  # a copy: torch must not write into the memory map
-        entry = self._table[row]
-        return {
-            "image": torch.from_numpy(pixels).permute(2, 0, 1).float() / 255,
-            "label": entry["label"],
-            "captions": list(entry["captions"]),
-            "metadata": dict(entry["metadata"]) if entry["metadata"] else None,
-            "id": entry["id"],
-            "source": self.source,
-            "provenance": entry.get("provenance", self.provenance),
-        }
+        return self.__getitems__([i])[0]
+
+    def __getitems__(self, indices) -> list[dict]:
+        """Several records at once; a torch ``DataLoader`` reads its batches this way."""
+        rows = self._rows[indices]
+        if self._pixels.image_size is None:
+            images = [_to_float(self._pixels.one(row)[None])[0] for row in rows]
+        else:
+            images = _to_float(self._pixels.take(rows))
+        records = []
+        for row, image in zip(rows, images, strict=True):
+            entry = self._table[row]
+            records.append(
+                {
+                    "image": image,
+                    "label": entry["label"],
+                    "captions": list(entry["captions"]),
+                    "metadata": dict(entry["metadata"]) if entry["metadata"] else None,
+                    "id": entry["id"],
+                    "source": self.source,
+                    "provenance": entry.get("provenance", self.provenance),
+                }
+            )
+        return records
 
     @property
     def images(self) -> np.ndarray:
-        """All pixels, uint8 ``[N, H, W, 3]``: read-only memory map, or a copy where a subset is scattered in
-        it.
+        """All pixels, uint8 ``[N, H, W, 3]``: a read-only memory map, or a copy of a scattered subset.
 
         Raises:
             ValueError: The images differ in size.
@@ -181,6 +190,13 @@ class Dataset:
             title=self.title,
             provenance=self.provenance,
         )
+
+
+def _to_float(pixels: np.ndarray):
+    """uint8 ``[N, H, W, 3]`` to a float tensor ``[N, 3, H, W]`` in [0, 1] that owns its memory."""
+    import torch
+
+    return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).contiguous().float().div_(255)
 
 
 def collate(records: list[dict]) -> dict:

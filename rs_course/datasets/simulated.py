@@ -30,7 +30,7 @@ import numpy as np
 
 from rs_course import paths
 from rs_course.datasets.record import Dataset
-from rs_course.datasets.store import progress_bar
+from rs_course.datasets.store import progress_bar, rows_of
 
 SPLIT_START = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}
 DEFAULT_SIZE = {"train": 1_000, "val": 200, "test": 500}
@@ -81,8 +81,7 @@ def load(split: str, size: int | None, seed: int, *, workers: int = 1) -> Datase
 
 
 class RenderedStore:
-    """Two growing files: ``images.u8`` (tiles one after another) and ``records.jsonl`` (one line per finished
-    tile).
+    """Two growing files: ``images.u8``, tile after tile, and ``records.jsonl``, one line per finished tile.
 
     A line is written after its pixels, so what an interrupted run finished is complete and the next run goes
     on there.
@@ -96,6 +95,10 @@ class RenderedStore:
         self.split = split
         self.classes = classes
         self.start = SPLIT_START[split] + SCENES_PER_CLASS * seed
+        self._images = np.zeros((0, *TILE), np.uint8)
+
+    def __getstate__(self):
+        return {**self.__dict__, "_images": np.zeros((0, *TILE), np.uint8)}
 
     def place(self, k: int) -> tuple[str, int]:
         """Class and scene seed of record k."""
@@ -103,16 +106,14 @@ class RenderedStore:
 
     def one(self, row: int) -> np.ndarray:
         """Pixels of one tile, uint8 ``[64, 64, 3]``."""
-        return self._map(row + 1)[row]
+        return self.take(np.array([row]))[0]
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Pixels of several tiles, uint8 ``[n, 64, 64, 3]``; a memory-mapped view where the rows are
-        consecutive.
-        """
-        images = self._map(int(rows.max()) + 1 if len(rows) else 0)
-        if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-            return images[rows[0] : rows[0] + len(rows)]
-        return images[rows]
+        """Pixels of several tiles, uint8 ``[n, 64, 64, 3]``: a memory-mapped view of consecutive rows."""
+        needed = int(rows.max()) + 1 if len(rows) else 0
+        if len(self._images) < needed:
+            self._images = np.memmap(self.folder / "images.u8", np.uint8, "r", shape=(needed, *TILE))
+        return rows_of(self._images, rows)
 
     def table(self, size: int) -> list[dict]:
         """The first ``size`` rows: id, label, captions, metadata."""
@@ -175,11 +176,6 @@ class RenderedStore:
         with open(images, "r+b") as file:
             file.truncate(complete * tile)
         return complete
-
-    def _map(self, n: int) -> np.ndarray:
-        if n == 0:
-            return np.zeros((0, *TILE), np.uint8)
-        return np.memmap(self.folder / "images.u8", np.uint8, "r", shape=(n, *TILE))
 
 
 def _version(simulator) -> str:

@@ -32,6 +32,14 @@ def progress_bar(total: int, what: str, *, minimum: int = 500):
     return tqdm(total=total, desc=what, unit="image", disable=True if total < minimum else None, leave=False)
 
 
+def rows_of(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``images[rows]``: a view where the rows are consecutive, otherwise a copy."""
+    n = len(rows)
+    if n and rows[-1] - rows[0] == n - 1 and (n == 1 or (np.diff(rows) == 1).all()):
+        return images[rows[0] : rows[0] + n]
+    return images[rows]
+
+
 class DecodedStore:
     """Pixels of a container through the cache.
 
@@ -93,17 +101,13 @@ class DecodedStore:
         return self.take(np.array([row]))[0]
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Pixels of several images, uint8 ``[n, H, W, 3]``: a memory-mapped view where the rows are
-        consecutive.
-        """
+        """Pixels of several images, uint8 ``[n, H, W, 3]``: a memory-mapped view of consecutive rows."""
         if self._images is None:
             self._images = np.load(self.folder / "images.npy", mmap_mode="r")
             self._ready = np.load(self.folder / "ready.npy", mmap_mode="r")
         if not self._ready[rows].all():
             self._decode(rows)
-        if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-            return self._images[rows[0] : rows[0] + len(rows)]
-        return self._images[rows]
+        return rows_of(self._images, rows)
 
     def _decode(self, rows: np.ndarray):
         from filelock import FileLock
