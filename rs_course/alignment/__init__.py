@@ -1,0 +1,36 @@
+"""Do the image and the text agree? Scorers of the CLIP and SigLIP families, retrieval, zero-shot classes.
+
+>>> from rs_course import alignment
+>>> scorer = alignment.load("openclip-vit-b-32")  # doctest: +SKIP
+>>> scorer.similarity(images, ["a river", "a motorway"])  # doctest: +SKIP
+
+A scorer judges with what it was trained on. The text tower of a generator must not judge that generator
+alone: what the two share, the score cannot see.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "load": "loading",
+    "Scorer": "scorer",
+    "retrieval": "ranking",
+    "ranks": "ranking",
+    "Retrieval": "ranking",
+    "zero_shot": "zero_shot",
+    "class_embeddings": "zero_shot",
+    "EUROSAT_TEMPLATES": "zero_shot",
+    "minimal_pairs": "minimal_pairs",
+    "MinimalPair": "minimal_pairs",
+    "minimal_pair_accuracy": "minimal_pairs",
+    "EmbeddingCache": "cache",
+}
+
+
+def __getattr__(name):
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,220 @@
+"""``load``: the way from a name, a folder or a file to a scorer."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+
+from rs_course import paths
+
+from .cache import EmbeddingCache
+from .captions import read_tokenizer
+from .preparation import Preparation
+from .scorer import Scorer
+
+_CLASSES = {"clip": "CLIPModel", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
+# What OpenAI's and OpenCLIP's models subtract and divide by.
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def load(
+    name_or_folder,
+    *,
+    device=None,
+    tokenizer=None,
+    quick_gelu: bool | None = None,
+    cache: bool | str | Path = True,
+    batch_size: int = 64,
+    long_captions: str = "warn",
+) -> Scorer:
+    """Load a scorer: a mini, one of the registry, a folder or file, or an id of the Hugging Face hub.
+
+    Args:
+        name_or_folder: A name (``"mini-clip"``, ``"remoteclip-vit-b-32"``, ``"git-rsclip"``), a folder of
+            ``transformers`` with a CLIP, SigLIP or SigLIP 2 model, a file or folder with OpenCLIP weights, or
+            a hub id (``"openai/clip-vit-base-patch32"``).
+        device: ``None`` takes a GPU where there is one.
+        tokenizer: Folder with the tokenizer, for OpenCLIP weights that have none beside them.
+        quick_gelu: For OpenCLIP weights, whether they use x·σ(1.702x): OpenAI's do, and so do models that
+            were trained on from them. ``None`` asks ``open_clip_config.json`` and otherwise takes GELU.
+        cache: ``True`` keeps embeddings in the course's cache folder by content, a path keeps them in that
+            file, ``False`` does not keep them.
+        batch_size: Images per forward pass.
+        long_captions: ``"warn"``, ``"raise"`` or ``"cut"`` when a caption exceeds the context length.
+
+    Raises:
+        FileNotFoundError: No such scorer, or one of its files is missing.
+        ValueError: A model that does not score image-text pairs, or damaged files.
+    """
+    from rs_course.checkpoints.load import read_device
+
+    path = locate(name_or_folder)
+    if path.is_dir() and (path / "config.json").is_file():
+        model, tokenizer, preparation = _from_transformers(path)
+    else:
+        model, tokenizer, preparation = _from_open_clip(path, tokenizer, quick_gelu)
+    file = paths.cache_dir() / "embeddings.sqlite" if cache is True else cache
+    return Scorer(
+        model.float().to(read_device(device)),
+        tokenizer,
+        preparation,
+        name=str(name_or_folder),
+        cache=EmbeddingCache(file) if file else None,
+        batch_size=batch_size,
+        long_captions=long_captions,
+    )
+
+
+def locate(name_or_folder) -> Path:
+    """Folder or file of a scorer.
+
+    Raises:
+        FileNotFoundError: Not there, or not fetched yet.
+    """
+    from rs_course import registry
+    from rs_course.checkpoints.load import from_hub
+
+    path = Path(name_or_folder).expanduser()
+    if path.exists():
+        return path
+    name = str(name_or_folder)
+    shipped = paths.data_dir() / "checkpoints"
+    if (shipped / name).is_dir():
+        return shipped / name
+    if entry := registry.find(name, "scorer"):
+        files = registry.require(name)
+        return files[0] if len(files) == 1 else entry.folder
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return from_hub(name)
+    minis = sorted(folder.name for folder in shipped.glob("mini-clip*"))
+    raise FileNotFoundError(
+        f"There is no scorer {name!r}: give a folder or file that exists, a hub id, or one of "
+        f"{', '.join([*minis, *registry.names('scorer')])}."
+    )
+
+
+def _from_transformers(folder: Path):
+    import transformers
+
+    from rs_course.checkpoints.weights import read_json
+
+    kind = read_json(folder / "config.json").get("model_type")
+    if kind not in _CLASSES:
+        raise ValueError(
+            f"{folder} holds a model of type {kind!r}, which does not score image-text pairs: "
+            f"this code reads {', '.join(_CLASSES)} and OpenCLIP weights."
+        )
+    if not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
+        raise FileNotFoundError(
+            f"{folder} has no weights (model.safetensors): the scorer is incomplete, fetch it again."
+        )
+    preparation = _preparation(folder)
+    tokenizer = read_tokenizer(folder)
+    try:
+        with _quiet(transformers.utils.logging):
+            model, report = getattr(transformers, _CLASSES[kind]).from_pretrained(
+                folder, local_files_only=True, output_loading_info=True
+            )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"The weights in {folder} cannot be read ({str(error).splitlines()[0]}): fetch them again."
+        ) from None
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(
+            f"The weights in {folder} lack {missing[0]} (and {len(missing) - 1} more): they would be random."
+        )
+    return model, tokenizer, preparation
+
+
+def _preparation(folder: Path) -> Preparation:
+    from rs_course.checkpoints.weights import read_json
+
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        file = folder / name
+        if file.is_file():
+            config = read_json(file)
+            config = config.get(
+                "image_processor", config
+            )  # transformers 5 nests it in the processor's settings
+            if "image_mean" in config:
+                return Preparation.from_config(config, file)
+    raise FileNotFoundError(
+        f"{folder} has no preprocessor_config.json, which says how images are resized and normalised: "
+        "fetch it too."
+    )
+
+
+def _from_open_clip(path: Path, tokenizer, quick_gelu):
+    from transformers import CLIPModel
+
+    from rs_course.checkpoints.weights import filled, read_state_dict
+
+    from .open_clip import is_open_clip, to_transformers
+
+    file = _weight_file(path) if path.is_dir() else path
+    settings = _open_clip_settings(file.parent)
+    state = read_state_dict(file)
+    if not is_open_clip(state):
+        raise ValueError(
+            f"{file} is no OpenCLIP file: its tensors are called {', '.join(sorted(state)[:2])}, …; for "
+            "weights of transformers give the folder with config.json."
+        )
+    config, state = to_transformers(state, file, model_cfg=settings.get("model_cfg"), quick_gelu=quick_gelu)
+    model = filled(lambda: CLIPModel(config), state, file)
+    size = config.vision_config.image_size
+    pixels = settings.get("preprocess_cfg", {})
+    preparation = Preparation(
+        size=size,
+        crop=(size, size),
+        mean=tuple(pixels.get("mean", _CLIP_MEAN)),
+        std=tuple(pixels.get("std", _CLIP_STD)),
+    )
+    return model, _clip_tokenizer(file, tokenizer, config.text_config.vocab_size), preparation
+
+
+def _weight_file(folder: Path) -> Path:
+    files = sorted(f for suffix in ("safetensors", "pt", "bin") for f in folder.glob(f"*.{suffix}"))
+    if len(files) != 1:
+        found = ", ".join(f.name for f in files) or "no weights"
+        raise FileNotFoundError(
+            f"{folder} has no config.json and {found}: give a folder of transformers, or the OpenCLIP file."
+        )
+    return files[0]
+
+
+def _open_clip_settings(folder: Path) -> dict:
+    from rs_course.checkpoints.weights import read_json
+
+    file = folder / "open_clip_config.json"
+    return read_json(file) if file.is_file() else {}
+
+
+def _clip_tokenizer(file: Path, given, vocabulary: int):
+    """The tokenizer given, or beside the weights, or of a fetched scorer with CLIP's vocabulary."""
+    from rs_course import registry
+
+    if given is not None:
+        return read_tokenizer(Path(given))
+    fetched = [registry.get("openclip-vit-b-32").folder] if vocabulary == 49408 else []
+    for folder in (file.parent, *fetched):
+        if (folder / "tokenizer.json").is_file() or (folder / "vocab.json").is_file():
+            return read_tokenizer(folder)
+    raise FileNotFoundError(
+        f"{file} has weights but no tokenizer: put CLIP's vocab.json and merges.txt beside it, pass their "
+        "folder as tokenizer=, or run 'rs-course fetch openclip-vit-b-32'."
+    )
+
+
+@contextmanager
+def _quiet(logging):
+    """Hide the loading report of transformers, which :func:`_from_transformers` turns into an error."""
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,207 @@
+"""From an image batch to what a scorer's vision tower reads: resize, crop, normalise, all in torch.
+
+Published scorers were trained on 8-bit images resized by Pillow, so that is reproduced to the bit. A
+generated image therefore gets the same score from memory as from the PNG it is saved to.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from rs_course.validation import image_batch
+
+# Bits after the point of Pillow's weights. Sums of products with 8-bit values stay exact in float64.
+_BITS = 22
+_MODES = {2: "bilinear", 3: "bicubic", "bilinear": "bilinear", "bicubic": "bicubic"}
+
+
+def eight_bit(images) -> torch.Tensor:
+    """Images as uint8 ``[N, 3, H, W]``.
+
+    Args:
+        images: Float tensor ``[N, 3, H, W]`` (or one ``[3, H, W]``) in [0, 1], or a uint8 array
+            ``[N, H, W, 3]`` as ``datasets.load(...).images`` holds it.
+
+    Raises:
+        TypeError: Another type or dtype.
+        ValueError: No image, wrong channels, NaN, or values outside [0, 1].
+    """
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        if images.ndim == 3:
+            images = images[None]
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"images has shape {list(images.shape)}; uint8 arrays are [N, H, W, 3].")
+        batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    else:
+        channels = images.shape[-3] if isinstance(images, torch.Tensor) and images.ndim in (3, 4) else 3
+        if channels == 1:
+            raise ValueError("images is grey (1 channel): repeat it with images.expand(-1, 3, -1, -1).")
+        if channels == 4:
+            raise ValueError("images has 4 channels: keep red, green and blue with images[:, :3].")
+        batch = image_batch(images).detach().clamp(0, 1).mul(255).round().to(torch.uint8)
+    if batch.numel() == 0:
+        raise ValueError(f"images has shape {list(batch.shape)}: there is nothing to score.")
+    return batch
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a checkpoint wants its images.
+
+    Attributes:
+        size: Height and width after resizing, or one number for the shorter edge; ``None`` keeps the size.
+        crop: Height and width of the centre crop, or ``None``.
+        mean: Subtracted per channel, of values in [0, 1].
+        std: Divided by per channel.
+        mode: ``"bicubic"`` or ``"bilinear"``, antialiased.
+        patches: ``(patch size, largest number of patches)`` of SigLIP 2 NaFlex, which keeps the aspect ratio
+            and takes a list of patches instead of ``size``.
+    """
+
+    size: tuple[int, int] | int | None
+    crop: tuple[int, int] | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mode: str = "bicubic"
+    patches: tuple[int, int] | None = None
+
+    @classmethod
+    def from_config(cls, config: dict, source) -> Preparation:
+        """Read a ``preprocessor_config.json``.
+
+        Raises:
+            ValueError: It asks for something this code does not do.
+        """
+        try:
+            size, crop = config.get("size"), config.get("crop_size")
+            if isinstance(size, dict):
+                size = size.get("shortest_edge") or (size["height"], size["width"])
+            if isinstance(crop, dict):
+                crop = (crop["height"], crop["width"])
+            elif isinstance(crop, int):
+                crop = (crop, crop)
+            patches = None
+            if "max_num_patches" in config:
+                patches = (config["patch_size"], config["max_num_patches"])
+            default = 2 if patches else 3
+            return cls(
+                size=size if config.get("do_resize", True) else None,
+                crop=crop if config.get("do_center_crop", crop is not None) else None,
+                mean=tuple(config["image_mean"]),
+                std=tuple(config["image_std"]),
+                mode=_MODES[config.get("resample", default)],
+                patches=patches,
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"The image settings in {source} are not understood ({type(error).__name__}: {error}): "
+                "this code needs size, image_mean, image_std and bicubic (3) or bilinear (2) resampling."
+            ) from None
+
+    def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Inputs of the vision tower for uint8 images ``[N, 3, H, W]``."""
+        height, width = images.shape[-2:]
+        if self.patches:
+            images = resize(images, _patch_grid(height, width, *self.patches), self.mode)
+        elif isinstance(self.size, int):
+            short, long = sorted((height, width))
+            other = int(self.size * long / short)
+            target = (self.size, other) if height <= width else (other, self.size)
+            images = resize(images, target, self.mode)
+        elif self.size:
+            images = resize(images, self.size, self.mode)
+        if self.crop:
+            images = _centre_crop(images, self.crop)
+        mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (self.mean, self.std))
+        images = (images.float() / 255 - mean) / std
+        return _as_patches(images, *self.patches) if self.patches else {"pixel_values": images}
+
+
+def resize(images: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tensor:
+    """Pillow's antialiased resampling with its fixed-point weights: across, then down, each pass rounded.
+
+    Equal to Pillow bit for bit wherever it takes the passes in this order, as for square images; recent
+    releases go down first where that saves work, which changes single grey levels.
+
+    Args:
+        images: Whole numbers 0 to 255 of any dtype, ``[..., H, W]``.
+        size: New height and width.
+        mode: ``"bicubic"`` or ``"bilinear"``.
+
+    Returns:
+        Whole numbers 0 to 255, float32.
+    """
+    height, width = images.shape[-2:]
+    images = images.double()
+    if width != size[1]:
+        images = _rounded(images @ _weights(width, size[1], mode).to(images.device).T)
+    if height != size[0]:
+        images = _rounded(_weights(height, size[0], mode).to(images.device) @ images)
+    return images.float()
+
+
+def _rounded(sums):
+    return sums.add_(1 << (_BITS - 1)).div_(1 << _BITS).floor_().clamp_(0, 255)
+
+
+@lru_cache(maxsize=32)
+def _weights(before: int, after: int, mode: str) -> torch.Tensor:
+    """Matrix ``[after, before]`` of Pillow's fixed-point weights (Resample.c: precompute_coeffs)."""
+    scale = before / after
+    stretch = max(scale, 1.0)
+    reach = (2.0 if mode == "bicubic" else 1.0) * stretch
+    centre = (np.arange(after)[:, None] + 0.5) * scale
+    first = np.maximum(np.trunc(centre - reach + 0.5), 0)
+    last = np.minimum(np.trunc(centre + reach + 0.5), before)
+    column = np.arange(before)[None]
+    x = np.abs((column - centre + 0.5) / stretch)
+    if mode == "bicubic":  # Keys's cubic convolution with a = -1/2
+        weight = np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2) * (x < 2)
+    else:
+        weight = np.maximum(1 - x, 0)
+    weight *= (column >= first) & (column < last)
+    weight *= (1 << _BITS) / weight.sum(axis=1, keepdims=True)
+    return torch.from_numpy(np.trunc(weight + np.copysign(0.5, weight)))
+
+
+def _centre_crop(images, size):
+    height, width = images.shape[-2:]
+    if height < size[0] or width < size[1]:
+        raise ValueError(
+            f"This scorer crops {size[0]}×{size[1]} pixels out of images that are {height}×{width}; "
+            "give larger images."
+        )
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return images[..., top : top + size[0], left : left + size[1]]
+
+
+def _patch_grid(height, width, patch, most):
+    """Largest size with the image's aspect ratio whose sides are whole patches, at most ``most`` of them."""
+
+    def sides(scale):
+        return tuple(max(patch, math.ceil(side * scale / patch) * patch) for side in (height, width))
+
+    low, high = 1e-6, 100.0
+    while high - low >= 1e-5:  # the official processor bisects with this tolerance
+        middle = (low + high) / 2
+        rows, columns = sides(middle)
+        low, high = (middle, high) if rows * columns <= most * patch * patch else (low, middle)
+    return sides(low)
+
+
+def _as_patches(images, patch, most):
+    """Rows of patches ``[N, most, 3·patch²]`` (channels last within a patch), padded with zeros."""
+    count, _, height, width = images.shape
+    rows, columns = height // patch, width // patch
+    grid = images.reshape(count, 3, rows, patch, columns, patch).permute(0, 2, 4, 3, 5, 1)
+    patches = F.pad(grid.reshape(count, rows * columns, -1), (0, 0, 0, most - rows * columns))
+    mask = torch.zeros(count, most, dtype=torch.int32, device=images.device)
+    mask[:, : rows * columns] = 1
+    shapes = torch.tensor([[rows, columns]] * count, device=images.device)
+    return {"pixel_values": patches, "pixel_attention_mask": mask, "spatial_shapes": shapes}

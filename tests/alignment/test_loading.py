@@ -1,0 +1,132 @@
+"""Where scorers come from, and one sentence for everything that can be missing."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from rs_course import alignment
+
+
+@pytest.fixture
+def copy(clip, tmp_path):
+    """A copy of the tiny CLIP folder that a test may damage."""
+    return shutil.copytree(clip[0], tmp_path / "copy")
+
+
+def test_vocab_and_merges_do_as_well_as_tokenizer_json(copy, clip, scorer, images, texts):
+    vocabulary = clip[2].get_vocab()
+    (copy / "tokenizer.json").unlink()
+    (copy / "vocab.json").write_text(json.dumps(vocabulary))
+    (copy / "merges.txt").write_text("#version: 0.2\n")
+    again = alignment.load(copy, device="cpu", cache=False)
+    torch.testing.assert_close(again.similarity(images, texts), scorer.similarity(images, texts))
+
+
+def test_the_image_settings_of_transformers_5_are_read(copy, scorer, images, texts):
+    file = copy / "preprocessor_config.json"
+    settings = json.loads(file.read_text())
+    file.unlink()
+    (copy / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
+    again = alignment.load(copy, device="cpu", cache=False)
+    torch.testing.assert_close(again.similarity(images, texts), scorer.similarity(images, texts))
+
+
+def test_half_precision_weights_are_scored_in_float32(copy, clip, images, texts):
+    clip[1].__class__.from_pretrained(copy).half().save_pretrained(copy)
+    half = alignment.load(copy, device="cpu", cache=False)
+    assert next(half.model.parameters()).dtype == torch.float32
+    assert half.similarity(images, texts).dtype == torch.float32
+
+
+def test_siglips_own_tokenizer_is_read_without_sentencepiece(siglip, tmp_path, images):
+    """Its class is named in tokenizer_config.json; the text is brought to lower case without punctuation."""
+    folder = shutil.copytree(siglip[0], tmp_path / "siglip")
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"tokenizer_class": "SiglipTokenizer"}))
+    scorer = alignment.load(folder, device="cpu", cache=False)
+    first, second = scorer.text_embeddings(["A River,  of (the) road!", "a river of the road"])
+    torch.testing.assert_close(first, second)
+    plain = alignment.load(siglip[0], device="cpu", cache=False)
+    torch.testing.assert_close(first, plain.text_embeddings(["a river of the road"])[0])
+
+
+@pytest.mark.parametrize(
+    ("file", "error", "words"),
+    [
+        ("config.json", FileNotFoundError, "model.safetensors"),
+        ("model.safetensors", FileNotFoundError, "has no weights"),
+        ("tokenizer.json", FileNotFoundError, "has no tokenizer.json, nor vocab.json with merges.txt"),
+        ("preprocessor_config.json", FileNotFoundError, "has no preprocessor_config.json"),
+    ],
+)
+def test_a_missing_file_is_named(copy, file, error, words):
+    (copy / file).unlink()
+    if file == "config.json":  # without it the folder is taken for OpenCLIP's, whose tensors have other names
+        error, words = ValueError, "for weights of transformers give the folder with config.json"
+    with pytest.raises(error, match=words):
+        alignment.load(copy)
+
+
+def test_a_folder_of_another_model_is_named(copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    with pytest.raises(ValueError, match="type 'bert', which does not score image-text pairs"):
+        alignment.load(copy)
+
+
+def test_damaged_files_are_named(copy):
+    (copy / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"tokenizer in .* cannot be read"):
+        alignment.load(copy)
+
+
+def test_missing_weights_are_not_filled_with_random_ones(copy, clip):
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(copy / "model.safetensors")
+    state.pop("text_projection.weight")
+    save_file(state, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"lack text_projection.weight"):
+        alignment.load(copy)
+
+
+def test_an_unknown_name_lists_what_there_is():
+    with pytest.raises(FileNotFoundError, match=r"There is no scorer 'clipp'.*remoteclip-vit-b-32"):
+        alignment.load("clipp")
+
+
+def test_a_published_scorer_that_is_not_here_says_how_to_fetch_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="rs-course fetch remoteclip-vit-b-32"):
+        alignment.load("remoteclip-vit-b-32")
+
+
+def test_open_clip_weights_without_tokenizer_say_where_it_goes(tmp_path, clip, monkeypatch):
+    from .test_open_clip import open_clip_names
+
+    monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path / "nothing"))
+    torch.save(open_clip_names(clip[1]), tmp_path / "weights.pt")
+    with pytest.raises(FileNotFoundError, match="has weights but no tokenizer"):
+        alignment.load(tmp_path / "weights.pt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"has no config\.json and no weights"):
+        alignment.load(tmp_path / "empty")
+
+
+def test_wrong_settings_are_named(clip):
+    with pytest.raises(ValueError, match="long_captions='shorten': choose one of"):
+        alignment.load(clip[0], long_captions="shorten")
+    with pytest.raises(ValueError, match="batch_size=0"):
+        alignment.load(clip[0], batch_size=0)
+
+
+def test_importing_the_package_is_light():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, rs_course.alignment; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
