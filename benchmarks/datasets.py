@@ -84,7 +84,7 @@ def array_reader(folder):
     def epoch(order):
         batches = []
         for rows in torch.tensor(order).split(BATCH):
-            pixels = torch.from_numpy(images[rows.numpy()]).permute(0, 3, 1, 2).float().div(255)
+            pixels = torch.from_numpy(images[rows.numpy()]).permute(0, 3, 1, 2).contiguous().float().div_(255)
             batches.append((pixels, labels[rows]))
         return batches
 
