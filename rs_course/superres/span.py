@@ -129,14 +129,18 @@ class SPAN(nn.Module):
         """
         images = network_input(images, self)
         f0 = self.conv_1((images - self.mean) * IMAGE_RANGE)
-        x, outputs, inner = f0, [], []
-        for block in self.blocks():
+        first, *others = self.blocks()
+        x, *maps = first(f0)
+        b1, outputs, inner = x, [x], [maps]
+        for block in others:
             x, *maps = block(x)
-            outputs.append(x)
-            inner.append(maps)
-        # The fourth branch is the first convolution of block 6 after its SiLU: the official SiLU works in
-        # place.
-        f = self.conv_cat(torch.cat([f0, self.conv_2(x), outputs[0], inner[5][0]], dim=1))
+            if (
+                return_features
+            ):  # otherwise let them go, so that the next block finds its buffers in the cache
+                outputs.append(x)
+                inner.append(maps)
+        # The fourth branch is the first convolution of block 6 after SiLU, as the official one works in place.
+        f = self.conv_cat(torch.cat([f0, self.conv_2(x), b1, maps[0]], dim=1))
         out = self.upsampler(f).contiguous()
         if return_features:
             return out, {"blocks": outputs, "convolutions": [m for maps in inner[:3] for m in maps]}
