@@ -16,12 +16,12 @@ _HOME = {
     "retrieval": "ranking",
     "ranks": "ranking",
     "Retrieval": "ranking",
-    "zero_shot": "zero_shot",
-    "class_embeddings": "zero_shot",
-    "EUROSAT_TEMPLATES": "zero_shot",
-    "minimal_pairs": "minimal_pairs",
-    "MinimalPair": "minimal_pairs",
-    "minimal_pair_accuracy": "minimal_pairs",
+    "zero_shot": "classes",
+    "class_embeddings": "classes",
+    "EUROSAT_TEMPLATES": "classes",
+    "minimal_pairs": "pairs",
+    "MinimalPair": "pairs",
+    "minimal_pair_accuracy": "pairs",
     "EmbeddingCache": "cache",
 }
 
