@@ -1,11 +1,9 @@
-"""What the course can fetch: published data sets, checkpoints and scorers, with source, licence, size and
-hash.
+"""What the course can fetch, and where it lies: source, licence, size and hash of everything published.
 
 The facts live in ``data/registry.json``; a value that is not known there is ``null`` with the reason in
 ``unknown``, and the first use records it (trust on first use). What was fetched lies in
-``<cache>/fetched/<name>/`` together with ``receipt.json``, which lists the files with size and SHA-256. A
-folder of fetched things is also a mirror: serve ``<cache>/fetched`` over HTTP and pass its address as
-``--mirror``.
+``<cache>/fetched/<name>/`` together with ``receipt.json``, which lists the files with size and SHA-256. Served
+over HTTP, ``<cache>/fetched`` is a mirror for other machines (without the archives that were unpacked).
 """
 
 from __future__ import annotations

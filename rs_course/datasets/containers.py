@@ -68,7 +68,12 @@ class Folder:
     def __init__(self, path: Path):
         self.path = path
         self.names, self.directories = [], []
+        visited = set()
         for root, directories, files in os.walk(path, followlinks=True):
+            if os.path.realpath(root) in visited:  # a link that leads back up
+                directories.clear()
+                continue
+            visited.add(os.path.realpath(root))
             directories[:] = sorted(d for d in directories if not _is_skipped(d))
             base = Path(root).relative_to(path)
             self.directories += [(base / d).as_posix() for d in directories]

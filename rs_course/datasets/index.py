@@ -147,10 +147,12 @@ def _rows(container, images, root, described, split_lists) -> list[dict]:
 
 
 def _refuse_empty_classes(container, images, root):
-    used = {name.rsplit("/", 1)[0] for name in images}
+    used = {name.rsplit("/", 1)[0] + "/" for name in images}
     for directory in container.directories:
-        inside = directory.startswith(root) and directory != root.rstrip("/")
-        if inside and not any(path == directory or path.startswith(directory + "/") for path in used):
+        parts = directory[len(root) :].split("/") if directory.startswith(root) else []
+        if parts and parts[0] in _SPLIT_NAMES:
+            parts = parts[1:]
+        if len(parts) == 1 and not any(folder.startswith(directory + "/") for folder in used):
             raise ValueError(
                 f"The class folder {directory[len(root) :]} of {container.path} has no images: "
                 "put some in or remove the folder."

@@ -61,14 +61,13 @@ def load(
                 "The simulated Earth has tiles of 64×64 pixels: resize them yourself, without image_size=."
             )
         return simulated.load(split, size, seed, workers=workers)
-    if isinstance(image_size, int):
-        image_size = (image_size, image_size)
+    image_size = _height_and_width(image_size)
+    path = Path(name_or_folder).expanduser()
     entry = registry.find(name_or_folder, kind="dataset")
-    if entry is not None:
+    if entry is not None and (entry.here() or not path.exists()):
         store = official.open_store(entry, registry.require(entry.name), image_size)
         source, title = entry.name, entry.title
     else:
-        path = Path(name_or_folder).expanduser()
         if not path.exists():
             raise FileNotFoundError(
                 f"There is no data set or path {str(name_or_folder)!r}: use simulated, "
@@ -79,6 +78,17 @@ def load(
         known = registry.identify(store.identity)  # a registered archive under any name
         source, title = str(path), known.title if known else path.name
     return _select(store, split, size, seed, source=source, title=title, origin=origin)
+
+
+def _height_and_width(image_size) -> tuple[int, int] | None:
+    if image_size is None:
+        return None
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(
+            f"image_size={image_size} is not possible: give a number of pixels or (height, width)."
+        )
+    return size
 
 
 def _open_path(path: Path, image_size) -> DecodedStore:

@@ -205,6 +205,8 @@ def test_bad_folders_get_one_sentence(image_folder, damage, message):
         ({"split": "holdout"}, ValueError, "Unknown split 'holdout': use train, val, test or all"),
         ({"size": 13}, ValueError, "size=13 is not possible: set has 12 records"),
         ({"size": -1}, ValueError, "size=-1 is not possible"),
+        ({"image_size": 0}, ValueError, "image_size=0 is not possible: give a number of pixels"),
+        ({"image_size": (8, 8, 3)}, ValueError, "give a number of pixels or .height, width."),
     ],
 )
 def test_bad_arguments_get_one_sentence(image_folder, arguments, error, message):
@@ -215,6 +217,17 @@ def test_bad_arguments_get_one_sentence(image_folder, arguments, error, message)
 def test_a_missing_split_says_how_to_get_one(described_folder):
     with pytest.raises(ValueError, match=r"no split 'val', only train and test.*stratified_split"):
         datasets.load(described_folder, "val")
+
+
+def test_a_link_that_leads_back_up_ends(image_folder):
+    (image_folder / "River" / "again").symlink_to(image_folder)
+    assert len(datasets.load(image_folder, "all")) == 20
+
+
+def test_a_local_folder_named_like_a_data_set_that_was_not_fetched(image_folder, monkeypatch):
+    monkeypatch.chdir(image_folder.parent)
+    image_folder.rename("rsicd")
+    assert datasets.load("rsicd", "all").title == "rsicd"
 
 
 def test_unknown_names_list_what_there_is():
