@@ -1,4 +1,4 @@
-"""Time of super-resolution networks, one thread, interleaved in random order; writes ``results/superres.json``.
+"""Time of super-resolution networks: one thread, interleaved at random; writes ``results/superres.json``.
 
     OMP_NUM_THREADS=1 python benchmarks/superres.py [--rounds 25]
 
@@ -79,7 +79,8 @@ def on_cpu(networks: dict, sides, rounds: int) -> dict:
     """Medians, minima and the median of the per-round ratio to ``dscf plain`` and to the convolutions."""
     results = {}
     for side in sides:
-        # Smooth input: on white noise the network's values explode, and denormal or huge numbers change the time.
+        # Smooth input: on white noise the network's values explode, and denormal or huge numbers change
+        # the time.
         x = F.interpolate(torch.rand(1, 3, 8, 8), (side, side), mode="bicubic").clamp(0, 1)
         functions = {
             name: lambda x=x, network=network: superres.upscale(x, network)
@@ -105,7 +106,7 @@ def on_cpu(networks: dict, sides, rounds: int) -> dict:
 
 
 def on_gpu(network: superres.SPAN, rounds: int) -> dict:
-    """Milliseconds for 256² → 1024² by number type; the challenge's winner reports 8.37 ms on its authors' GPU."""
+    """Milliseconds for 256² → 1024² by number type; DSCF's authors report 8.37 ms on their GPU."""
     results = {}
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         net = network.to("cuda", dtype, memory_format=torch.channels_last)

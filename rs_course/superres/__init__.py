@@ -27,6 +27,7 @@ _SUBMODULES = (
     "loading",
     "quality",
     "resize",
+    "scenes",
     "span",
 )
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rs_course.seeds import noise
+from rs_course.superres.inference import upscale
 from rs_course.superres.inputs import network_input
 from rs_course.superres.resize import imresize
 
@@ -57,3 +59,34 @@ class ESPCN(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         images = network_input(images, self)
         return imresize(images, self.scale) + self.upsampler(self.features(images))
+
+
+class DrawnTexture:
+    """Add a random draw of what another upscaler misses: the simplest sampler, beside the regressors' means.
+
+    The residuals (truth minus estimate) of training images give a mean power spectrum; a draw has that
+    spectrum and random phases (Galerne, Gousseau & Morel, IEEE TIP 20(1), 2011), one phase for all three
+    channels, so that colours stay together. It knows how rough the missing detail is, not where it
+    belongs. Whatever is drawn independently of the truth with the residual's own spectrum doubles the
+    squared error: 3.01 dB, the price of a perfect sampler, too.
+
+    Args:
+        upscaler: Function or network that makes the estimate.
+        low, high: Training pairs ``[N, 3, h, w]`` and ``[N, 3, H, W]`` with square images.
+        seed: Image i's draw depends on (seed, i) alone.
+    """
+
+    def __init__(self, upscaler, low: torch.Tensor, high: torch.Tensor, *, seed: int = 0):
+        self.upscaler, self.seed = upscaler, seed
+        residual = high - upscale(low, upscaler)
+        self.amplitude = torch.fft.rfft2(residual).abs().square().mean(0).sqrt()
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        estimate = upscale(images, self.upscaler)
+        if estimate.shape[-2:] != (side := 2 * (self.amplitude.shape[-1] - 1), side):
+            raise ValueError(
+                f"the texture was measured on {side}×{side} pixels, not {list(estimate.shape[-2:])}."
+            )
+        grain = noise((len(images), 1, side, side), seed=self.seed)
+        phase = torch.fft.rfft2(grain)
+        return estimate + torch.fft.irfft2(self.amplitude * phase / phase.abs(), s=(side, side))

@@ -139,7 +139,8 @@ class SPAN(nn.Module):
             ):  # otherwise let them go, so that the next block finds its buffers in the cache
                 outputs.append(x)
                 inner.append(maps)
-        # The fourth branch is the first convolution of block 6 after SiLU, as the official one works in place.
+        # The fourth branch is the first convolution of block 6 after SiLU, as the official one works in
+        # place.
         f = self.conv_cat(torch.cat([f0, self.conv_2(x), b1, maps[0]], dim=1))
         out = self.upsampler(f).contiguous()
         if return_features:

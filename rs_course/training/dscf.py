@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from rs_course.superres import conv_lora, learning
+from rs_course.superres.scenes import high_resolution
 from rs_course.superres.span import SPAN
 
 MINUTES = 60
@@ -122,16 +123,6 @@ def train(out, pools, *, minutes=MINUTES, seed=0, resume=True, recipe=RECIPE, lo
     return network
 
 
-def simulated_scenes(count: int) -> np.ndarray:
-    """Simulated Earth at 2.5 m, training places only: uint8 ``[count, 256, 256, 3]``."""
-    from rs_course import simulated_earth
-
-    classes = simulated_earth.CLASSES
-    return np.stack(
-        [simulated_earth.scene(classes[k % 10], FIRST_SCENE + k // 10).image_hr for k in range(count)]
-    )
-
-
 def train_from_command(out, *, minutes, seed, resume, data):
     """``rs-course train mini-dscf``: simulated scenes and, if given, real images.
 
@@ -142,10 +133,12 @@ def train_from_command(out, *, minutes, seed, resume, data):
     """
     from rs_course import datasets
 
-    sources = [simulated_scenes(SCENES)]
+    scenes, _ = high_resolution(split="train", count=SCENES, first=FIRST_SCENE)
+    sources = [(scenes * 255).round().byte().permute(0, 2, 3, 1).numpy()]
     if data is not None:
         sources.append(np.asarray(datasets.load(data, "train").images))
-    return train(out, [learning.pairs(s) for s in sources], minutes=minutes, seed=seed, resume=resume)
+    pools = [learning.pairs(images) for images in sources]
+    return train(out, pools, minutes=minutes, seed=seed, resume=resume)
 
 
 def _seconds_per_step(network, loss, stream, steps: int = 4) -> float:

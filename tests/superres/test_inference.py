@@ -7,6 +7,7 @@ from rs_course import superres
 from rs_course.superres import baselines, quality
 from rs_course.superres.degradation import bicubic, round8
 from rs_course.superres.learning import start_as_interpolation
+from rs_course.superres.scenes import high_resolution
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +121,36 @@ def test_power_spectrum_finds_a_wave():
     assert frequency[power.argmax()].item() == pytest.approx(10 / 64)
     with pytest.raises(ValueError, match="square"):
         quality.power_spectrum(torch.zeros(1, 3, 8, 9))
+
+
+def test_drawn_texture_costs_three_decibels_and_looks_right():
+    generator = torch.Generator().manual_seed(2)
+    grey = 0.5 + 0.15 * torch.randn(40, 1, 64, 64, generator=generator)
+    high = grey.clamp(0, 1).repeat(1, 3, 1, 1)
+    low = bicubic(high)
+    texture = baselines.DrawnTexture(baselines.bicubic, low[:20], high[:20], seed=5)
+    results = quality.compare({"mean": baselines.bicubic, "draw": texture}, low[20:], high[20:])
+    loss = (results["mean"]["psnr"] - results["draw"]["psnr"]).mean().item()
+    assert loss == pytest.approx(3.01, abs=0.3)
+    assert results["draw"]["texture"] < 0.1 * results["mean"]["texture"]
+    assert torch.equal(texture(low[:2]), texture(low[:5])[:2])
+    with pytest.raises(ValueError, match="measured on 64×64 pixels"):
+        texture(low[..., :8, :8])
+
+
+def test_high_resolution_pictures():
+    images, provenance = high_resolution(count=2)
+    assert (images.shape, provenance) == ((2, 3, 256, 256), "simulated · test")
+    again, _ = high_resolution(count=2, split="train")
+    assert not torch.equal(images, again)
+    with pytest.raises(ValueError, match="count=0"):
+        high_resolution(count=0)
+    with pytest.raises(ValueError, match="choose one of 'train', 'val', 'test'"):
+        high_resolution(split="tset")
+
+
+def test_real_pictures(shared):
+    images, provenance = high_resolution(str(shared / "data" / "ucm_png.tar"), count=3)
+    assert images.shape == (3, 3, 256, 256) and provenance.startswith("real")
+    with pytest.raises(ValueError, match="lower count"):
+        high_resolution(str(shared / "data" / "ucm_png.tar"), count=10_000)

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -101,8 +100,3 @@ def learning_state(folder, stage):
     from safetensors.torch import load_file
 
     return load_file(folder / "state" / f"{stage}.safetensors")
-
-
-def test_scenes_are_of_the_training_split():
-    scenes = dscf.simulated_scenes(2)
-    assert (scenes.dtype, scenes.shape) == (np.uint8, (2, 256, 256, 3))
