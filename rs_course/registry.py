@@ -2,8 +2,8 @@
 
 The facts live in ``data/registry.json``; a value that is not known there is ``null`` with the reason in
 ``unknown``, and the first use records it (trust on first use). What was fetched lies in
-``<cache>/fetched/<name>/`` together with ``receipt.json``, which lists the files with size and SHA-256. Served
-over HTTP, ``<cache>/fetched`` is a mirror for other machines (without the archives that were unpacked).
+``<cache>/fetched/<name>/`` together with ``receipt.json``, which lists the files with size and SHA-256.
+Served over HTTP, ``<cache>/fetched`` is a mirror for other machines (without archives that were unpacked).
 """
 
 from __future__ import annotations

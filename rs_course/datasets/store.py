@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,10 +27,16 @@ _BATCH = 256
 
 
 def progress_bar(total: int, what: str, *, minimum: int = 500):
-    """A tqdm bar for long work; silent for short work and where nobody looks (``TQDM_DISABLE=1``)."""
+    """A tqdm bar for long work; silent for short work and where no terminal or notebook shows it.
+
+    A notebook would store the bar among its outputs, so there only work of about a minute shows one.
+    """
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, desc=what, unit="image", disable=True if total < minimum else None, leave=False)
+    in_notebook = "ipykernel" in sys.modules
+    quiet = total < (3000 if in_notebook else minimum)
+    shown = False if in_notebook else None  # None: tqdm asks whether there is a terminal
+    return tqdm(total=total, desc=what, unit="image", disable=True if quiet else shown, leave=False)
 
 
 def rows_of(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
