@@ -1,4 +1,4 @@
-"""High-resolution pictures to shrink and restore: the simulated Earth at 2.5 m, or a set of real images.
+"""High-resolution pictures to shrink and restore: the simulated Earth at 2.5 m, or a set of real images."""
 
 from __future__ import annotations
 
