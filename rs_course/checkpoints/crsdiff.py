@@ -32,6 +32,7 @@ class MetadataVector(nn.Module):
 
     def __init__(self, embedding_dim: int = 320, metadata_dim: int = 7, max_value: float = 1000):
         super().__init__()
+        self.config = {"embedding_dim": embedding_dim, "metadata_dim": metadata_dim, "max_value": max_value}
         self.embedding_dim, self.max_value = embedding_dim, max_value
         linear = lambda: nn.ModuleDict({"fc1": nn.Linear(embedding_dim, 4 * embedding_dim)})  # noqa: E731
         self.mlp_models = nn.ModuleList(linear() for _ in range(metadata_dim))
@@ -55,6 +56,7 @@ class ContentAdapter(nn.Module):
 
     def __init__(self, in_dim: int = 768, channel_mult: tuple[int, int] = (2, 4)):
         super().__init__()
+        self.config = {"in_dim": in_dim, "channel_mult": list(channel_mult)}
         first, second = channel_mult
         self.in_dim, self.tokens = in_dim, second
         self.norm1 = nn.LayerNorm(in_dim)
@@ -190,6 +192,7 @@ class LocalAdapter(nn.Module):
         attention_levels: Levels with cross-attention.
         local_channels: Channels of the maps.
         num_res_blocks: Blocks per level.
+        in_channels: Channels of the latents.
     """
 
     def __init__(
@@ -205,6 +208,17 @@ class LocalAdapter(nn.Module):
         in_channels: int = 4,
     ):
         super().__init__()
+        self.config = {
+            "model_channels": model_channels,
+            "channel_mult": list(channel_mult),
+            "inject_channels": list(inject_channels),
+            "context_dim": context_dim,
+            "num_heads": num_heads,
+            "attention_levels": list(attention_levels),
+            "local_channels": local_channels,
+            "num_res_blocks": num_res_blocks,
+            "in_channels": in_channels,
+        }
         self.model_channels = model_channels
         emb_channels = 4 * model_channels
         self.time_embed = nn.Sequential(

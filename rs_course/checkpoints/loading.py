@@ -91,7 +91,7 @@ def load_scheduler(layout: Layout):
 
     config = read_json(layout.parts["scheduler"] / "scheduler_config.json")
     name = (layout.index.get("scheduler") or [None, None])[1] or config.get("_class_name", "DDIMScheduler")
-    scheduler = CRSDiffScheduler if name == "CRSDiffScheduler" else getattr(diffusers, name, None)
+    scheduler = CRSDiffScheduler if layout.family == "crsdiff" else getattr(diffusers, name, None)
     if scheduler is None:
         raise ValueError(f"{layout.root} names the scheduler {name}, which diffusers does not have.")
     return scheduler.from_config(config)

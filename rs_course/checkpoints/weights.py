@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # never imported.
 _BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "argparse.Namespace")
 
+_NESTED = ("state_dict", "params_ema", "params")
+
 
 class _Bookkeeping:
     """Stands in for an object of a training framework; holds nothing and does nothing."""
@@ -28,7 +30,7 @@ def read_state_dict(file: str | Path) -> dict[str, torch.Tensor]:
     """Tensors of a ``.safetensors``, ``.bin``, ``.pt``, ``.pth`` or ``.ckpt`` file; never executes code from
     it.
 
-    A nested ``state_dict`` (Lightning) is unpacked.
+    What Lightning or BasicSR nest under a key of their own is unpacked.
 
     Raises:
         FileNotFoundError: No such file.
@@ -38,7 +40,7 @@ def read_state_dict(file: str | Path) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise FileNotFoundError(f"There is no weight file {file}.")
     state = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
-    nested = state.get("state_dict", state)
+    nested = next((state[key] for key in _NESTED if isinstance(state.get(key), dict)), state)
     return {key: value for key, value in nested.items() if hasattr(value, "shape")}
 
 

@@ -149,7 +149,7 @@ def _points(geometry: dict):
 
 
 def from_utm(easting: float, northing: float, zone: int) -> tuple[float, float]:
-    """Longitude and latitude of a point in a northern UTM zone (Krüger's series to the third order, WGS 84)."""
+    """Longitude and latitude of a point in a northern UTM zone (Krüger's series to third order, WGS 84)."""
     n = 1 / (2 * 298.257223563 - 1)
     radius = 6378137 / (1 + n) * (1 + n**2 / 4 + n**4 / 64)
     xi, eta = northing / (0.9996 * radius), (easting - 500_000) / (0.9996 * radius)

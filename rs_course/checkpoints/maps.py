@@ -1,0 +1,125 @@
+"""Condition maps for CRS-Diff: from a picture with classical filters, and from a simulated scene's own truth.
+
+The published annotators are neural networks, some of them private. These stand in for them and need only
+scikit-image; maps drawn by hand work as well.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+# LoveDA's classes with the colours of the published segmentation maps.
+SEGMENTATION_COLOURS = {
+    "background": (255, 255, 255),
+    "building": (255, 0, 0),
+    "road": (255, 255, 0),
+    "water": (0, 0, 255),
+    "barren": (159, 129, 183),
+    "forest": (0, 255, 0),
+    "agriculture": (255, 195, 128),
+}
+# Land cover of the simulated Earth in these classes; the rest is background.
+_CLASS_OF = {
+    "water": "water",
+    "trees": "forest",
+    "cropland": "agriculture",
+    "permanent crop": "agriculture",
+    "bare ground": "barren",
+    "building": "building",
+    "road": "road",
+}
+
+
+def edges(pictures) -> torch.Tensor:
+    """Soft edges for ``conditions["hed"]``: gradient magnitude of the smoothed picture, bright on black.
+
+    Args:
+        pictures: In any form of ``images.images``.
+
+    Returns:
+        Float tensor ``[N, 3, H, W]`` in [0, 1]; so do the functions below.
+    """
+    from skimage.filters import sobel
+
+    def soft(grey):
+        magnitude = sobel(grey)
+        return np.clip(magnitude / max(np.quantile(magnitude, 0.99), 1e-6), 0, 1)
+
+    return _each(soft, pictures, blur=1.0)
+
+
+def lines(pictures, *, shortest: int = 12) -> torch.Tensor:
+    """Straight lines for ``conditions["mlsd"]``: one pixel wide, white on black, from a probabilistic Hough
+    transform.
+
+    Args:
+        pictures: In any form of ``images.images``.
+        shortest: Length in pixels below which a line is left out.
+    """
+    from skimage.draw import line
+    from skimage.feature import canny
+    from skimage.transform import probabilistic_hough_line
+
+    def straight(grey):
+        drawn = np.zeros_like(grey)
+        # The transform visits the edge pixels in random order; a fixed one makes the map a function of the
+        # picture.
+        for (x0, y0), (x1, y1) in probabilistic_hough_line(
+            canny(grey, sigma=1.0), threshold=10, line_length=shortest, line_gap=2, rng=0
+        ):
+            drawn[line(y0, x0, y1, x1)] = 1
+        return drawn
+
+    return _each(straight, pictures)
+
+
+def sketch(pictures) -> torch.Tensor:
+    """Pencil strokes for ``conditions["sketch"]``: thin dark contours on white."""
+    from skimage.feature import canny
+    from skimage.filters import gaussian
+
+    return _each(
+        lambda grey: 1 - np.clip(1.5 * gaussian(canny(grey, sigma=1.5).astype(float), 0.6), 0, 1), pictures
+    )
+
+
+def maps_of_scene(scene, size: int | None = None) -> dict[str, torch.Tensor]:
+    """True maps of a simulated scene: ``road``, ``depth`` and ``segmentation``.
+
+    Args:
+        scene: From ``simulated_earth.scene``.
+        size: Side of the maps in pixels; ``None`` is the high-resolution picture's.
+
+    Returns:
+        Dict for ``conditions``; each ``[1, 3, size, size]``. Depth is bright where the ground is high, that
+        is near to the sensor, over the scene's own range.
+    """
+    from rs_course.simulated_earth import LANDCOVER
+
+    colours = np.full((256, 3), 255, dtype=np.float32)
+    for name, (number, _) in LANDCOVER.items():
+        colours[number] = SEGMENTATION_COLOURS[_CLASS_OF.get(name, "background")]
+    low, high = scene.elevation.min(), scene.elevation.max()
+    layers = {
+        "road": np.repeat(scene.roads[..., None], 3, axis=2).astype(np.float32),
+        "depth": np.repeat(((scene.elevation - low) / max(high - low, 1e-6))[..., None], 3, axis=2),
+        "segmentation": colours[scene.landcover] / 255,
+    }
+    tensors = {name: torch.from_numpy(layer).float().movedim(-1, 0)[None] for name, layer in layers.items()}
+    if size is None:
+        return tensors
+    shrink = torch.nn.functional.adaptive_avg_pool2d
+    nearest = lambda map_: torch.nn.functional.interpolate(map_, (size, size), mode="nearest-exact")  # noqa: E731
+    # A road is narrower than a coarse pixel, so it is averaged; the class colours must not be mixed.
+    return {name: nearest(m) if name == "segmentation" else shrink(m, size) for name, m in tensors.items()}
+
+
+def _each(filter_, pictures, blur: float = 0.0) -> torch.Tensor:
+    from skimage.filters import gaussian
+
+    from .images import images
+
+    grey = images(pictures, "pictures", mode="L")[:, 0].numpy()
+    results = [filter_(gaussian(picture, blur) if blur else picture) for picture in grey]
+    return torch.from_numpy(np.stack(results)).float()[:, None].repeat(1, 3, 1, 1)
