@@ -42,7 +42,7 @@ def fetch(name: str, *, mirror: str | None = None, source: str | Path | None = N
     if source is not None:
         _take_over(entry, Path(source).expanduser(), say)
         return entry.here()
-    if entry.here():
+    if entry.here() and not entry.stand_in():
         say(f"{entry.title} is already in {entry.folder}.")
         return registry.require(name)
     mirror = mirror or os.environ.get("RS_COURSE_MIRROR")
@@ -55,24 +55,30 @@ def fetch(name: str, *, mirror: str | None = None, source: str | Path | None = N
     files = listing(entry, mirror)
     _check_disk(entry, files)
     for file in files:
-        target = entry.folder / file.path
         if entry.verified(file):
             continue
         url = f"{mirror.rstrip('/')}/{name}/{file.path}" if mirror else _official(file.url)
-        download(url, target, size=file.bytes)
+        if not (entry.folder / file.path).exists():  # else it waits to be verified or unpacked
+            download(url, entry.folder / file.path, size=file.bytes)
         _accept(entry, file, url, say)
     return registry.require(name)
 
 
 def listing(entry: Entry, mirror: str | None = None) -> list[File]:
-    """The files to fetch: as the registry pins them, or else as the mirror's receipt or the hub lists
-    them.
-    """
-    if entry.files:
-        return list(entry.files)
+    """The files to fetch: as the registry pins them, or as the mirror or the hub listed them at first."""
+    known = entry.listing()
+    if known and (entry.files or mirror or all(file.url for file in known)):
+        return list(known)
     if mirror:
         receipt = read_json(f"{mirror.rstrip('/')}/{entry.name}/receipt.json")
-        return [File(path, bytes=row["bytes"], sha256=row["sha256"]) for path, row in receipt.items()]
+        files = [File(path, bytes=row["bytes"], sha256=row["sha256"]) for path, row in receipt.items()]
+    else:
+        files = _hub_listing(entry)
+    entry.keep_listing(files)
+    return files
+
+
+def _hub_listing(entry: Entry) -> list[File]:
     repo, api = entry.hub["repo"], f"{_official(HUB)}/api/models/{entry.hub['repo']}"
     revision = entry.hub["revision"] or read_json(api)["sha"]
     pinned = entry.hub.get("sha256", {})
@@ -108,14 +114,14 @@ def _check_disk(entry: Entry, files: list[File]):
     if needed > free:
         raise OSError(
             f"{entry.title} needs {readable(needed)} in {entry.folder}, {readable(free)} are free: make "
-            "room or set "
-            "RS_COURSE_CACHE to another disk."
+            "room or set RS_COURSE_CACHE to another disk."
         )
 
 
 def _accept(entry: Entry, file: File, origin: str, say):
+    is_new = file.sha256 is None and file.path not in entry.receipt()
     digest = entry.record(file, origin)
-    if not file.sha256:
+    if is_new and not entry.hub:  # on the hub, the commit in the address pins what has no hash of its own
         say(f"{file.path}: no hash is published for it; recorded SHA-256 {digest} on this first use.")
     size = readable((entry.folder / file.path).stat().st_size)
     if file.unpack:
@@ -135,9 +141,7 @@ def unpack(archive: Path):
 
 
 def _take_over(entry: Entry, source: Path, say):
-    """Copy what was brought by hand into the entry's folder, after finding out which of its files each one
-    is.
-    """
+    """Copy what was brought by hand into the entry's folder, once it is clear which of its files it is."""
     if not source.exists():
         raise FileNotFoundError(f"There is no file or folder {source}.")
     brought = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
@@ -160,6 +164,8 @@ def _take_over(entry: Entry, source: Path, say):
         shutil.copyfile(path, part)
         os.replace(part, target)
         _accept(entry, file, str(path), say)
+    if entry.hub:
+        entry.keep_listing([file for _, file in recognised])
     missing = [file.path for file in entry.files if not entry.verified(file)]
     if missing and not entry.here():
         say(f"Still missing for {entry.title}: {', '.join(missing)}.")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rs_course import paths
@@ -51,9 +51,7 @@ class File:
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that can be fetched; ``files`` is empty where the hub's listing at ``hub["repo"]`` names
-    them.
-    """
+    """One thing that can be fetched; where ``files`` is empty, the listing of ``hub["repo"]`` names them."""
 
     name: str
     kind: str
@@ -95,12 +93,12 @@ class Entry:
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
     def verified(self, file: File) -> bool:
-        """Whether this file was verified here and is still there with the size it had (or was unpacked)."""
+        """Whether this file was verified here and is still there with the size it had, or was unpacked."""
         recorded = self.receipt().get(file.path)
         path = self.folder / file.path
-        return bool(recorded) and (
-            file.unpack or (path.is_file() and path.stat().st_size == recorded["bytes"])
-        )
+        if file.unpack:
+            return bool(recorded) and not path.exists()  # it is removed when all of it is unpacked
+        return bool(recorded) and path.is_file() and path.stat().st_size == recorded["bytes"]
 
     def record(self, file: File, origin: str) -> str:
         """Verify a complete file against the registry, or against what its first use recorded; note it.
@@ -119,24 +117,40 @@ class Entry:
             path.unlink()
             raise ValueError(
                 f"{file.path} of {self.title} has the SHA-256 {digest[:12]}… instead of {expected[:12]}…: "
-                "it was "
-                "removed; fetch it again, and if that repeats, do not trust the source."
+                "it was removed; fetch it again, and if that repeats, do not trust the source."
             )
         receipt[file.path] = {"bytes": path.stat().st_size, "sha256": digest, "from": origin}
-        partial = self.folder / f".receipt.{os.getpid()}"
-        partial.write_text(json.dumps(receipt, indent=1), encoding="utf-8")
-        os.replace(partial, self.folder / "receipt.json")
+        self._write("receipt.json", receipt)
         return digest
+
+    def listing(self) -> tuple[File, ...]:
+        """The entry's files: the registry's, or those that the first fetch found on the hub; empty before."""
+        file = self.folder / "listing.json"
+        if self.files or not file.exists():
+            return self.files
+        return tuple(File(**row) for row in json.loads(file.read_text(encoding="utf-8")))
+
+    def keep_listing(self, files):
+        """Remember the files of the entry, so that an interrupted fetch goes on with the same ones."""
+        self._write("listing.json", [asdict(file) for file in files])
+
+    def _write(self, name: str, content):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f".{name}.{os.getpid()}"
+        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        os.replace(partial, self.folder / name)
 
     def here(self) -> list[Path]:
         """The usable files on this machine, official ones first; empty if something is missing."""
-        for group in (self.files, *((alternative,) for alternative in self.alternatives)):
+        for group in (self.listing(), *((alternative,) for alternative in self.alternatives)):
             if group and all(self._present(file) for file in group):
                 return [self.folder if file.unpack else self.folder / file.path for file in group]
-        receipt = self.receipt()
-        if self.hub and receipt and all((self.folder / path).exists() for path in receipt):
-            return [self.folder / path for path in receipt]
         return []
+
+    def stand_in(self) -> File | None:
+        """The alternative that is here in place of the official files, or None."""
+        files = self.here()
+        return next((file for file in self.alternatives if [self.folder / file.path] == files), None)
 
     def _present(self, file: File) -> bool:
         path = self.folder / file.path
@@ -199,13 +213,16 @@ def require(name: str) -> list[Path]:
     entry = get(name)
     files = entry.here()
     if not files:
-        wanted = ", ".join(file.path for file in entry.files) or f"the files of {entry.hub['repo']}"
         size = f" ({readable(entry.size)})" if entry.size else ""
+        by_hand = f"put {', '.join(file.path for file in entry.files)} into {entry.folder}"
+        if entry.hub:
+            by_hand = (
+                f"'rs-course fetch {name} --from FOLDER' to copy {entry.hub['repo']} into {entry.folder}"
+            )
         raise FileNotFoundError(
-            f"{entry.title} is not on this machine: run 'rs-course fetch {name}'{size}, or put {wanted} "
-            f"into {entry.folder}."
+            f"{entry.title} is not on this machine: run 'rs-course fetch {name}'{size}, or {by_hand}."
         )
-    for file in (*entry.files, *entry.alternatives):
+    for file in (*entry.listing(), *entry.alternatives):
         if entry.folder / file.path in files and not entry.verified(file):
             entry.record(file, "put into the folder by hand")
     return files

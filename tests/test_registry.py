@@ -176,6 +176,17 @@ def test_an_archive_is_unpacked_and_removed(small_registry, mirror):
     assert not (small_registry / "archive" / "w.zip").exists()
 
 
+def test_an_interrupted_unpacking_is_done_again(small_registry, mirror, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(fetching, "unpack", lambda archive: 1 / 0)
+        fetching.fetch("archive", mirror=mirror.url)
+    assert not registry.get("archive").here()
+    asked = len(mirror.requests)
+    fetching.fetch("archive", mirror=mirror.url, say=lambda line: None)
+    assert (small_registry / "archive" / "model" / "unet" / "config.json").exists()
+    assert len(mirror.requests) == asked  # the verified archive was still there
+
+
 def test_an_archive_that_climbs_out_is_refused(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "evil.zip").write_bytes(zipped({"../evil.txt": b"x"}))
@@ -206,6 +217,23 @@ def test_the_hubs_listing_gives_commit_and_hashes(small_registry, monkeypatch):
         files["someone/model/resolve/c0ffee/unet/weights.bin"] = A[:-1] + b"!"
         with pytest.raises(ValueError, match=r"unet/weights\.bin of Listed has the SHA-256"):
             fetching.fetch("listed", say=lambda line: None)
+
+
+def test_an_interrupted_hub_fetch_is_not_complete_and_keeps_its_commit(small_registry, monkeypatch):
+    tree = [{"type": "file", "path": name, "size": 2} for name in ("a.json", "b.json")]
+    files = {
+        "api/models/someone/model": json.dumps({"sha": "first"}).encode(),
+        "api/models/someone/model/tree/first?recursive=true": json.dumps(tree).encode(),
+        "someone/model/resolve/first/a.json": b"{}",
+    }
+    with serve(files) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(OSError, match=r"b\.json answers 404"):
+            fetching.fetch("listed", say=lambda line: None)
+        assert not registry.get("listed").here()
+        files["api/models/someone/model"] = json.dumps({"sha": "second"}).encode()
+        files["someone/model/resolve/first/b.json"] = b"{}"
+        assert len(fetching.fetch("listed", say=lambda line: None)) == 2
 
 
 def test_a_fetched_folder_is_a_mirror(small_registry, tmp_path, monkeypatch):
@@ -244,6 +272,14 @@ def test_a_file_brought_by_hand_is_recognised_by_its_content(small_registry, tmp
     (tmp_path / "x.bin").write_bytes(b"tiny")
     fetching.fetch("pinned", source=tmp_path / "x.bin", say=said.append)
     assert registry.require("pinned") == [small_registry / "pinned" / "small.bin"]
+    assert registry.get("pinned").stand_in().what == "subset"
+
+
+def test_the_whole_can_be_fetched_where_a_subset_is(small_registry, mirror, tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"tiny")
+    fetching.fetch("pinned", source=tmp_path / "x.bin", say=lambda line: None)
+    assert len(fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)) == 2
+    assert registry.get("pinned").stand_in() is None
 
 
 def test_a_file_without_published_hash_is_recognised_by_name(small_registry, tmp_path):
@@ -292,6 +328,10 @@ def test_absent_names_the_command_and_the_folder(small_registry):
         "Pinned is not on this machine: run 'rs-course fetch pinned', or put a.bin, sub/b.bin into "
         f"{small_registry / 'pinned'}."
     )
+    with pytest.raises(
+        FileNotFoundError, match="'rs-course fetch listed --from FOLDER' to copy someone/model"
+    ):
+        registry.require("listed")
 
 
 def test_by_hand_only_entries_say_where(small_registry):

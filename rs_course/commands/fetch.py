@@ -1,9 +1,11 @@
 """``rs-course fetch``: download or import a data set or checkpoint, or list what there is.
 
-rs-course fetch --list                       what can be fetched, what is here
-rs-course fetch eurosat                      download, verify; continues after an interruption
-rs-course fetch crsdiff --from last.ckpt     a file that was brought by hand
-rs-course fetch rsicd --mirror http://host/  from a mirror (or set RS_COURSE_MIRROR)
+    rs-course fetch --list                       what can be fetched, what is here
+    rs-course fetch eurosat                      download, verify; continues after an interruption
+    rs-course fetch crsdiff --from last.ckpt     a file that was brought by hand
+    rs-course fetch rsicd --mirror http://host/  from a mirror (or set RS_COURSE_MIRROR)
+
+What is published, and what is known of it, stands in ``data/registry.json``.
 """
 
 from __future__ import annotations
@@ -69,7 +71,6 @@ def table() -> str:
 
 
 def _state(entry) -> str:
-    files = entry.here()
-    if not files:
-        return "no"
-    return "subset" if files[0].name in [file.path for file in entry.alternatives] else "yes"
+    if entry.stand_in():
+        return "subset"
+    return "yes" if entry.here() else "no"

@@ -97,9 +97,7 @@ class Folder:
 
 
 class _Archive:
-    """What tar and zip share: opened and listed when first needed, never pickled open, known by its bytes'
-    hash.
-    """
+    """What tar and zip share: opened and listed when first needed, known by the hash of the file."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -115,8 +113,7 @@ class _Archive:
                 if not is_plain:
                     raise ValueError(
                         f"{self.path} contains {raw_name!r}, which is a link, a device or encrypted: "
-                        "refused, an "
-                        "image archive holds plain files only."
+                        "refused, an image archive holds plain files only."
                     )
                 if not _is_skipped(name):
                     members[name] = member
@@ -167,8 +164,7 @@ class Tar(_Archive):
         for member in archive:
             yield member.name, member, member.isfile() or member.isdir()
             end = member.offset_data + (-(-member.size // 512) * 512 if member.isfile() else 0)
-        # tarfile takes an archive that stops between two members for a complete one; the closing zero block
-        # tells.
+        # To tarfile, an archive that stops between two members is complete; the zero block at the end tells.
         archive.fileobj.seek(end)
         if end and not archive.fileobj.read(512):
             raise tarfile.ReadError("it stops before its end mark")
@@ -193,11 +189,8 @@ class Zip(_Archive):
 
     def _list(self):
         for member in self._open().infolist():
-            yield (
-                member.filename,
-                member,
-                not (stat.S_ISLNK(member.external_attr >> 16) or member.flag_bits & 1),
-            )
+            is_link, is_encrypted = stat.S_ISLNK(member.external_attr >> 16), member.flag_bits & 1
+            yield member.filename, member, not (is_link or is_encrypted)
 
     def _is_directory(self, member) -> bool:
         return member.is_dir()

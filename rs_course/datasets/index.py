@@ -36,8 +36,7 @@ def build(
     Args:
         container: See :func:`rs_course.datasets.containers.open_container`.
         described: Columns by image, ``{file: {"captions": …}}``, beside those of the container's own tables.
-        split_lists: Official splits that come as lists of file names, ``{"train": {"AnnualCrop_1.jpg", ...},
-            ...}``.
+        split_lists: Official splits that come as lists of file names, ``{"train": {"River_1.jpg", …}, …}``.
 
     Returns:
         ``{"classes": [...], "rows": [{"file", "id", "label", "split", "captions", "metadata"}, ...]}``;
@@ -107,8 +106,9 @@ def _rows(container, images, root, described, split_lists) -> list[dict]:
             f"{container.path}: a table names {missing[0]}, which is not among its images "
             f"({len(missing)} missing in all)."
         )
-    if any("split" in row for row in described.values()):
-        images = list(described)  # the table is the official list; other files do not belong to the set
+    if any(row.get("split") for row in described.values()):
+        # The table is the official list; other files do not belong to the set.
+        images = [file for file, row in described.items() if row.get("split")]
     paths = [name[len(root) :].split("/") for name in images]
     in_split_folders = all(len(path) > 1 and path[0] in _SPLIT_NAMES for path in paths)
     if in_split_folders:
@@ -160,9 +160,7 @@ def _refuse_empty_classes(container, images, root):
 
 
 def _assign_splits(rows: list[dict]):
-    """Stratified 60/20/20 by the hash of each id: the same on every machine, whatever the order of the
-    files.
-    """
+    """Stratified 60/20/20 by the hash of each id: the same on every machine, in any order of files."""
     by_label: dict[int, list[dict]] = {}
     for row in rows:
         by_label.setdefault(row["label"], []).append(row)

@@ -48,8 +48,8 @@ def load(
         The data set; see :mod:`rs_course.datasets.record` for the fields of ``data[i]``.
 
     Raises:
-        FileNotFoundError: No such name or path, or a data set that was not fetched; the message says how to
-        get it. ValueError: Unknown or missing split, impossible size, damaged archive, unreadable image.
+        FileNotFoundError: No such name or path, or a data set that was not fetched (the message says how).
+        ValueError: Unknown or missing split, impossible size, damaged archive, unreadable image.
     """
     if split not in _SPLITS:
         raise ValueError(f"Unknown split {split!r}: use train, val, test or all.")

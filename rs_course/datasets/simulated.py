@@ -1,8 +1,7 @@
 """The simulated Earth as a data set: scenes rendered once into the cache, then memory-mapped.
 
-Record k of a split is ``scene(CLASSES[k % 10], seed)`` with ``seed = start of the split + 100,000 · draw + k
-// 10``, where ``draw`` is the ``seed`` given to ``load``. The splits' seeds lie in disjoint ranges, so no
-place is in two of them:
+Record k of a split is ``scene(CLASSES[k % 10], start + 100,000 · draw + k // 10)``, where ``start`` belongs
+to the split and ``draw`` is the ``seed`` given to ``load``. No place is in two splits:
 
 ======  ==============================
 split   scene seeds

@@ -148,6 +148,5 @@ class DecodedStore:
         if needed > free:
             raise OSError(
                 f"Decoding needs {needed / 1e9:.1f} GB in {self.folder.parent}, {free / 1e9:.1f} GB are "
-                "free: make room, "
-                "take a smaller size=, or set RS_COURSE_CACHE to another disk."
+                "free: make room, take a smaller size=, or set RS_COURSE_CACHE to another disk."
             )

@@ -7,7 +7,6 @@ that labels keep their numbers when a set holds only some of the classes.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
@@ -47,8 +46,8 @@ def write_shard(path, rows: list[dict], *, classes=None):
 
     Args:
         path: ``folder/part-00000.parquet``.
-        rows: One dict per image with the keys of :data:`GENERATED_SCHEMA`; ``image`` may be uint8 ``[H, W,
-            3]`` or PNG bytes, ``metadata`` and ``settings`` may be dicts.
+        rows: One dict per image with the keys of :data:`GENERATED_SCHEMA`; ``image`` may be PNG bytes or
+            uint8 ``[H, W, 3]``, ``metadata`` and ``settings`` may be dicts.
         classes: All class names of the task, in label order.
     """
     import pyarrow as pa
@@ -91,6 +90,7 @@ class ParquetImages:
         self.files = [Path(file) for file in files]
         self.path = self.files[0].parent
         self._starts = {}
+        self._group = (None, [])  # the row group that was read last; rows are mostly read in order
         try:
             for file in self.files:
                 meta = pq.read_metadata(file)
@@ -98,8 +98,7 @@ class ParquetImages:
                 self._starts[file.name] = np.concatenate([[0], np.cumsum(counts)]).astype(int).tolist()
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"{file} is not a complete Parquet file ({str(error).splitlines()[0]}): write or download "
-                "it again."
+                f"{file} is not a complete Parquet file ({str(error).splitlines()[0]}): write it again."
             ) from error
 
     def identity(self) -> str:
@@ -115,10 +114,15 @@ class ParquetImages:
         return file, int(row)
 
     def read(self, name: str) -> bytes:
+        import pyarrow.parquet as pq
+
         file, row = self.position(name)
         starts = self._starts[file]
         group = int(np.searchsorted(starts, row, side="right")) - 1
-        value = _image_column(self.path / file, group)[row - starts[group]]
+        if self._group[0] != (file, group):
+            table = pq.ParquetFile(self.path / file).read_row_group(group, columns=["image"])
+            self._group = ((file, group), table["image"].to_pylist())
+        value = self._group[1][row - starts[group]]
         return value["bytes"] if isinstance(value, dict) else value
 
     def columns(self, *names: str):
@@ -134,17 +138,8 @@ class ParquetImages:
                 yield f"{file.name}#{number}", row
 
 
-@functools.lru_cache(maxsize=2)
-def _image_column(file: Path, group: int) -> list:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(file).read_row_group(group, columns=["image"])["image"].to_pylist()
-
-
 def generated_index(container: ParquetImages) -> dict:
-    """Index of a generated set (see :func:`rs_course.datasets.index.build`); all its images are training
-    images.
-    """
+    """Index of a generated set, as :func:`rs_course.datasets.index.build` makes it; all of it is "train"."""
     import pyarrow.parquet as pq
 
     rows, classes = [], []

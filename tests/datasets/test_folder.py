@@ -36,6 +36,13 @@ def test_official_splits_are_honoured(described_folder):
     assert len(datasets.load(described_folder, "all")) == 20
 
 
+def test_files_outside_the_official_table_do_not_belong(described_folder):
+    (described_folder / "River" / "extra.png").write_bytes(png(picture(1)))
+    lines = (described_folder / "splits.csv").read_text().splitlines()
+    (described_folder / "splits.csv").write_text("\n".join(lines[:-1]))  # its captions are still there
+    assert len(datasets.load(described_folder, "all")) == 19
+
+
 def test_pixels_are_those_that_pillow_decodes(described_folder):
     data = datasets.load(described_folder, "all")
     assert isinstance(data.images, np.memmap) and data.images.dtype == np.uint8

@@ -76,6 +76,13 @@ def test_a_generated_set_is_for_training_only(tmp_path):
         datasets.load(tmp_path, "test")
 
 
+def test_a_run_that_was_generated_again_is_read_again(tmp_path):
+    datasets.write_shard(tmp_path / "a.parquet", rows(range(4)))
+    assert np.array_equal(datasets.load(tmp_path).images[0], picture(0))
+    datasets.write_shard(tmp_path / "a.parquet", [{**row, "image": picture(99)} for row in rows(range(4))])
+    assert np.array_equal(datasets.load(tmp_path).images[0], picture(99))
+
+
 def test_a_half_written_shard_is_named(tmp_path):
     datasets.write_shard(tmp_path / "a.parquet", rows(range(4)))
     content = (tmp_path / "a.parquet").read_bytes()
