@@ -5,11 +5,13 @@
     timesteps          which steps a sampler visits
     samplers           DDPM, DDIM, Euler, Heun, DPM-Solver++(2M), as generators
     flow               flow matching
+    bound              the variational bound, term by term
     guidance           classifier-free guidance
     sdedit             editing an image by noising and denoising it
     gaussian_mixture   data whose score is exact
     learning           the training loop, as a generator
     unet, pixel        a small class-conditional network, and mini-ddpm
+    library, figures   diffusers' loop around our denoisers; figures that lessons share
 
 >>> from rs_course import diffusion, seeds
 >>> schedule = diffusion.linear()
@@ -18,7 +20,8 @@
 >>> x_0 = diffusion.final(diffusion.ddim(mixture.denoiser(schedule), x_T, schedule, steps=20))
 """
 
-from rs_course.diffusion import flow, pixel, timesteps
+from rs_course.diffusion import figures, flow, library, pixel, timesteps, unet
+from rs_course.diffusion.bound import variational_bound
 from rs_course.diffusion.gaussian_mixture import GaussianMixture
 from rs_course.diffusion.guidance import drop_condition, guide, guided
 from rs_course.diffusion.learning import EMA, Progress, min_snr_weight, train
@@ -51,11 +54,13 @@ __all__ = [
     "drop_condition",
     "euler",
     "evaluations",
+    "figures",
     "final",
     "flow",
     "guide",
     "guided",
     "heun",
+    "library",
     "linear",
     "min_snr_weight",
     "pixel",
@@ -66,5 +71,7 @@ __all__ = [
     "target",
     "timesteps",
     "train",
+    "unet",
+    "variational_bound",
     "zero_terminal_snr",
 ]

@@ -15,6 +15,9 @@ from rs_course import seeds
 from rs_course.diffusion.process import Denoise
 from rs_course.diffusion.schedules import Schedule
 
+# Far from the streams of samplers: with one and the same seed, data and noise stay independent.
+_LABELS, _POSITIONS = 2**31, 2**31 + 1
+
 
 @dataclass(frozen=True)
 class GaussianMixture:
@@ -51,9 +54,11 @@ class GaussianMixture:
 
     def sample(self, count: int, *, seed: int = 0, start: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """Points ``[N, D]`` and their components ``[N]``; point i is a function of (seed, i)."""
-        draws = [seeds.generator(seed, i, stream=1).random() for i in range(start, start + count)]
+        draws = [seeds.generator(seed, i, stream=_LABELS).random() for i in range(start, start + count)]
         labels = torch.bucketize(torch.tensor(draws, dtype=torch.float64), self.weights.cumsum(0)[:-1])
-        z = seeds.noise((count, self.means.shape[1]), seed=seed, start=start, dtype=self.means.dtype)
+        z = seeds.noise(
+            (count, self.means.shape[1]), seed=seed, start=start, stream=_POSITIONS, dtype=self.means.dtype
+        )
         root = torch.linalg.cholesky(self.covariances)[labels]
         return self.means[labels] + torch.einsum("nij,nj->ni", root, z), labels
 

@@ -15,6 +15,8 @@ the least noisy step of training (``set_alpha_to_one=False``, ``"sigma_min"``). 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -43,13 +45,18 @@ def open_linspace(T: int, steps: int, *, final: int = -1) -> list[int]:
     return [*np.linspace(0, T - 1, steps + 1).round().astype(int)[:0:-1].tolist(), final]
 
 
-def karras(schedule, steps: int, *, rho: float = 7.0, final: int = -1) -> list[float]:
-    """Even in σ^(1/ρ) (Karras et al. 2022, equation 5), from the schedule's largest to its smallest σ."""
+def karras(
+    schedule, steps: int, *, rho: float = 7.0, sigma_max: float = math.inf, final: int = -1
+) -> list[float]:
+    """Even in σ^(1/ρ) (Karras et al. 2022, equation 5), from ``sigma_max`` or the largest σ there is."""
     _check(len(schedule), steps)
     sigma = schedule.sigma.numpy()
-    if not np.isfinite(sigma).all():
-        raise ValueError("The schedule ends in pure noise (σ is infinite): use trailing() with it.")
-    chosen = np.linspace(sigma[-1] ** (1 / rho), sigma[0] ** (1 / rho), steps) ** rho
+    largest = min(sigma[-1], sigma_max)
+    if not np.isfinite(largest):
+        raise ValueError(
+            "The schedule ends in pure noise (σ is infinite): use trailing(), or give sigma_max."
+        )
+    chosen = np.linspace(largest ** (1 / rho), sigma[0] ** (1 / rho), steps) ** rho
     return [*np.interp(chosen, sigma, np.arange(len(sigma))).tolist(), final]
 
 

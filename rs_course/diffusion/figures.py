@@ -1,0 +1,62 @@
+"""Figures that the lessons draw more than once; each returns a matplotlib ``Figure`` with its badge."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rs_course import plots
+
+
+def clouds(points: dict, *, provenance, colours=None, behind=None, limit: float = 2.9, width: float = 9.6):
+    """Scatter plots of points in the plane, side by side.
+
+    Args:
+        points: Title to points ``[N, 2]``.
+        provenance: Of the figure.
+        colours: A number per point.
+        behind: Points ``[M, 2]`` drawn in grey under each panel.
+        limit: Both axes run from −limit to limit.
+        width: Of the figure in inches.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(
+        1, len(points), figsize=(width, width / len(points) + 0.5), sharex=True, sharey=True, squeeze=False
+    )
+    for ax, (title, x) in zip(axes[0], points.items(), strict=True):
+        if behind is not None:
+            ax.scatter(*np.asarray(behind).T, s=1, color="0.75")
+        ax.scatter(*np.asarray(x).T, s=2, c=plots.COLOURS[1] if colours is None else colours, cmap="Dark2")
+        ax.set(title=title, aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
+    plots.badge(fig, provenance)
+    return fig
+
+
+def error_lines(evaluations, errors: dict, *, provenance, fit_from: int | None = None):
+    """Error against number of network evaluations, on log-log axes.
+
+    Args:
+        evaluations: NFE, one per point of a line.
+        errors: Name of the sampler to its errors.
+        provenance: Of the figure.
+        fit_from: Write the slope, fitted from this point on, beside each name.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(5.6, 3.4))
+    for name, values in errors.items():
+        label = name
+        if fit_from is not None:
+            label += f": slope {slope(evaluations[fit_from:], values[fit_from:]):.1f}"
+        ax.loglog(evaluations, values, "o-", label=label)
+    ax.set(xlabel="network evaluations (NFE)", ylabel="distance to the exact end (RMS)")
+    ax.set_xticks(evaluations, [str(n) for n in evaluations])
+    ax.minorticks_off()
+    ax.legend()
+    plots.badge(fig, provenance)
+    return fig
+
+
+def slope(x, y) -> float:
+    """Slope of the straight line through log y over log x: minus the order of a method."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
