@@ -66,8 +66,10 @@ def fetch(name: str, *, mirror: str | None = None, source: str | Path | None = N
 
 def listing(entry: Entry, mirror: str | None = None) -> list[File]:
     """The files to fetch: as the registry pins them, or as the mirror or the hub listed them at first."""
+    if entry.files:
+        return _offered(entry, mirror) if mirror and entry.alternatives else list(entry.files)
     known = entry.listing()
-    if known and (entry.files or mirror or all(file.url for file in known)):
+    if known and (mirror or all(file.url for file in known)):
         return list(known)
     if mirror:
         receipt = read_json(f"{mirror.rstrip('/')}/{entry.name}/receipt.json")
@@ -76,6 +78,17 @@ def listing(entry: Entry, mirror: str | None = None) -> list[File]:
         files = _hub_listing(entry)
     entry.keep_listing(files)
     return files
+
+
+def _offered(entry: Entry, mirror: str) -> list[File]:
+    """The official files, or the subset if the mirror's receipt says that it has only that."""
+    try:
+        receipt = read_json(f"{mirror.rstrip('/')}/{entry.name}/receipt.json")
+    except OSError:  # a mirror without receipts; if it cannot be reached at all, the download says so
+        return list(entry.files)
+    subsets = [file for file in entry.alternatives if file.path in receipt]
+    is_whole = all(file.path in receipt for file in entry.files)
+    return subsets[:1] if subsets and not is_whole else list(entry.files)
 
 
 def _hub_listing(entry: Entry) -> list[File]:
