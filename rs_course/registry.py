@@ -144,13 +144,18 @@ class Entry:
         """The usable files on this machine, official ones first; empty if something is missing."""
         for group in (self.listing(), *((alternative,) for alternative in self.alternatives)):
             if group and all(self._present(file) for file in group):
-                return [self.folder if file.unpack else self.folder / file.path for file in group]
+                return [self._unpacked() if file.unpack else self.folder / file.path for file in group]
         return []
 
     def stand_in(self) -> File | None:
         """The alternative that is here in place of the official files, or None."""
         files = self.here()
         return next((file for file in self.alternatives if [self.folder / file.path] == files), None)
+
+    def _unpacked(self) -> Path:
+        """Where the content of an unpacked archive begins: its own single folder, if it has one."""
+        inside = [path for path in self.folder.iterdir() if path.name not in ("receipt.json", "listing.json")]
+        return inside[0] if len(inside) == 1 and inside[0].is_dir() else self.folder
 
     def _present(self, file: File) -> bool:
         path = self.folder / file.path

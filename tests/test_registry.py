@@ -171,8 +171,9 @@ def test_trust_on_first_use_holds_the_second_time(small_registry, mirror):
 
 
 def test_an_archive_is_unpacked_and_removed(small_registry, mirror):
-    assert fetching.fetch("archive", mirror=mirror.url) == [small_registry / "archive"]
-    assert (small_registry / "archive" / "model" / "unet" / "config.json").read_text() == "{}"
+    (root,) = fetching.fetch("archive", mirror=mirror.url)
+    assert root == small_registry / "archive" / "model"  # the archive's own folder is stepped into
+    assert (root / "unet" / "config.json").read_text() == "{}"
     assert not (small_registry / "archive" / "w.zip").exists()
 
 
