@@ -1,0 +1,325 @@
+"""Fetching from a local server: verified, resumed, by hand, from a mirror, offline."""
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import socket
+import time
+import zipfile
+
+import pytest
+from file_server import serve
+
+from rs_course import cli, fetching, paths, registry
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+A, B, WEIGHTS = b"first file" * 1000, b"second file" * 1000, zipped({"model/unet/config.json": b"{}"})
+
+
+@pytest.fixture
+def small_registry(tmp_path, monkeypatch):
+    """Four entries, one of each way to get a file, in a registry of their own."""
+    common = {
+        "kind": "checkpoint",
+        "title": "T",
+        "what": "w",
+        "licence": "l",
+        "citation": "c",
+        "homepage": "h",
+    }
+    entries = {
+        "pinned": {
+            **common,
+            "title": "Pinned",
+            "files": [
+                {"path": "a.bin", "url": None, "bytes": len(A), "sha256": sha(A)},
+                {"path": "sub/b.bin", "url": None, "bytes": None, "sha256": None, "unknown": "not published"},
+            ],
+            "alternatives": [{"path": "small.bin", "bytes": 4, "sha256": sha(b"tiny"), "what": "subset"}],
+        },
+        "archive": {
+            **common,
+            "title": "Archive",
+            "files": [{"path": "w.zip", "url": None, "bytes": None, "sha256": sha(WEIGHTS), "unpack": True}],
+        },
+        "listed": {
+            **common,
+            "title": "Listed",
+            "hub": {"repo": "someone/model", "revision": None, "only": ["*.json", "unet/*.bin"]},
+        },
+        "drive": {
+            **common,
+            "title": "Drive",
+            "by_hand": {"page": "https://drive.example/file", "why": "a browser is needed"},
+            "files": [{"path": "last.ckpt", "url": None, "bytes": None, "sha256": None}],
+        },
+    }
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "registry.json").write_text(json.dumps({"entries": entries}))
+    monkeypatch.setattr(paths, "data_dir", lambda: tmp_path / "data")
+    monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("RS_COURSE_MIRROR", raising=False)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    registry.entries.cache_clear()
+    yield tmp_path / "cache" / "fetched"
+    registry.entries.cache_clear()
+
+
+@pytest.fixture
+def mirror():
+    with serve({"pinned/a.bin": A, "pinned/sub/b.bin": B, "archive/w.zip": WEIGHTS}) as server:
+        yield server
+
+
+# Fetching
+
+
+def test_fetch_verifies_records_and_is_idempotent(small_registry, mirror):
+    said = []
+    files = fetching.fetch("pinned", mirror=mirror.url, say=said.append)
+    assert [file.read_bytes() for file in files] == [A, B]
+    receipt = registry.get("pinned").receipt()
+    assert receipt["sub/b.bin"] == {
+        "bytes": len(B),
+        "sha256": sha(B),
+        "from": f"{mirror.url}/pinned/sub/b.bin",
+    }
+    assert any(f"recorded SHA-256 {sha(B)} on this first use" in line for line in said)
+    asked = len(mirror.requests)
+    assert fetching.fetch("pinned", mirror=mirror.url, say=said.append) == files
+    assert len(mirror.requests) == asked and "already" in said[-1]
+
+
+def test_an_interrupted_fetch_goes_on(small_registry, mirror):
+    mirror.break_after = [10**6, 4000, 0, 0, 0]  # a.bin complete, b.bin broken for good
+    with pytest.raises(OSError, match="what was downloaded so far is kept"):
+        fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+    assert not registry.get("pinned").here()
+    fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+    assert mirror.requests[-1] == ("pinned/sub/b.bin", "bytes=4000-")
+    assert [path for path, _ in mirror.requests].count("pinned/a.bin") == 1
+
+
+def test_a_wrong_hash_is_removed_and_named(small_registry, mirror):
+    mirror.files["pinned/a.bin"] = A[:-1] + b"!"
+    with pytest.raises(
+        ValueError, match=r"a\.bin of Pinned has the SHA-256 .*… instead of .*…: it was removed"
+    ):
+        fetching.fetch("pinned", mirror=mirror.url)
+    assert not (small_registry / "pinned" / "a.bin").exists()
+
+
+def test_trust_on_first_use_holds_the_second_time(small_registry, mirror):
+    fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+    (small_registry / "pinned" / "sub" / "b.bin").unlink()
+    mirror.files["pinned/sub/b.bin"] = B[::-1]
+    with pytest.raises(ValueError, match=r"sub/b\.bin of Pinned has the SHA-256"):
+        fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+
+
+def test_an_archive_is_unpacked_and_removed(small_registry, mirror):
+    (root,) = fetching.fetch("archive", mirror=mirror.url)
+    assert root == small_registry / "archive" / "model"  # the archive's own folder is stepped into
+    assert (root / "unet" / "config.json").read_text() == "{}"
+    assert not (small_registry / "archive" / "w.zip").exists()
+
+
+def test_an_interrupted_unpacking_is_done_again(small_registry, mirror, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(fetching, "unpack", lambda archive: 1 / 0)
+        fetching.fetch("archive", mirror=mirror.url)
+    assert not registry.get("archive").here()
+    asked = len(mirror.requests)
+    fetching.fetch("archive", mirror=mirror.url, say=lambda line: None)
+    assert (small_registry / "archive" / "model" / "unet" / "config.json").exists()
+    assert len(mirror.requests) == asked  # the verified archive was still there
+
+
+def test_an_archive_that_climbs_out_is_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "evil.zip").write_bytes(zipped({"../evil.txt": b"x"}))
+    with pytest.raises(ValueError, match="unsafe path"):
+        fetching.unpack(tmp_path / "in" / "evil.zip")
+    assert not (tmp_path / "evil.txt").exists()
+
+
+def test_the_hubs_listing_gives_commit_and_hashes(small_registry, monkeypatch):
+    tree = [
+        {"type": "directory", "path": "unet"},
+        {"type": "file", "path": "model_index.json", "size": 2},
+        {"type": "file", "path": "unet/weights.bin", "size": len(A), "lfs": {"oid": sha(A), "size": len(A)}},
+        {"type": "file", "path": "picture.png", "size": 10},
+    ]
+    files = {
+        "api/models/someone/model": json.dumps({"sha": "c0ffee"}).encode(),
+        "api/models/someone/model/tree/c0ffee?recursive=true": json.dumps(tree).encode(),
+        "someone/model/resolve/c0ffee/model_index.json": b"{}",
+        "someone/model/resolve/c0ffee/unet/weights.bin": A,
+    }
+    with serve(files) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        fetched = fetching.fetch("listed", say=lambda line: None)
+        assert [file.name for file in fetched] == ["model_index.json", "weights.bin"]
+        assert "c0ffee" in registry.get("listed").receipt()["unet/weights.bin"]["from"]
+        shutil.rmtree(small_registry / "listed")
+        files["someone/model/resolve/c0ffee/unet/weights.bin"] = A[:-1] + b"!"
+        with pytest.raises(ValueError, match=r"unet/weights\.bin of Listed has the SHA-256"):
+            fetching.fetch("listed", say=lambda line: None)
+
+
+def test_an_interrupted_hub_fetch_is_not_complete_and_keeps_its_commit(small_registry, monkeypatch):
+    tree = [{"type": "file", "path": name, "size": 2} for name in ("a.json", "b.json")]
+    files = {
+        "api/models/someone/model": json.dumps({"sha": "first"}).encode(),
+        "api/models/someone/model/tree/first?recursive=true": json.dumps(tree).encode(),
+        "someone/model/resolve/first/a.json": b"{}",
+    }
+    with serve(files) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(OSError, match=r"b\.json answers 404"):
+            fetching.fetch("listed", say=lambda line: None)
+        assert not registry.get("listed").here()
+        files["api/models/someone/model"] = json.dumps({"sha": "second"}).encode()
+        files["someone/model/resolve/first/b.json"] = b"{}"
+        assert len(fetching.fetch("listed", say=lambda line: None)) == 2
+
+
+def test_a_fetched_folder_is_a_mirror(small_registry, tmp_path, monkeypatch):
+    with serve({"listed/receipt.json": b"", "listed/unet/w.bin": A}) as server:
+        row = {"unet/w.bin": {"bytes": len(A), "sha256": sha(A), "from": "x"}}
+        server.files["listed/receipt.json"] = json.dumps(row).encode()
+        monkeypatch.setenv("RS_COURSE_MIRROR", server.url + "/")
+        assert fetching.fetch("listed")[0].read_bytes() == A
+
+
+def test_a_mirror_that_has_only_the_subset(small_registry):
+    row = {"small.bin": {"bytes": 4, "sha256": sha(b"tiny"), "from": "x"}}
+    files = {"pinned/receipt.json": json.dumps(row).encode(), "pinned/small.bin": b"tiny"}
+    with serve(files) as server:
+        fetched = fetching.fetch("pinned", mirror=server.url, say=lambda line: None)
+    assert fetched == [small_registry / "pinned" / "small.bin"]
+
+
+def test_too_little_disk_space(small_registry, mirror, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))
+    with pytest.raises(
+        OSError, match=r"Pinned needs 10 kB in .*, 1 B are free: make room or set RS_COURSE_CACHE"
+    ):
+        fetching.fetch("pinned", mirror=mirror.url)
+    assert not any(path.endswith(".bin") for path, _ in mirror.requests)
+
+
+def test_offline_names_mirror_and_from(small_registry):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    with pytest.raises(OSError, match=r"cannot be reached .*--mirror.*--from"):
+        fetching.fetch("pinned", mirror=address)
+
+
+# By hand
+
+
+def test_a_file_brought_by_hand_is_recognised_by_its_content(small_registry, tmp_path):
+    (tmp_path / "renamed").write_bytes(A)
+    said = []
+    assert fetching.fetch("pinned", source=tmp_path / "renamed", say=said.append) == []
+    assert said[-1] == "Still missing for Pinned: sub/b.bin."
+    (tmp_path / "x.bin").write_bytes(b"tiny")
+    fetching.fetch("pinned", source=tmp_path / "x.bin", say=said.append)
+    assert registry.require("pinned") == [small_registry / "pinned" / "small.bin"]
+    assert registry.get("pinned").stand_in().what == "subset"
+
+
+def test_the_whole_can_be_fetched_where_a_subset_is(small_registry, mirror, tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"tiny")
+    fetching.fetch("pinned", source=tmp_path / "x.bin", say=lambda line: None)
+    assert len(fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)) == 2
+    assert registry.get("pinned").stand_in() is None
+
+
+def test_a_file_without_published_hash_is_recognised_by_name(small_registry, tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(B)
+    said = []
+    assert fetching.fetch("drive", source=tmp_path / "last.ckpt", say=said.append)[0].read_bytes() == B
+    assert any("recorded SHA-256" in line for line in said)
+
+
+def test_a_folder_brought_by_hand(small_registry, tmp_path):
+    (tmp_path / "usb" / "unet").mkdir(parents=True)
+    (tmp_path / "usb" / "unet" / "w.bin").write_bytes(A)
+    (tmp_path / "usb" / "notes.txt").write_text("not wanted")
+    assert fetching.fetch("listed", source=tmp_path / "usb", say=lambda line: None) == [
+        small_registry / "listed" / "unet" / "w.bin"
+    ]
+
+
+def test_the_wrong_file_is_refused(small_registry, tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"something else")
+    with pytest.raises(
+        ValueError, match=r"a\.bin is not a file of Pinned, which wants a\.bin, sub/b\.bin, small"
+    ):
+        fetching.fetch("pinned", source=tmp_path / "a.bin")
+    with pytest.raises(FileNotFoundError, match="There is no file or folder"):
+        fetching.fetch("pinned", source=tmp_path / "missing.bin")
+
+
+def test_files_put_into_the_folder_are_verified_when_first_used(small_registry):
+    folder = small_registry / "pinned"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.bin").write_bytes(A)
+    (folder / "sub" / "b.bin").write_bytes(B)
+    assert registry.require("pinned") == [folder / "a.bin", folder / "sub" / "b.bin"]
+    assert registry.get("pinned").receipt()["a.bin"]["from"] == "put into the folder by hand"
+    (folder / "receipt.json").unlink()
+    (folder / "a.bin").write_bytes(A[::-1])
+    with pytest.raises(ValueError, match=r"a\.bin of Pinned has the SHA-256"):
+        registry.require("pinned")
+
+
+def test_absent_names_the_command_and_the_folder(small_registry):
+    with pytest.raises(FileNotFoundError) as caught:
+        registry.require("pinned")
+    assert str(caught.value) == (
+        "Pinned is not on this machine: run 'rs-course fetch pinned', or put a.bin, sub/b.bin into "
+        f"{small_registry / 'pinned'}."
+    )
+    with pytest.raises(
+        FileNotFoundError, match="'rs-course fetch listed --from FOLDER' to copy someone/model"
+    ):
+        registry.require("listed")
+
+
+def test_by_hand_only_entries_say_where(small_registry):
+    with pytest.raises(
+        OSError, match=r"a browser is needed.*https://drive\.example/file.*fetch drive --from FILE"
+    ):
+        fetching.fetch("drive")
+
+
+# The command
+
+
+def test_command_lists_and_fetches(small_registry, mirror, capsys):
+    assert cli.main(["fetch", "pinned", "--mirror", mirror.url]) == 0
+    assert "Please cite: c." in capsys.readouterr().out
+    assert cli.main(["fetch", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"pinned +yes", listed) and re.search(r"archive +no", listed)
+    assert cli.main(["fetch", "nothing"]) == 1
+    assert cli.main(["fetch"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
