@@ -2,6 +2,8 @@
 
 import pickle
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -235,6 +237,12 @@ def test_a_local_folder_named_like_a_data_set_that_was_not_fetched(image_folder,
     monkeypatch.chdir(image_folder.parent)
     image_folder.rename("rsicd")
     assert datasets.load("rsicd", "all").title == "rsicd"
+
+
+def test_importing_stays_light():
+    script = "import sys, rs_course.datasets; print([m for m in ('torch', 'pandas', 'pyarrow') if m in
+    sys.modules])" assert subprocess.run([sys.executable, "-c", script], capture_output=True,
+    text=True).stdout == "[]\n"
 
 
 def test_unknown_names_list_what_there_is():
