@@ -25,6 +25,7 @@ _SUBMODULES = (
     "sampling",
     "simulated_earth",
     "superres",
+    "toys",
     "training",
     "widgets",
 )
