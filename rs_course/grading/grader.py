@@ -247,7 +247,7 @@ def _judge(examined, event, *, shown):
         return {
             "fraction": wrong.fraction,
             "message": wrong.message,
-            "measure": getattr(wrong, "measure", None),
+            "measure": wrong.measure,
         }
 
 

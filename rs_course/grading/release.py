@@ -123,12 +123,8 @@ def _finish(cell, text):
 def checksum(cell) -> str:
     """nbgrader's checksum of a cell (``nbgrader.utils.compute_checksum``)."""
     marks = cell.metadata["nbgrader"]
-    digest = hashlib.md5(usedforsecurity=False)
-    digest.update(cell.cell_type.encode())
-    digest.update(cell.source.encode())
-    if marks.get("grade"):
-        digest.update(str(float(marks["points"])).encode())
-        digest.update(marks["grade_id"].encode())
-    elif marks.get("locked") or marks.get("solution"):
-        digest.update(marks["grade_id"].encode())
-    return digest.hexdigest()
+    grade, solution = bool(marks.get("grade")), bool(marks.get("solution"))
+    locked = not solution and (grade or bool(marks.get("locked")))
+    parts = [cell.source, cell.cell_type, str(grade), str(solution), str(locked), marks["grade_id"]]
+    parts += [str(float(marks["points"]))] if grade else []
+    return hashlib.md5("".join(parts).encode(), usedforsecurity=False).hexdigest()

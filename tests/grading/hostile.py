@@ -1,9 +1,11 @@
 """Hostile and broken submissions: what is handed in, what it may earn, and what its row must say.
 
-Each entry is ``name: (submission, points, words)``: bytes or a notebook tree, the automatic points out of 8 that are
-fair, and a text that must occur in the row's reason, notes or messages. A submission that attacks from one answer
-keeps the points of its others.
+Each entry is ``name: (submission, points, words)``: bytes or a notebook tree, the automatic points out of 8
+that are fair, and a text that must occur in the row's reason, notes or messages. A submission that attacks
+from one answer keeps the points of its others.
 """
+
+# ruff: noqa: E501 (one attack, one line)
 
 import base64
 import json
@@ -84,12 +86,14 @@ seen = []
 for folder in {places!r}:
     for root, folders, files in os.walk(folder):
         if 'site-packages' in root or '/lib/python' in root: continue
-        seen += [os.path.join(root, name) for name in files if name.endswith(('.ipynb', '.db', '.csv', 'exam.py'))]
+        seen += [os.path.join(root, name) for name in files if name.endswith(('.ipynb', '.db', '.csv',
+        'exam.py'))]
 assert not seen, seen
 def double(x): return 2 * x"""
 
 ATTACKS = {
-    # --- Games with the checks -------------------------------------------------------------------------------
+    # --- Games with the checks
+    # -------------------------------------------------------------------------------
     "equal_object": (
         _double("return Equal(1)", predict=_EQUAL + "\n" + ANSWERS["predict"]),
         5,
@@ -177,7 +181,8 @@ ATTACKS = {
     ),
     "huge_integer": (_double("return 10 ** 5000"), 5, ""),
     "hard_coded": (_double("return 4.0"), 6, "hard-coded"),
-    # --- Looking around --------------------------------------------------------------------------------------
+    # --- Looking around
+    # --------------------------------------------------------------------------------------
     "reads_environment": (
         _double(
             "import os; assert not [k for k in os.environ if 'HOME' not in k and ('SSH' in k or 'TOKEN' in k "
@@ -214,7 +219,8 @@ ATTACKS = {
         8,
         "",
     ),
-    # --- Reaching out ----------------------------------------------------------------------------------------
+    # --- Reaching out
+    # ----------------------------------------------------------------------------------------
     "network": (
         _double("import urllib.request as u; return u.urlopen('http://1.1.1.1', timeout=2).status"),
         5,
@@ -245,7 +251,8 @@ ATTACKS = {
     "writes_the_system": (_double("open('/usr/lib/evil', 'w'); return 2 * x"), 5, "Error"),
     "writes_the_grader": (_double("open('/grader/codec.py', 'w'); return 2 * x"), 5, "Error"),
     "writes_site_packages": (_double("open(np.__file__, 'a'); return 2 * x"), 5, "OSError"),
-    # --- Using everything up ---------------------------------------------------------------------------------
+    # --- Using everything up
+    # ---------------------------------------------------------------------------------
     "fork": (_double("import os; os.fork(); return 2 * x"), 5, "PermissionError"),
     "fork_bomb": (_double("import os\n    while True:\n        os.fork()"), 5, "PermissionError"),
     "fork_bomb_patient": (
@@ -308,7 +315,8 @@ ATTACKS = {
         5,
         "nested too deeply",
     ),
-    # --- Ending it -------------------------------------------------------------------------------------------
+    # --- Ending it
+    # -------------------------------------------------------------------------------------------
     "os_exit": (_double("import os; os._exit(0)"), 5, "ended the process (exit status 0)"),
     "os_exit_at_top": (_first("import os; os._exit(3)"), 5, "exit status 3"),
     "sys_exit": (_double("raise SystemExit"), 5, "SystemExit"),
@@ -324,11 +332,12 @@ ATTACKS = {
         5,
         "ValueError",
     ),
-    # --- Broken files ----------------------------------------------------------------------------------------
+    # --- Broken files
+    # ----------------------------------------------------------------------------------------
     "invalid_json": (b'{"cells": [', 0, "not valid JSON"),
     "empty_file": (b"", 0, "empty"),
     "binary": (bytes(range(256)) * 10, 0, "not valid JSON"),
-    "json_list": (b"[1, 2]", 0, "no notebook" if False else "not a notebook"),
+    "json_list": (b"[1, 2]", 0, "not a notebook"),
     "deep_json": (b"[" * 200_000, 0, "not valid JSON"),
     "too_large": (b" " * (51 * 2**20), 0, "51 MB"),
     "format_3": (_edit(_format_3), 8, "format 3"),
@@ -342,7 +351,8 @@ ATTACKS = {
         0,
         "none of the assignment's answer cells",
     ),
-    # --- Rearranged notebooks --------------------------------------------------------------------------------
+    # --- Rearranged notebooks
+    # --------------------------------------------------------------------------------
     "missing_cell": (_edit(_without("double")), 5, "double is missing"),
     "missing_checks": (_edit(_without("double-test")), 8, ""),
     "duplicated": (_edit(_duplicate), 8, "occurs 2 times"),

@@ -12,7 +12,7 @@ import struct
 _NEW_NAMESPACES = (
     0x20000 | 0x4000000 | 0x8000000 | 0x10000000 | 0x20000000 | 0x40000000
 )  # ns uts ipc user pid net
-_RDONLY, _NOSUID, _NODEV = 1, 2, 4
+_RDONLY, _NOSUID, _NODEV, _REMOUNT = 1, 2, 4, 32
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 22, 38, 24
 
 # System calls that no assignment needs. New processes and programs are refused, which also bounds what all
@@ -68,10 +68,16 @@ def enter_namespaces():
 
 
 def fresh_file_system(disk_mb):
-    """Cover every writable folder with an empty one of its own, and ``/proc`` with nothing at all."""
+    """Cover every writable folder with an empty one of its own, and ``/proc`` with ``cpuinfo`` alone."""
+    # torch asks for the processor's features when it first needs them, and refuses to work without.
+    with open("/proc/cpuinfo", "rb") as stream:
+        processor = stream.read()
     for target, options in (("/tmp", f"size={disk_mb}m"), ("/dev/shm", f"size={disk_mb}m")):
         _call("mount", b"tmpfs", target.encode(), b"tmpfs", _NOSUID | _NODEV, options.encode())
-    _call("mount", b"tmpfs", b"/proc", b"tmpfs", _RDONLY | _NOSUID | _NODEV, b"size=4k")
+    _call("mount", b"tmpfs", b"/proc", b"tmpfs", _NOSUID | _NODEV, b"size=4m")
+    with open("/proc/cpuinfo", "wb") as stream:
+        stream.write(processor)
+    _call("mount", b"tmpfs", b"/proc", b"tmpfs", _RDONLY | _NOSUID | _NODEV | _REMOUNT, b"size=4m")
 
 
 def drop_privileges():

@@ -1,0 +1,229 @@
+"""Checks of A3 about measures: PSNR and SSIM as super-resolution papers report them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rs_course.grading.exam import Check
+from rs_course.grading.exams import images as earth
+
+
+def _torch():
+    import torch
+
+    return torch
+
+
+def _flat_pair(rng):
+    torch = _torch()
+    target = torch.from_numpy(rng.uniform(0.2, 0.8, (2, 3, 16, 16)).astype(np.float32))
+    return {"pred": target + torch.tensor([0.1, -0.01]).view(2, 1, 1, 1), "target": target}
+
+
+def _noisy_pair(rng):
+    torch = _torch()
+    target = earth.tensor(earth.tiles(rng, 3))
+    noise = torch.from_numpy(rng.normal(size=tuple(target.shape)).astype(np.float32))
+    level = torch.tensor([0.02, 0.05, 0.12]).view(3, 1, 1, 1)
+    # A dark frame, so that the border matters; the channels differ, so that their order of averaging does.
+    pred = target + level * noise * torch.tensor([0.5, 1.0, 1.5]).view(1, 3, 1, 1)
+    pred[..., :6, :] *= 0.7
+    pred[..., :, :5] *= 0.8
+    return {"pred": pred.clamp(0, 1), "target": target}
+
+
+def _same_pair(rng):
+    target = earth.tensor(earth.tiles(rng, 1))
+    return {"pred": target.clone(), "target": target}
+
+
+def _psnr(pred, target, crop=0):
+    from rs_course.metrics import psnr
+
+    return psnr(pred, target, crop=crop)
+
+
+def _mse(pred, target):
+    return ((pred.double() - target.double()) ** 2).mean((1, 2, 3))
+
+
+def _db(mse):
+    return -10 * _torch().log10(mse)
+
+
+_PSNR_MISTAKES = {
+    "one value per image is wanted: you averaged the error over the whole batch": lambda pred, target, **_: (
+        _db(((pred.double() - target.double()) ** 2).mean()).expand(len(pred))
+    ),
+    "this is the mean squared error itself, not yet in decibels": lambda pred, target, **_: _mse(
+        pred, target
+    ),
+    "the sign is wrong: a smaller error must give a larger PSNR": lambda pred, target, **_: (
+        -_db(_mse(pred, target))
+    ),
+    "the logarithm must have base 10, you used the natural one": lambda pred, target, **_: (
+        -10 * _mse(pred, target).log()
+    ),
+    "10·log10 belongs to the squared error, 20·log10 to its root: you mixed them": lambda pred, target, **_: (
+        2 * _db(_mse(pred, target))
+    ),
+    "the error must be squared before it is averaged, you took absolute values": lambda pred, target, **_: (
+        _db((pred.double() - target.double()).abs().mean((1, 2, 3)) ** 2)
+    ),
+    "average the error over channels first, not the decibels of the channels": lambda pred, target, **_: _db(
+        ((pred.double() - target.double()) ** 2).mean((2, 3))
+    ).mean(1),
+    "the images lie in [0, 1]: the peak is 1, not 255": lambda pred, target, **_: (
+        _db(_mse(pred, target)) + 20 * np.log10(255)
+    ),
+}
+
+_CROP_MISTAKES = {
+    "crop was ignored": lambda pred, target, crop: _psnr(pred, target),
+    "crop only cuts the top and the left: all four sides lose the border": lambda pred, target, crop: _db(
+        _mse(pred[..., crop:, crop:], target[..., crop:, crop:])
+    ),
+    "crop only cuts the bottom and the right: all four sides lose the border": lambda pred, target, crop: _db(
+        _mse(pred[..., :-crop, :-crop], target[..., :-crop, :-crop])
+    ),
+    "half of crop was cut: each side loses crop pixels": lambda pred, target, crop: _psnr(
+        pred, target, crop // 2
+    ),
+    "twice the crop was cut: each side loses crop pixels": lambda pred, target, crop: _psnr(
+        pred, target, 2 * crop
+    ),
+}
+
+PSNR = (
+    Check(
+        "psnr.constant_error",
+        "psnr",
+        0.5,
+        "psnr(pred, target)",
+        _flat_pair,
+        _psnr,
+        _PSNR_MISTAKES,
+        public=True,
+    ),
+    Check("psnr.per_image", "psnr", 1, "psnr(pred, target)", _noisy_pair, _psnr, _PSNR_MISTAKES),
+    Check(
+        "psnr.crop",
+        "psnr",
+        1,
+        "psnr(pred, target, crop=crop)",
+        lambda rng: {**_noisy_pair(rng), "crop": 4},
+        _psnr,
+        _CROP_MISTAKES,
+    ),
+    Check(
+        "psnr.identical",
+        "psnr",
+        0.5,
+        "psnr(pred, target)",
+        _same_pair,
+        lambda pred, target: np.array([np.inf]),
+        {"the PSNR of equal images is infinite: do not add a small number": lambda pred, target: [80.0]},
+    ),
+)
+
+
+def _window(size, sigma):
+    x = np.arange(size) - (size - 1) / 2
+    line = np.exp(-(x**2) / (2 * sigma**2))
+    return np.outer(line, line) / line.sum() ** 2
+
+
+def _window_inputs(rng):
+    return {"size": int(rng.choice([7, 9, 13])), "sigma": float(rng.uniform(0.8, 2.5))}
+
+
+def _ssim(pred, target):
+    from rs_course.metrics import ssim
+
+    return ssim(pred, target)
+
+
+def _ssim_variant(pred, target, *, window=None, pad=0, c1=0.01**2, c2=0.03**2, unbiased=False, pooled=False):
+    """SSIM with one thing done differently; with the defaults it is the right one."""
+    import torch.nn.functional as F
+
+    torch = _torch()
+    window = torch.from_numpy(_window(11, 1.5) if window is None else window)
+    kernel = window.expand(3, 1, *window.shape)
+
+    def average(images):
+        return F.conv2d(F.pad(images, (pad,) * 4, mode="reflect") if pad else images, kernel, groups=3)
+
+    x, y = pred.double(), target.double()
+    mx, my = average(x), average(y)
+    factor = window.numel() / (window.numel() - 1) if unbiased else 1.0
+    vx, vy, cov = (factor * (average(a * b) - average(a) * average(b)) for a, b in ((x, x), (y, y), (x, y)))
+    value = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    means = value.mean((1, 2, 3))
+    return means.mean().expand(len(pred)) if pooled else means
+
+
+def _ssim_mistake(**change):
+    return lambda pred, target: _ssim_variant(pred, target, **change)
+
+
+_SSIM_MISTAKES = {
+    "a flat window was used: the window is a Gaussian": _ssim_mistake(window=np.full((11, 11), 1 / 121)),
+    "a flat 7×7 window was used: the window is an 11×11 Gaussian": _ssim_mistake(
+        window=np.full((7, 7), 1 / 49)
+    ),
+    "the border was padded: keep only the places where the whole window fits": _ssim_mistake(pad=5),
+    "the constants C1 = 0.01² and C2 = 0.03² are missing": _ssim_mistake(c1=0.0, c2=0.0),
+    "K1 and K2 must be squared: C1 = (0.01)², C2 = (0.03)²": _ssim_mistake(c1=0.01, c2=0.03),
+    "C1 and C2 are exchanged": _ssim_mistake(c1=0.03**2, c2=0.01**2),
+    "the constants are those of a range of 255: these images lie in [0, 1]": _ssim_mistake(
+        c1=2.55**2, c2=7.65**2
+    ),
+    "the variances must not be corrected by n/(n−1)": _ssim_mistake(unbiased=True),
+    "the window has another width: sigma is 1.5": _ssim_mistake(window=_window(11, 1.0)),
+    "one value per image is wanted: you averaged over the batch": _ssim_mistake(pooled=True),
+}
+
+SSIM = (
+    Check(
+        "ssim.window",
+        "ssim",
+        1,
+        "gaussian_window(size, sigma)",
+        lambda rng: {"size": 11, "sigma": 1.5},
+        _window,
+        {
+            "the weights of the window must add up to 1": lambda size, sigma: (
+                _window(size, sigma) / _window(size, sigma).max()
+            ),
+            "the exponent needs the factor 1/2: exp(−x²/(2σ²))": lambda size, sigma: _window(
+                size, sigma / 2**0.5
+            ),
+            "the Gaussian is not centred": lambda size, sigma: np.roll(_window(size, sigma), 1, (0, 1)),
+        },
+        tolerance=1e-6,
+        public=True,
+    ),
+    Check(
+        "ssim.other_window",
+        "ssim",
+        0.5,
+        "gaussian_window(size, sigma)",
+        _window_inputs,
+        _window,
+        tolerance=1e-6,
+    ),
+    Check(
+        "ssim.per_image", "ssim", 2, "ssim(pred, target)", _noisy_pair, _ssim, _SSIM_MISTAKES, tolerance=2e-5
+    ),
+    Check(
+        "ssim.identical",
+        "ssim",
+        0.5,
+        "ssim(pred, target)",
+        _same_pair,
+        lambda pred, target: [1.0],
+        {"the SSIM of equal images is 1: did you return 1 − SSIM?": lambda pred, target: [0.0]},
+        tolerance=1e-5,
+    ),
+)

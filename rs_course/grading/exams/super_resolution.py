@@ -1,0 +1,288 @@
+"""Exam of A3, super-resolution: measure it, degrade for it, adapt and distil for it, and do it.
+
+Expected values come from :mod:`rs_course.metrics` and :mod:`rs_course.superres`, which are tested against the
+official codes; images from the simulated Earth, so every secret seed is a new part of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rs_course.grading.exam import Check, Exam, Wrong, numbers
+from rs_course.grading.exams import images as earth
+from rs_course.grading.exams.sr_bicubic import BICUBIC, SCALE
+from rs_course.grading.exams.sr_quality import PSNR, SSIM
+from rs_course.grading.sandbox import Limits
+
+
+def _torch():
+    import torch
+
+    return torch
+
+
+# --- ConvLoRA ----------------------------------------------------------------------------------------------
+
+
+def _lora(rng, out_channels, in_channels, rank, alpha):
+    torch = _torch()
+    shapes = {
+        "weight": (out_channels, in_channels, 3, 3),
+        "A": (3 * rank, 3 * in_channels),
+        "B": (3 * out_channels, 3 * rank),
+    }
+    factors = {name: torch.from_numpy(rng.normal(size=shape)) for name, shape in shapes.items()}
+    return {**factors, "alpha": alpha}
+
+
+def _update(weight, A, B, alpha):
+    from rs_course.superres.conv_lora import delta_weight
+
+    return delta_weight(A, B, weight.shape, alpha=alpha)
+
+
+def _merged(weight, A, B, alpha):
+    return weight + _update(weight, A, B, alpha)
+
+
+def _permuted(weight, A, B, alpha):
+    out_channels, in_channels, k, _ = weight.shape
+    product = (B @ A).reshape(out_channels, k, in_channels, k).permute(0, 2, 1, 3)
+    return weight + product * alpha / (len(A) // k)
+
+
+_MERGE_MISTAKES = {
+    "the kernel's own weight is missing: this is the update alone": _update,
+    "the product is re-read row by row, you sorted its axes with permute": _permuted,
+    "the scale alpha/r is missing": lambda weight, A, B, alpha: _merged(weight, A, B, len(A) // 3),
+    "the scale is alpha/r, you multiplied by alpha only": lambda weight, A, B, alpha: _merged(
+        weight, A, B, alpha * (len(A) // 3)
+    ),
+    "r is the rank, not the number of rows of A: A has r·k rows": lambda weight, A, B, alpha: _merged(
+        weight, A, B, alpha / 3
+    ),
+    "the update is added, you subtracted it": lambda weight, A, B, alpha: _merged(weight, A, B, -alpha),
+}
+
+LORA = (
+    Check(
+        "merge.small",
+        "merged_weight",
+        0.5,
+        "merged_weight(weight, A, B, alpha)",
+        lambda rng: _lora(rng, 2, 3, 1, 1.0),
+        _merged,
+        _MERGE_MISTAKES,
+        public=True,
+    ),
+    Check(
+        "merge.kernel",
+        "merged_weight",
+        1.5,
+        "merged_weight(weight, A, B, alpha)",
+        lambda rng: _lora(rng, 12, 8, 2, 5.0),
+        _merged,
+        _MERGE_MISTAKES,
+    ),
+)
+
+
+# --- Spatial affinity --------------------------------------------------------------------------------------
+
+
+def _features(rng, channels, side=(5, 7)):
+    return _torch().from_numpy(rng.normal(size=(2, channels, *side)))
+
+
+def _affinity(features):
+    from rs_course.superres.distillation import affinity
+
+    return affinity(features)
+
+
+def _affinity_loss(student, teacher, reduce="mean"):
+    difference = _affinity(student) - _affinity(teacher)
+    return {
+        "mean": difference.abs().mean(),
+        "sum": difference.abs().sum(),
+        "square": (difference**2).mean(),
+        "signed": difference.mean(),
+    }[reduce]
+
+
+def _over_image(features):
+    pixels = features.flatten(2)
+    pixels = pixels / pixels.norm(dim=(1, 2), keepdim=True)
+    return pixels.transpose(1, 2) @ pixels
+
+
+_AFFINITY_MISTAKES = {
+    "each pixel's vector must be divided by its length first": lambda features: (
+        features.flatten(2).transpose(1, 2) @ features.flatten(2)
+    ),
+    "the length is that of each pixel's vector, you took that of the whole map": _over_image,
+    "the length is taken over the channels, you took it over the pixels": lambda features: (
+        lambda p: p.transpose(1, 2) @ p
+    )(features.flatten(2) / features.flatten(2).norm(dim=2, keepdim=True)),
+    "this compares channels with channels: pixels belong on both sides": lambda features: (
+        lambda p: p @ p.transpose(1, 2)
+    )(features.flatten(2) / features.flatten(2).norm(dim=1, keepdim=True)),
+    "height and width are exchanged: flatten keeps rows together": lambda features: _affinity(
+        features.transpose(2, 3)
+    ),
+}
+
+AFFINITY = (
+    Check(
+        "affinity.map",
+        "affinity",
+        0.5,
+        "affinity(features)",
+        lambda rng: {"features": _features(rng, 3, (2, 2))},
+        _affinity,
+        _AFFINITY_MISTAKES,
+        public=True,
+    ),
+    Check(
+        "affinity.features",
+        "affinity",
+        1.5,
+        "affinity(features)",
+        lambda rng: {"features": _features(rng, 6)},
+        _affinity,
+        _AFFINITY_MISTAKES,
+    ),
+    Check(
+        "affinity.loss",
+        "affinity",
+        1,
+        "affinity_loss(student, teacher)",
+        lambda rng: {"student": _features(rng, 4), "teacher": _features(rng, 9)},
+        _affinity_loss,
+        {
+            "the loss is a mean, you took the sum": lambda **maps: _affinity_loss(**maps, reduce="sum"),
+            "the loss takes absolute values, you squared": lambda **maps: _affinity_loss(
+                **maps, reduce="square"
+            ),
+            "without absolute values errors cancel": lambda **maps: _affinity_loss(**maps, reduce="signed"),
+            "the loss must not be negative": lambda **maps: -_affinity_loss(**maps),
+        },
+    ),
+)
+
+
+# --- An upscaler, on images that nobody has seen -----------------------------------------------------------
+
+
+# Classes with edges to restore; on a smooth tile (sea, forest) PSNR measures the rounding instead.
+DETAILED = ("Residential", "Industrial", "Highway", "River", "PermanentCrop")
+
+
+def pairs(rng, count, side=128):
+    """Low and high resolution of ``count`` scenes: ``[N, 3, side/4, side/4]`` and ``[N, 3, side, side]``."""
+    from rs_course.superres import imresize
+
+    crops = []
+    for scene in earth.scenes(rng, count, DETAILED):
+        top, left = rng.integers(0, scene.image_hr.shape[0] - side + 1, 2)
+        crops.append(scene.image_hr[top : top + side, left : left + side])
+    high = earth.tensor(np.stack(crops))
+    # Rounded to 8 bits, as files are.
+    return (imresize(high, 1 / SCALE).clamp(0, 1) * 255).round() / 255, high
+
+
+def _exam_pairs(rng):
+    train_low, train_high = pairs(rng, 10)
+    low, high = pairs(rng, 10)
+    return {"train_low": train_low, "train_high": train_high, "low": low, "_high": high}
+
+
+def _small_pairs(rng):
+    low, high = pairs(rng, 2, side=64)
+    return {"train_low": low, "train_high": high, "low": low[:1], "_high": high[:1]}
+
+
+def _upscaled(value, inputs):
+    torch = _torch()
+    given, high = numbers(value), inputs["_high"]
+    if given.shape != tuple(high.shape):
+        low = inputs["low"]
+        hint = ": the images were not enlarged" if given.shape == tuple(low.shape) else ""
+        raise Wrong(f"the result has shape {list(given.shape)}, expected {list(high.shape)}{hint}")
+    if not np.isfinite(given).all():
+        raise Wrong("the result contains NaN or infinite values")
+    if given.max() > 4:
+        raise Wrong("the result must lie in [0, 1], not in 0 to 255")
+    return torch.from_numpy(given).clamp(0, 1)
+
+
+def _runs(value, inputs):
+    _upscaled(value, inputs)
+
+
+def gain(images, inputs) -> float:
+    """Mean PSNR above that of the notebook's ``enlarge``, in dB (RGB, crop 4)."""
+    import torch.nn.functional as F
+
+    from rs_course.metrics import psnr
+
+    bicubic = F.interpolate(inputs["low"].double(), scale_factor=SCALE, mode="bicubic").clamp(0, 1)
+    high = inputs["_high"].double()
+    return float((psnr(images, high, crop=SCALE) - psnr(bicubic, high, crop=SCALE)).mean())
+
+
+# Gain in dB: part of the points, and what is said to whoever stays below the next step.
+STEPS = (
+    (0.15, 1.0, ""),
+    (
+        0.03,
+        0.7,
+        "better than bicubic by little: project back to the low resolution, or learn from the pairs",
+    ),
+    (
+        -0.15,
+        0.5,
+        "as good as bicubic, no better: project back to the low resolution, or learn from the pairs",
+    ),
+    (-0.65, 0.2, "worse than bicubic: start from the bicubic image and add a correction"),
+)
+
+
+def _leaderboard(value, inputs):
+    reached = gain(_upscaled(value, inputs), inputs)
+    for least, fraction, sentence in STEPS:
+        if reached >= least:
+            if fraction == 1.0:
+                return reached
+            raise Wrong(sentence, fraction, measure=reached)
+    raise Wrong("much worse than bicubic: are the pixels shifted, or the axes exchanged?", measure=reached)
+
+
+UPSCALER = (
+    Check(
+        "upscaler.shape",
+        "upscaler",
+        0.5,
+        "upscale(low, fit(train_low, train_high))",
+        _small_pairs,
+        judge=_runs,
+        public=True,
+    ),
+    Check(
+        "upscaler.hidden_scenes",
+        "upscaler",
+        4.5,
+        "upscale(low, fit(train_low, train_high))",
+        _exam_pairs,
+        judge=_leaderboard,
+    ),
+)
+
+exam = Exam(
+    name="a3_super_resolution",
+    title="A3 Super-resolution",
+    checks=(*PSNR, *SSIM, *BICUBIC, *LORA, *AFFINITY, *UPSCALER),
+    leaderboard=("upscaler.hidden_scenes", "PSNR gain over bicubic in dB"),
+    preload=("numpy", "torch", "torch.nn.functional"),
+    limits=Limits(step_s=60.0, wall_s=600.0),
+)

@@ -1,0 +1,150 @@
+"""The commands, from the source notebook to the grades, as students and instructors type them."""
+
+import json
+import zipfile
+
+import nbformat
+import pytest
+
+from rs_course.cli import main
+from rs_course.grading import release
+from rs_course.grading.grader import Assignment
+
+from .conftest import ANSWERS, FULL, PROSE, TINY, as_bytes, cell, notebook
+
+
+def _source():
+    cells = [cell("setup", "import numpy as np", locked=True)]
+    for name, text in ANSWERS.items():
+        head, body = text.split("\n", 1)
+        answer = f"{head}\n    ### BEGIN SOLUTION\n{body}\n    ### END SOLUTION"
+        cells.append(cell(name, answer, solution=True))
+        test = f"exam.check('{name}')\n### BEGIN HIDDEN TESTS\nassert secret\n### END HIDDEN TESTS"
+        cells.append(cell(f"{name}-test", test, grade=True, locked=True, points=2))
+    prose = f"{PROSE}\n=== BEGIN MARK SCHEME ===\n4 for all\n=== END MARK SCHEME ==="
+    cells.append(cell("essay", prose, kind="markdown", grade=True, solution=True, points=4))
+    return nbformat.from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells})
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course folder with one assignment of the instructor's own."""
+    folder = tmp_path / "assignments" / "source" / "tiny"
+    folder.mkdir(parents=True)
+    nbformat.write(_source(), folder / "tiny.ipynb")
+    (folder / "exam.py").write_text(TINY.read_text())
+    monkeypatch.chdir(tmp_path)
+    assert main(["release"]) == 0
+    return tmp_path
+
+
+def test_release_and_solution(course):
+    student = (course / "assignments" / "release" / "tiny" / "tiny.ipynb").read_text()
+    solution = (course / "build" / "solution" / "tiny" / "tiny.ipynb").read_text()
+    assert "return 2 * x" not in student and "assert secret" not in student and "4 for all" not in student
+    assert student.count("raise NotImplementedError()") == 3 and "YOUR ANSWER HERE" in student
+    assert "return 2 * x" in solution and "BEGIN" not in solution and "4 for all" in solution
+    assert main(["release", "--check"]) == 0
+    path = course / "assignments" / "source" / "tiny" / "tiny.ipynb"
+    path.write_text(path.read_text().replace("return 2 * x", "return x + x").replace("numpy as np", "numpy"))
+    assert main(["release", "--check"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("    ### END SOLUTION", "", "no ### BEGIN SOLUTION"),
+        ("### END HIDDEN TESTS", "", "has no counterpart"),
+        ('"grade_id": "spread"', '"grade_id": "double"', "used twice"),
+    ],
+)
+def test_broken_sources_are_named(old, new, sentence):
+    broken = nbformat.from_dict(json.loads(json.dumps(_source()).replace(old, new)))
+    with pytest.raises(ValueError, match=sentence):
+        release.release(broken)
+
+
+def test_release_is_what_nbgrader_expects():
+    """Locked cells carry the checksum of nbgrader.utils.compute_checksum (value computed by nbgrader 0.9.6)."""
+    made = nbformat.v4.new_code_cell("assert True")
+    made.metadata["nbgrader"] = {
+        "grade": True,
+        "locked": True,
+        "solution": False,
+        "points": 2,
+        "grade_id": "t",
+    }
+    assert release.checksum(made) == "78b8cabec5f705eb7bd69fd5dfe6c46e"
+
+
+def test_check_then_submit_then_grade(course, isolated, capsys):
+    mine = course / "tiny.ipynb"
+    mine.write_bytes(as_bytes(notebook({"double": "def double(x):\n    return x * x + 1"})))
+    assert main(["check", str(mine)]) == 1
+    out = capsys.readouterr().out
+    assert "✗ double.example: the values are not the expected ones" in out and "double.new" not in out
+    mine.write_bytes(as_bytes(notebook(ANSWERS, PROSE)))
+    assert main(["check", str(mine)]) == 0
+    assert "All public checks are right." in capsys.readouterr().out
+
+    assert main(["submit", str(mine), "--student", "s1", "--out", "inbox"]) == 0
+    first = (course / "inbox" / "tiny-s1.zip").read_bytes()
+    main(["submit", str(mine), "--student", "s1", "--out", "inbox"])
+    assert (course / "inbox" / "tiny-s1.zip").read_bytes() == first
+    with zipfile.ZipFile(course / "inbox" / "tiny-s1.zip") as archive:
+        assert sorted(archive.namelist()) == ["manifest.json", "tiny.ipynb"]
+
+    (course / "roster.csv").write_text("id,last_name,first_name,email\ns1,Ay,Ana,a@x\ns2,Bee,Bob,b@x\n")
+    command = ["grade", "inbox", "--assignment", "tiny", "--roster", "roster.csv"]
+    command += ["--due", "2000-01-01", "--late", "1%/day,25%"]
+    assert main(command) == 0
+    capsys.readouterr()
+    lines = (course / "grades" / "tiny" / "grades.csv").read_text().splitlines()
+    assert [line.split(",")[3:9] for line in lines[1:]] == [
+        ["s1", "Ay", "Ana", "a@x", str(FULL), "2.0"],
+        ["s2", "Bee", "Bob", "b@x", "0.0", "0.0"],
+    ]
+    seed = course / "grades" / "secret_seed.txt"
+    assert len(seed.read_text().strip()) == 32 and seed.stat().st_mode & 0o077 == 0
+    assert main([*command, "--question", "double"]) == 0
+    assert main([*command, "--question", "treble"]) == 1
+    assert "There is no question 'treble'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["grade", "nowhere", "--assignment", "tiny"], "There is no folder or zip nowhere"),
+        (["grade", ".", "--assignment", "other"], "There is no release notebook"),
+        (["check", "none.ipynb"], "There is no notebook none.ipynb"),
+        (["submit", "broken.ipynb"], "not valid JSON"),
+        (["submit", "empty.ipynb"], "has no answer cells"),
+        (["release", "other"], "There is no assignment 'other'"),
+    ],
+)
+def test_kind_errors(course, command, sentence, capsys):
+    (course / "broken.ipynb").write_text("{")
+    (course / "empty.ipynb").write_text('{"cells": []}')
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_dask_gives_the_same_grades(course, isolated, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    from rs_course.grading import batch
+    from rs_course.grading.intake import Submission
+
+    release_file = course / "assignments" / "release" / "tiny" / "tiny.ipynb"
+    assignment = Assignment.load(release_file, str(TINY), "secret")
+    class_ = [Submission(f"s{n}", as_bytes(notebook(ANSWERS if n % 2 else {}))) for n in range(6)]
+    here = batch.run(batch.Plan(assignment, tmp_path / "here"), class_)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        there = batch.run(
+            batch.Plan(assignment, tmp_path / "there"), class_, scheduler=cluster.scheduler_address
+        )
+    for one, two in zip(here, there, strict=True):
+        assert {**one, "seconds": 0} == {**two, "seconds": 0}

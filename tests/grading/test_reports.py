@@ -1,0 +1,132 @@
+"""Late penalties, similarity, and pages that cannot be turned against their reader."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rs_course.grading import feedback, gradebook, similarity
+from rs_course.grading.pages import histogram
+from rs_course.grading.policy import LatePolicy
+
+from .conftest import ANSWERS
+
+DUE = "2026-12-01T12:00+00:00"
+MOMENT = datetime(2026, 12, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("hours", "lost"), [(-1, 0), (0, 0), (0.4, 0), (0.6, 1), (24.4, 1), (25, 2), (200, 5), (10_000, 5)]
+)
+def test_late_by_begun_days_after_the_grace(hours, lost):
+    policy = LatePolicy.parse(DUE, "10%/day,50%", grace_minutes=30)
+    assert policy.penalty(10.0, MOMENT + timedelta(hours=hours)) == lost
+
+
+def test_late_without_a_time():
+    policy = LatePolicy.parse(DUE, "10%/day")
+    assert policy.penalty(10.0, None) == 0 and policy.penalty(10.0, None, marked_late=True) == 1
+    assert policy.penalty(10.0, MOMENT + timedelta(days=99)) == 10
+    assert LatePolicy.parse(DUE, None).penalty(10.0, MOMENT + timedelta(days=99)) == 0
+
+
+@pytest.mark.parametrize(
+    ("due", "late", "sentence"),
+    [("tomorrow", None, "not like"), (DUE, "ten per day", "not like"), (None, "10%/day", "needs --due")],
+)
+def test_late_errors(due, late, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        LatePolicy.parse(due, late)
+
+
+def _record(student, **answers):
+    return {"student": student, "manual": [], "answers": answers}
+
+
+LONG = """def curve(values):
+    total = 0
+    for index, value in enumerate(sorted(values)):
+        total += (2 * index - len(values) + 1) * value
+    return total / (len(values) * sum(values))
+"""
+
+
+def test_copies_with_other_names_are_found():
+    renamed = LONG.replace("total", "s").replace("index", "i").replace("value", "w").replace("curve", "gini")
+    other = (
+        "def curve(values):\n    x = np.sort(values)\n    return (np.cumsum(x)[:-1] / x.sum()).mean() * 2 - 1\n"
+        * 3
+    )
+    found = similarity.pairs(
+        [_record("a", q=LONG), _record("b", q="# mine!\n" + renamed), _record("c", q=other)]
+    )
+    assert [pair[:3] for pair in found] == [("a", "b", 1.0)]
+
+
+def test_what_everyone_was_given_or_wrote_does_not_count():
+    assert similarity.pairs([_record("a", q=LONG), _record("b", q=LONG)], release=LONG) == []
+    assert similarity.pairs([_record(str(n), q=LONG) for n in range(8)]) == []
+    assert similarity.fingerprint("def broken(:\n  '''") is not None
+
+
+def _full_record(**changes):
+    record = {
+        "student": "<script>alert(1)</script>",
+        "assignment": "tiny",
+        "reason": "<img src=x onerror=alert(1)>",
+        "notes": ["<b>note</b>"],
+        "questions": [
+            {
+                "question": "double",
+                "points": 2.0,
+                "score": 1.0,
+                "message": "</pre><script>alert(2)</script>",
+                "output": "</pre><script>alert(3)</script>",
+                "checks": [
+                    {
+                        "name": "double.secret",
+                        "public": False,
+                        "points": 1,
+                        "score": 0,
+                        "message": "too small",
+                    },
+                    {"name": "double.example", "public": True, "points": 1, "score": 1, "message": ""},
+                ],
+            }
+        ],
+        "manual": [],
+        "answers": {"double": "x = '</pre><script>alert(4)</script>'"},
+        "leaderboard": None,
+        "submission_sha256": "ab" * 32,
+        "seed_sha256": "cd" * 32,
+        "isolation": "bubblewrap",
+        "versions": {"engine": "1"},
+        "status": "graded",
+    }
+    return record | changes
+
+
+def test_feedback_escapes_everything_and_hides_hidden_checks():
+    page = feedback.html(_full_record(), "Tiny")
+    assert "<script" not in page and "<img" not in page and "<b>" not in page
+    assert "default-src 'none'" in page
+    assert "double.secret" not in page and "double.example" in page and "too small" in page
+
+
+def test_formulas_do_not_reach_a_spreadsheet(tmp_path):
+    row = dict.fromkeys(gradebook.HEADER, 1) | {"student_id": "=HYPERLINK(1)", "last_name": "O'Neil"}
+    gradebook.write_csv(tmp_path / "g.csv", [row])
+    assert "'=HYPERLINK" in (tmp_path / "g.csv").read_text()
+
+
+def test_histogram_counts():
+    page = histogram([0, 1, 5, 10, 10], 10, "Scores", bins=10)
+    assert "Scores: 0 to 1: 1, 1 to 2: 1, 5 to 6: 1, 9 to 10: 2" in page
+
+
+def test_alias_needs_the_seed():
+    assert feedback.alias("ana", "a") == feedback.alias("ana", "a") != feedback.alias("ana", "b")
+
+
+def test_answers_are_alike_by_nature():
+    """Three honest answers of a few lines are too short to accuse anyone."""
+    assert similarity.pairs([_record("a", q=ANSWERS["double"]), _record("b", q=ANSWERS["double"])]) == []
