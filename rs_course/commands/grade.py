@@ -71,9 +71,7 @@ def run(args):
     by_hand = sum(row["status"] == "needs manual grading" for row in rows)
     print(f"{len(rows)} students: {folder / 'grades.csv'}, {folder / 'summary.html'}, {folder / 'feedback'}/")
     if by_hand:
-        print(
-            f"{by_hand} wait for prose: fill in points in {folder / 'manual.csv'}, run the command again"
-        )
+        print(f"{by_hand} wait for prose: fill in points in {folder / 'manual.csv'}, run the command again")
     for row in failed:
         print(f"  not graded: {row['student_id']}: {row['reason']}")
     return 0

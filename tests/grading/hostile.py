@@ -85,7 +85,7 @@ _LOOK = """import os, glob
 seen = []
 for folder in {places!r}:
     for root, folders, files in os.walk(folder):
-        if 'site-packages' in root or '/lib/python' in root: continue
+        if root.endswith(('site-packages', '/lib')): folders.clear()
         seen += [os.path.join(root, name) for name in files if name.endswith(('.ipynb', '.db', '.csv',
         'exam.py'))]
 assert not seen, seen

@@ -65,7 +65,7 @@ def test_broken_sources_are_named(old, new, sentence):
 
 
 def test_release_is_what_nbgrader_expects():
-    """Locked cells carry the checksum of nbgrader.utils.compute_checksum (value computed by nbgrader 0.9.6)."""
+    """Locked cells carry nbgrader's checksum (this one was computed by nbgrader 0.9.6)."""
     made = nbformat.v4.new_code_cell("assert True")
     made.metadata["nbgrader"] = {
         "grade": True,

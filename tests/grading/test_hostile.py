@@ -1,4 +1,4 @@
-"""Every hostile or broken submission is contained, gets a fair row with a reason, and changes nobody else's grade."""
+"""Hostile and broken submissions are contained, get a fair row with a reason, and change no other grade."""
 
 import json
 from pathlib import Path
