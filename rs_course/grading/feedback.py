@@ -68,7 +68,11 @@ def _question(question, answer):
         lines.append(("good" if reached == most else "bad", f"hidden checks: {reached:g} of {most:g} points"))
         lines += [("bad", text) for text in dict.fromkeys(c["message"] for c in hidden if c["message"])]
     parts.append(
-        "<ul>" + "".join(f'<li class="{kind}">{escape(text)}</li>' for kind, text in lines) + "</ul>"
+        "<ul>"
+        + "".join(
+            f'<li class="{kind}">{"✓" if kind == "good" else "✗"} {escape(text)}</li>' for kind, text in lines
+        )
+        + "</ul>"
     )
     if question["output"]:
         parts.append(f"<details><summary>Output</summary><pre>{escape(question['output'])}</pre></details>")

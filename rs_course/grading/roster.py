@@ -10,21 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _COLUMNS = {
+    # A bare "id" comes last: in Canvas's export it is Canvas's own number, beside the student's.
     "id": (
+        *(
+            "student_id",
+            "student id",
+            "sis user id",
+            "sis login id",
+            "login",
+            "username",
+            "user",
+            "id number",
+        ),
         "id",
-        "student_id",
-        "student id",
-        "sis user id",
-        "sis login id",
-        "login",
-        "username",
-        "user",
-        "id number",
     ),
     "last_name": ("last_name", "last name", "surname", "family name", "lastname"),
     "first_name": ("first_name", "first name", "given name", "firstname"),
     "email": ("email", "e-mail", "email address", "mail"),
-    "lms_id": ("lms_id", "canvas_id", "canvas id", "moodle_id", "participant", "identifier"),
+    "lms_id": ("lms_id", "canvas_id", "canvas id", "moodle_id", "participant", "identifier", "id"),
     "name": ("name", "full name", "student", "student name"),
 }
 

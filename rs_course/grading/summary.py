@@ -47,14 +47,14 @@ def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]
 
 
 def _questions(graded):
-    lines = []
+    lines, reasons = [], {record["reason"] for record in graded}
     names = dict.fromkeys(q["question"] for r in graded for q in (*r["questions"], *r["manual"]))
     for name in names:
         items = [q for r in graded for q in (*r["questions"], *r["manual"]) if q["question"] == name]
         known = [q["score"] for q in items if q["score"] is not None]
-        messages = [c["message"] for q in items for c in q.get("checks", []) if c["message"]]
-        usual = [text for text in messages if text not in ("not answered", "nothing was handed in")]
-        common = statistics.mode(usual) if usual else ""
+        messages = [c["message"] for q in items for c in q.get("checks", [])]
+        wrong = [text for text in messages if text not in ("", "not answered", "not done yet", *reasons)]
+        common = statistics.mode(wrong) if wrong else ""
         mean = f"{statistics.fmean(known):.2f}" if known else "–"
         lines.append([name, mean, f"{items[0]['points']:g}", common[:120]])
     return table(["question", "mean", "points", "most common finding"], lines, {1, 2})

@@ -160,7 +160,7 @@ def test_damaged_zips(tmp_path):
     [
         "id,last_name,first_name,email\ns1,Müller,Jürgen,j@x\n",
         "Student ID;Surname;First name;Email address\ns1;Müller;Jürgen;j@x\n",
-        'Student,SIS User ID,SIS Login ID\n"Müller, Jürgen",s1,j@x\n',
+        'Student,ID,SIS User ID,SIS Login ID\nPoints Possible,,,\n"Müller, Jürgen",4711,s1,j@x\n',
         "username\tname\ns1\tJürgen Müller\n",
     ],
 )
