@@ -311,6 +311,12 @@ def test_prompt_beyond_77_tokens_warns_what_is_lost(generator):
         generator.sample("a" * 75, steps=1)
 
 
+@pytest.mark.parametrize("sampler", [None, *sampling.SAMPLERS])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_step_suffices(loaded, family, sampler):
+    assert loaded[family].sample("a", steps=1, sampler=sampler, output="latent").isfinite().all()
+
+
 def test_trajectory_ends_in_the_sample(generator):
     steps = list(sampling.trajectory(generator, "a", steps=3, metadata=PLACE))
     assert [s.index for s in steps] == [0, 1, 2] and steps[0].t > steps[-1].t
@@ -337,6 +343,7 @@ MISTAKES = {
     "metadata has 2 rows, but prompts has 3": {"prompts": ["a"] * 3, "metadata": [{}, {}]},
     "prompts is empty": {"prompts": []},
     "mask= says where": {"mask": torch.zeros(16, 16)},
+    "mask has nothing above 1 of 255": {"mask": np.eye(16, dtype=np.uint8), "image": torch.zeros(3, 16, 16)},
     r"image has values in \[0, 255\]": {"image": torch.tensor([0.0, 255.0]).expand(3, 2, 2)},
     "loaded without a ControlNet": {"cond_metadata": PLACE},
     "leave conditions out": {"conditions": {"road": np.zeros((16, 16), dtype=np.uint8)}},

@@ -59,7 +59,7 @@ class Checkpoint:
         content_adapter: CRS-Diff's content tokens, else ``None``.
         metadata_embedding: CRS-Diff's metadata vector, else ``None``.
         settings: What the checkpoint's authors recommend, over the family's own defaults: ``steps``,
-            ``guidance``, ``guidance_interval``, ``sampler``, ``size``.
+            ``guidance``, ``guidance_interval``, ``size``.
     """
 
     family: str

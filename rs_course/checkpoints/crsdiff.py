@@ -195,6 +195,8 @@ class LocalAdapter(nn.Module):
         in_channels: Channels of the latents.
     """
 
+    stride = 8  # map pixels per latent pixel
+
     def __init__(
         self,
         model_channels: int = 320,

@@ -32,7 +32,7 @@ class StableDiffusion:
     trained_size = 512  # pixels; no published checkpoint of the family was trained at more
     size_multiple = 1  # of latent pixels
     solver_options: dict = {}  # noqa: RUF012 - by sampler: settings under which it equals the family's own
-    edits_image = True  # whether ``image`` is a picture to start from (otherwise it is a condition)
+    training_data = "not stated by its authors"  # of the published checkpoint
 
     def read(self, checkpoint, prompts: list[str], *, metadata, image, conditions, cond_metadata) -> Rows:
         """Check the arguments that are this family's own; a value has one row per image, or one for all."""
@@ -57,6 +57,7 @@ class DiffusionSat(StableDiffusion):
     2312.03606.
     """
 
+    training_data = "SpaceNet, Satlas and Functional Map of the World"
     # The multistep solvers of its diffusers (0.17) end at the smallest trained noise level, current ones at
     # zero.
     solver_options = {name: {"final_sigmas_type": "sigma_min"} for name in ("dpmsolver++", "unipc")}  # noqa: RUF012
@@ -127,6 +128,7 @@ class Text2Earth(StableDiffusion):
 
     guidance = 4.0
     trained_size = 256
+    training_data = "Git-10M"
 
     def read(self, checkpoint, prompts, *, metadata, image, conditions, cond_metadata):
         refuse("conditions", conditions, "takes no condition maps")
@@ -168,7 +170,7 @@ class CRSDiff(StableDiffusion):
     Guidance drops the text and the content; maps and metadata stay in both halves.
     """
 
-    size_multiple = 8  # the map encoder's coarsest features have stride 64 in pixels
+    size_multiple = 8  # the map encoder's coarsest features cover 8 latent pixels
 
     def read(self, checkpoint, prompts, *, metadata, image, conditions, cond_metadata):
         refuse("cond_metadata", cond_metadata, "takes maps without metadata of their own")

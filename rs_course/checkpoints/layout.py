@@ -134,6 +134,8 @@ def _family(index: dict, parts: dict[str, Path]) -> str:
 def controlnet_folders(path: str | Path) -> list[Path]:
     """Folders of the ControlNets at a path: the net itself, or ``controlnet``, ``controlnet_1``, … inside it.
 
+    A training run keeps them in ``checkpoint-N/controlnet``; the last one is taken.
+
     Raises:
         FileNotFoundError: None there.
     """
@@ -142,9 +144,12 @@ def controlnet_folders(path: str | Path) -> list[Path]:
         return [path]
     found = sorted(child for child in path.glob("controlnet*") if (child / "config.json").is_file())
     if not found:
-        found = sorted(path.glob("checkpoint-*/controlnet"), key=lambda f: int(f.parent.name.split("-")[1]))[
-            -1:
-        ]
+        number = lambda folder: int(folder.parent.name.split("-")[-1])  # noqa: E731
+        found = sorted(
+            (file.parent for file in path.rglob("checkpoint-*/controlnet/config.json")), key=number
+        )[-1:]
+    if not found:
+        found = [file.parent for file in path.rglob("controlnet/config.json")][:1]
     if not found:
         raise FileNotFoundError(f"There is no ControlNet in {path} (a folder with config.json and weights).")
     return found

@@ -53,7 +53,7 @@ def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpo
         several = isinstance(controlnet, list | tuple)
         located = [locate(one) for one in controlnet] if several else locate(controlnet)
         parts["controlnet"] = load_controlnet(located, dtype)
-    card, settings = read_card(layout)
+    card, settings = read_card(layout, str(name_or_folder))
     checkpoint = Checkpoint(layout.family, **parts, card=card, settings=settings)
     for part in (checkpoint.unet, checkpoint.vae):
         part.to(memory_format=torch.channels_last)  # the layout that convolutions prefer on CPU and GPU
@@ -164,17 +164,24 @@ def require_memory(layout: Layout, dtype) -> None:
         )
 
 
-def read_card(layout: Layout):
-    """Card and recommended settings: ``card.json`` in the folder, where there is one."""
+def read_card(layout: Layout, name: str):
+    """Card and recommended settings: ``card.json`` in the folder, or what the registry says of a published
+    name.
+    """
+    from rs_course import registry
+
     from .checkpoint import Card
+    from .families import FAMILIES
 
     file = layout.root / "card.json"
     stated = read_json(file) if file.is_file() else {}
+    settings = stated.get("settings", {})
     unknown = f"not stated in {layout.root.name}"
-    card = Card(
-        source=stated.get("source", str(layout.root)),
-        licence=stated.get("licence", unknown),
-        training_data=stated.get("training_data", unknown),
-        files=weight_files(layout),
-    )
-    return card, stated.get("settings", {})
+    known = {"source": str(layout.root), "licence": unknown, "training_data": unknown}
+    if entry := registry.find(name, "checkpoint"):
+        known = {"source": entry.homepage, "licence": entry.licence}
+        known["training_data"] = FAMILIES[layout.family].training_data
+        if entry.image_size:
+            settings = {"size": entry.image_size, **settings}
+    known.update({key: value for key, value in stated.items() if key in known})
+    return Card(**known, files=weight_files(layout)), settings

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -137,7 +138,7 @@ def _read(
     steps = defaults["steps"] if steps is None else steps
     guidance = defaults["guidance"] if guidance is None else guidance
     train = checkpoint.scheduler.config.num_train_timesteps
-    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= train:
+    if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or not 1 <= steps <= train:
         raise ValueError(f"steps is {steps!r}; it must be a whole number, 1 to {train}.")
     if not 0 <= strength <= 1 or int(steps * strength) < 1:
         raise ValueError(
@@ -163,7 +164,6 @@ def _read(
         size=size,
         latents=latents,
     )
-    sampler = defaults.get("sampler") if sampler is None else sampler
     settings = Settings(
         steps, guidance, sampler, eta, strength, control_strength, content_strength, (low, high), guess_mode
     )

@@ -18,17 +18,17 @@ def free_bytes(device: torch.device) -> int:
 def bytes_per_image(checkpoint, request) -> int:
     """Estimated activations of one image: the larger of the UNet's and the decoder's.
 
-    The peak lies at the finest level. There a UNet holds about 40 maps of its first width (skip tensors, the
-    feed-forward's fourfold width, queries, keys and values), the decoder about 8 of its own first width at
-    full size.
+    Measured as the peak over the weights: a Stable Diffusion UNet on 64×64 latents holds 46 to 52 maps of its
+        first
+    width per evaluation, a decoder 13 to 16 maps of its own first width at full size.
     """
     height, width = request.size
     pixels = height * width
     unet, vae = checkpoint.unet, checkpoint.vae
     halves = 2 if request.guided else 1
     copies = 1 + (checkpoint.controlnet is not None)
-    unet_maps = 40 * unet.config.block_out_channels[0] * halves * copies * pixels // checkpoint.vae_factor**2
-    decoder_maps = 8 * vae.config.block_out_channels[0] * pixels
+    unet_maps = 52 * unet.config.block_out_channels[0] * halves * copies * pixels // checkpoint.vae_factor**2
+    decoder_maps = 16 * vae.config.block_out_channels[0] * pixels
     return max(unet_maps * unet.dtype.itemsize, decoder_maps * vae.dtype.itemsize)
 
 

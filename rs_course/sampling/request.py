@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from rs_course.checkpoints.conditions import fit_conditions, nets
@@ -91,15 +92,17 @@ def read_request(
     mask = None if mask is None else images(mask, "mask", mode="L")
     if mask is not None and picture is None:
         raise ValueError("mask= says where to repaint, so image= is needed as well (without a ControlNet).")
+    if mask is not None and 0 < mask.max() <= 1 / 255:
+        raise ValueError("mask has nothing above 1 of 255: pass a bool mask, or 0..255, or floats in [0, 1].")
     latents = None if latents is None else read_latents(checkpoint, latents)
     size = read_size(checkpoint, family, size, latents, rows, picture)
 
+    latent_size = [side // checkpoint.vae_factor for side in size]
     if "condition" in rows:
-        latent_size = [side // checkpoint.vae_factor for side in size]
         rows["condition"] = fit_conditions(checkpoint.controlnet, rows["condition"], latent_size)
     if "content" in rows:
-        black = torch.zeros(1, 18, *size)
-        rows["maps"] = fit_maps(rows.get("maps", black), size)
+        map_size = tuple(side * checkpoint.controlnet.stride for side in latent_size)
+        rows["maps"] = fit_maps(rows.get("maps", torch.zeros(1, 18, *map_size)), map_size)
     if picture is not None:
         picture = images(edits, "image", size=size)
     if mask is not None:
@@ -156,14 +159,17 @@ def read_size(checkpoint, family, size, latents, rows: Rows, picture) -> tuple[i
         elif "condition" in rows:
             stride = nets(checkpoint.controlnet)[0].stride
             size = tuple(side * factor // stride for side in rows["condition"][0].shape[-2:])
-        elif "maps" in rows:
-            size = tuple(rows["maps"].shape[-2:])
+        elif "maps" in rows:  # as drawn, unless that is beyond what the model was trained at
+            drawn = rows["maps"].shape[-2:]
+            shrink = min(1.0, min(checkpoint.default_size) / min(drawn))
+            size = tuple(max(round(side * shrink / unit), 1) * unit for side in drawn)
         elif picture is not None:
             size = tuple(max(side // unit, 1) * unit for side in picture.shape[-2:])
         else:
             size = checkpoint.default_size
     size = (size, size) if isinstance(size, int) else tuple(size)
-    if len(size) != 2 or any(not isinstance(side, int) or side <= 0 or side % unit for side in size):
+    whole = all(isinstance(side, int | np.integer) for side in size)
+    if len(size) != 2 or not whole or any(side <= 0 or side % unit for side in size):
         raise ValueError(
             f"size is {size}; it is (height, width), both multiples of {unit} for this checkpoint."
         )
@@ -176,7 +182,7 @@ def read_size(checkpoint, family, size, latents, rows: Rows, picture) -> tuple[i
 
 
 def fit_maps(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """CRS-Diff's ``[N, 18, H, W]`` at the output's size."""
+    """CRS-Diff's ``[N, 18, H, W]`` at another size, map by map."""
     if tuple(maps.shape[-2:]) == size:
         return maps
     return resize(maps.unflatten(1, (6, 3)).flatten(0, 1), size).unflatten(0, (-1, 6)).flatten(1, 2)

@@ -153,3 +153,29 @@ def write_controlnet(folder: Path, *, temporal: bool = False, **config) -> Path:
 
 def copy(source: Path, target: Path) -> Path:
     return Path(shutil.copytree(source, target))
+
+
+def write_crsdiff(folder: Path) -> Path:
+    """CRS-Diff as ``rs-course convert`` writes it: a pipeline folder with the three parts of its own."""
+    from rs_course.checkpoints.crsdiff import ContentAdapter, LocalAdapter, MetadataVector
+
+    blocks = {"block_out_channels": [32, 64], "norm_num_groups": 32, "attention_head_dim": 4}
+    unet = {**blocks, "class_embed_type": "identity", "use_linear_projection": False}
+    write_checkpoint(folder, "crsdiff", unet)
+    adapter = {
+        "model_channels": 32,
+        "channel_mult": [1, 2],
+        "inject_channels": [8, 12],
+        "context_dim": WIDTH,
+        "num_heads": 4,
+        "attention_levels": [0],
+        "num_res_blocks": 1,
+    }
+    parts = {
+        "local_adapter": (LocalAdapter, adapter),
+        "content_adapter": (ContentAdapter, {"in_dim": WIDTH}),
+        "metadata_embedding": (MetadataVector, {"embedding_dim": 32}),
+    }
+    for name, (kind, config) in parts.items():
+        write_model(folder / name, kind(**config), config, name)
+    return folder
