@@ -62,7 +62,7 @@ def describe(facts: dict, label: str, seed: int) -> list[str]:
     sentences.append(_weather(facts, one_of))
     if facts["relief"] > 40:
         sentences.append(_sentence(f"the ground rises by about {facts['relief']:.0f} metres across the tile"))
-    sentences.append(_sentence(one_of("the sun stands ", "sunlight comes from ").replace("from ", "from a sun ") + facts["sun"]))  # fmt: skip
+    sentences.append(_sentence(f"{one_of('the sun stands', 'sunlight comes from a sun')} {facts['sun']}"))
     return sentences
 
 
@@ -139,14 +139,11 @@ def _counts(facts: dict, one_of) -> list[str]:
 def _sky(facts: dict, one_of) -> str:
     cover = facts["cloud_cover"]
     if cover == 0:
-        return _sentence(
-            one_of("the sky is clear", "there is no cloud", "nothing hides the ground: the sky is cloudless")
-        )
+        return _sentence(one_of("the sky is clear", "there is no cloud", "no cloud hides the ground"))
     if cover >= 0.95:
         return _sentence("clouds hide almost the whole tile")
-    return _sentence(
-        f"clouds cover about {round(100 * cover)} percent of the tile, mostly {place_phrase(facts['clouds_at'])}"
-    )
+    share, where = round(100 * cover), place_phrase(facts["clouds_at"])
+    return _sentence(f"clouds cover about {share} percent of the tile, mostly {where}")
 
 
 def _weather(facts: dict, one_of) -> str:

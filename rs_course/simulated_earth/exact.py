@@ -8,6 +8,7 @@ summation nor fused multiply-add can change a bit.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import lru_cache
 from math import floor, pi
 from zlib import crc32
@@ -84,11 +85,11 @@ class Dice:
     def pick(self, weights: dict):
         """A key of ``weights`` with probability proportional to its value."""
         left = self._next() * sum(weights.values())
-        for key, weight in weights.items():
+        for choice, weight in weights.items():
             left -= weight
             if left < 0:
-                break
-        return key
+                return choice
+        return choice
 
     def key(self) -> int:
         return int(self._next() * 4294967296)
@@ -121,6 +122,7 @@ def spline_weights(positions: np.ndarray) -> tuple[np.ndarray, int, int]:
     taps = np.floor(taps * _WEIGHT + 0.5)
     taps[2] = _WEIGHT - taps.sum(0)  # small integers: this sum is exact
     first, count = int(cell.min()) - 1, int(cell.max() - cell.min()) + 4
+    count += -count % 8  # whole slabs, see lattice_noise
     weights = np.zeros((len(positions), count))
     rows = np.arange(len(positions))
     for k in range(4):
@@ -128,27 +130,47 @@ def spline_weights(positions: np.ndarray) -> tuple[np.ndarray, int, int]:
     return weights, first, count
 
 
+#: Lattice spacings are rounded to this geometric series, so that few weight matrices serve all scenes.
+_SPACINGS = [round(4 * 1.25**k, 2) for k in range(36)]
+
+
+def spacing_near(spacing: float) -> float:
+    """The first of the usual lattice spacings that is not below ``spacing``."""
+    return _SPACINGS[min(bisect_left(_SPACINGS, spacing), len(_SPACINGS) - 1)]
+
+
 @lru_cache(maxsize=512)
 def _axis_weights(start: float, step: float, count: int, spacing: float):
     return spline_weights((start + step * np.arange(count)) / spacing)
 
 
-def lattice_noise(key: int, spacing: float, x: tuple, y: tuple) -> np.ndarray:
+def lattice_noise(
+    key: int, spacing: float, x: tuple, y: tuple, rows: slice = slice(None), cols: slice = slice(None)
+) -> np.ndarray:
     """Smooth noise of the plane: cubic B-splines over hashed lattice values, about zero mean and unit spread.
 
     Args:
         key: 32-bit key; two keys give independent fields.
         spacing: Distance of lattice points in metres.
         x, y: Sample positions along each axis as ``(start, step, count)`` in metres.
+        rows, cols: Part of the samples to return.
 
     Returns:
-        float32 ``[count_y, count_x]``.
+        float32 ``[count_y, count_x]``, or the part of it.
     """
     wx, i0, ni = _axis_weights(*x, spacing)
     wy, j0, nj = _axis_weights(*y, spacing)
     h = hash2(key, np.arange(i0, i0 + ni)[None], np.arange(j0, j0 + nj)[:, None])
     values = (h >> np.uint32(21)).astype(np.float64) - (_VALUE - 0.5)
-    return (wy @ values @ wx.T).astype(np.float32) * _SCALE
+    return _product(wy[rows], _product(values, wx[cols].T)).astype(np.float32) * _SCALE
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b`` in slabs of eight rows: products this small stay on one thread, faster than waking a pool."""
+    rows, inner = a.shape
+    if rows % 8:
+        return a @ b
+    return np.matmul(a.reshape(rows // 8, 8, inner), b).reshape(rows, b.shape[1])
 
 
 def line_noise(key: int, positions: np.ndarray) -> np.ndarray:

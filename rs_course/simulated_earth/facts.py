@@ -46,10 +46,10 @@ def observe(place: Place, rendering, when: Season, metadata: dict) -> dict:
     """Facts of a scene.
 
     Returns:
-        A dict with ``season``, ``month``, ``snow`` (bool), ``cloud_cover``, ``clouds_at``, ``sun`` ("low in the
-        south-east"), ``shares`` (land-cover name to percent, largest first), ``positions`` (land-cover name to
-        place in the tile), ``villages``, ``ponds``, ``bridges`` (lists of positions), ``river`` and ``motorway``
-        (dicts or ``None``), ``fields`` ("green", "bare" or "mixed"), ``relief`` in metres.
+        ``season``, ``month``, ``snow`` (bool), ``cloud_cover``, ``clouds_at``, ``sun`` (words);
+        ``shares`` (land cover to percent, largest first), ``positions`` (land cover to where it is);
+        ``villages``, ``ponds``, ``bridges`` (positions, left to right); ``river``, ``motorway`` (dict or
+        ``None``); ``fields`` ("green", "bare", "mixed" or ``None``); ``relief`` in metres.
     """
     cover, marks = rendering.landcover, rendering.marks
     counts = np.bincount(cover.ravel(), minlength=len(LANDCOVER))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 
 from .exact import Dice, mix_key, triangle
-from .palette import SOILS, surface
+from .palette import SOILS, surface, surfaces
 from .parcels import Parcels, parcels
 from .season import Season
 from .view import CROP, GRASS, PERMANENT, TREES, Layer, View
@@ -15,16 +16,16 @@ from .view import CROP, GRASS, PERMANENT, TREES, Layer, View
 # First day (northern phase) of each stage. Stages: bare, sprout, young, dense, ripe, stubble, bloom, fallow.
 BARE, SPROUT, YOUNG, DENSE, RIPE, STUBBLE, BLOOM, FALLOW = range(8)
 CALENDAR = {
-    "wheat": [(0, SPROUT), (60, YOUNG), (100, DENSE), (170, RIPE), (200, STUBBLE), (235, BARE), (305, SPROUT)],
-    "rapeseed": [(0, YOUNG), (85, DENSE), (105, BLOOM), (130, DENSE), (170, RIPE), (190, STUBBLE), (220, BARE), (255, YOUNG)],
-    "maize": [(0, BARE), (145, SPROUT), (165, YOUNG), (185, DENSE), (265, RIPE), (290, STUBBLE), (315, BARE)],
-    "roots": [(0, BARE), (125, SPROUT), (150, YOUNG), (170, DENSE), (285, BARE)],
-    "alfalfa": [(0, SPROUT), (75, DENSE), (150, YOUNG), (165, DENSE), (215, YOUNG), (230, DENSE), (300, YOUNG)],
-    "fallow": [(0, FALLOW)],
-}  # fmt: skip
-_ROTATION = np.array([0, 0, 0, 1, 2, 2, 3, 4, 5, 0, 2, 2, 3, 0, 5, 4])  # a parcel's crop from 4 bits
+    "wheat": {0: SPROUT, 60: YOUNG, 100: DENSE, 165: RIPE, 192: STUBBLE, 245: BARE, 305: SPROUT},
+    "rapeseed": {0: YOUNG, 85: DENSE, 105: BLOOM, 130: DENSE, 170: RIPE, 190: STUBBLE, 220: BARE, 255: YOUNG},
+    "maize": {0: BARE, 145: SPROUT, 165: YOUNG, 185: DENSE, 265: RIPE, 290: STUBBLE, 315: BARE},
+    "roots": {0: BARE, 140: SPROUT, 160: YOUNG, 178: DENSE, 270: BARE},
+    "alfalfa": {0: SPROUT, 75: DENSE, 150: YOUNG, 165: DENSE, 215: YOUNG, 230: DENSE, 300: YOUNG},
+    "fallow": {0: FALLOW},
+}
+_ROTATION = np.array([0, 0, 0, 1, 2, 2, 3, 3, 5, 0, 2, 2, 3, 0, 5, 4])  # a parcel's crop from 4 bits
 _STAGES = np.array(
-    [[[s for d, s in stages if d <= day][-1] for day in range(366)] for stages in CALENDAR.values()]
+    [[[s for d, s in stages.items() if d <= day][-1] for day in range(366)] for stages in CALENDAR.values()]
 )
 
 
@@ -40,6 +41,8 @@ class Farm:
     lanes: tuple[float, float]
     warp: tuple[float, float] | None
     soil: np.ndarray
+    main: int  # the crop that most parcels carry
+    uniform: float  # share of the parcels that do
     crop_share: float  # share of other parcels among pasture; of orchard among permanent crop
     contrast: float
     rows: float
@@ -47,6 +50,34 @@ class Farm:
     trees: float
     lane_width: float
     vigour: float
+    even: float = 0.0  # how much alike the parcels of permanent crop are
+
+
+_PERMANENT = {  # how the kinds of permanent crop differ from a mixture of them
+    "mixed": lambda dice: {},
+    "vineyard": lambda dice: {
+        "pitch": (dice.uniform(35, 80), dice.uniform(60, 140)),
+        "lanes": (dice.uniform(0.6, 1), dice.uniform(0.5, 1)),
+        "warp": (dice.uniform(20, 70), dice.uniform(150, 400)),
+        "crop_share": dice.uniform(0.85, 1),
+        "vigour": dice.uniform(1.2, 2.2),
+        "even": dice.uniform(0.4, 0.8),
+    },
+    "mosaic": lambda dice: {
+        "soil": surfaces(*SOILS["white"][::-1]) * np.float32(dice.uniform(0.75, 1.05)),
+        "pitch": (dice.uniform(18, 40), dice.uniform(22, 60)),
+        "warp": (dice.uniform(12, 35), dice.uniform(60, 140)),
+        "vigour": dice.uniform(0.1, 0.9),
+        "hedge": dice.uniform(0.2, 0.6),
+    },
+    "orchard": lambda dice: {
+        "keep": (dice.uniform(0.2, 0.6), dice.uniform(0.2, 0.6)),
+        "crop_share": dice.uniform(0.9, 1),
+        "rows": dice.uniform(0.15, 0.35),
+        "vigour": dice.uniform(0.3, 0.8),
+        "even": dice.uniform(0.4, 0.9),
+    },
+}
 
 
 def draw_farm(dice: Dice, kind: str, dryness: float) -> Farm:
@@ -54,58 +85,103 @@ def draw_farm(dice: Dice, kind: str, dryness: float) -> Farm:
     c, s = dice.direction()
     directions = ((c, s),)
     if kind == "annual" and dice.chance(0.35):
-        turn, _ = dice.uniform(0.15, 0.6), None
-        n = (1 + turn * turn) ** 0.5
+        turn = dice.uniform(0.15, 0.6)
+        n = sqrt(1 + turn * turn)
         directions += (((c - s * turn) / n, (s + c * turn) / n),)
-    dry = dryness
     soils = {
-        "pale": 1.2, "brown": 1.5, "red": 0.4 + 0.8 * dry, "dark": 1.2 - 0.9 * dry, "straw": 0.4 + 0.5 * dry,
-        "white": 0.15 + 0.5 * dry,
-    }  # fmt: skip
+        "pale": 1.8,
+        "brown": 1.2,
+        "red": 0.4 + 0.6 * dryness,
+        "dark": 0.7 - 0.5 * dryness,
+        "straw": 0.8 + 0.5 * dryness,
+        "white": 0.25 + 0.4 * dryness,
+    }
     low, high = (surface(*t) for t in SOILS[dice.pick(soils)])
-    soil = np.stack([high, low])
+    soil = np.stack([high, low]) * np.float32(dice.uniform(0.85, 1.15))
+    main, uniform = int(_ROTATION[dice.integer(0, 15)]), dice.uniform(0, 0.9)
     if kind == "annual":
         pitch = (dice.uniform(45, 120), dice.uniform(150, 420))
         return Farm(
-            dice.key(), kind, directions, pitch, (dice.uniform(0.25, 0.8), dice.uniform(0.35, 0.7)),
-            (dice.uniform(0.1, 0.5), dice.uniform(0, 0.3)),
-            (dice.uniform(4, 30), dice.uniform(250, 600)) if dice.chance(0.45) else None, soil, 1.0,
-            dice.uniform(0.5, 1.25), dice.uniform(0, 0.14), 0.04 if dice.chance(0.3) else 0.0,
-            dice.uniform(0, 0.1), dice.uniform(3, 7), dice.uniform(0.8, 1.15),
-        )  # fmt: skip
+            key=dice.key(),
+            kind=kind,
+            directions=directions,
+            pitch=pitch,
+            keep=(dice.uniform(0.25, 0.8), dice.uniform(0.35, 0.7)),
+            lanes=(dice.uniform(0.1, 0.5), dice.uniform(0, 0.3)),
+            warp=(dice.uniform(4, 30), dice.uniform(250, 600)) if dice.chance(0.45) else None,
+            soil=soil,
+            main=main,
+            uniform=uniform,
+            crop_share=1.0,
+            contrast=dice.uniform(0.6, 1.1),
+            rows=dice.uniform(0, 0.12),
+            hedge=0.04 if dice.chance(0.3) else 0.0,
+            trees=dice.uniform(0, 0.1),
+            lane_width=dice.uniform(3, 7),
+            vigour=dice.uniform(0.8, 1.15),
+        )
     if kind == "permanent":
-        pitch = (dice.uniform(28, 75), dice.uniform(45, 150))
-        return Farm(
-            dice.key(), kind, directions, pitch, (dice.uniform(0.45, 0.9), dice.uniform(0.4, 0.85)),
-            (dice.uniform(0.15, 0.6), dice.uniform(0.1, 0.5)),
-            (dice.uniform(8, 45), dice.uniform(120, 420)) if dice.chance(0.75) else None, soil,
-            dice.uniform(0.5, 0.95), dice.uniform(0.35, 1.0), dice.uniform(0.06, 0.3), dice.uniform(0, 0.3),
-            dice.uniform(0, 0.5), dice.uniform(3.5, 8), dice.uniform(0.6, 1.2),
-        )  # fmt: skip
+        farm = Farm(
+            key=dice.key(),
+            kind=kind,
+            directions=directions,
+            pitch=(dice.uniform(28, 75), dice.uniform(45, 150)),
+            keep=(dice.uniform(0.45, 0.9), dice.uniform(0.4, 0.85)),
+            lanes=(dice.uniform(0.2, 0.9), dice.uniform(0.15, 0.8)),
+            warp=(dice.uniform(8, 50), dice.uniform(120, 420)) if dice.chance(0.8) else None,
+            soil=soil,
+            main=main,
+            uniform=uniform,
+            crop_share=dice.uniform(0.45, 0.95),
+            contrast=dice.uniform(0.5, 1.0),
+            rows=dice.uniform(0.04, 0.25),
+            hedge=dice.uniform(0, 0.4),
+            trees=dice.uniform(0, 0.5),
+            lane_width=dice.uniform(3.5, 8),
+            vigour=dice.uniform(0.25, 1.25),
+        )
+        return replace(
+            farm,
+            **_PERMANENT[dice.pick({"mixed": 1.0, "vineyard": 1.0, "mosaic": 0.8, "orchard": 0.9})](dice),
+        )
     pitch = (dice.uniform(60, 150), dice.uniform(80, 220))
     return Farm(
-        dice.key(), kind, directions, pitch, (dice.uniform(0.3, 0.8), dice.uniform(0.3, 0.8)),
-        (dice.uniform(0, 0.25), dice.uniform(0, 0.15)), (dice.uniform(12, 55), dice.uniform(160, 420)), soil,
-        dice.uniform(0, 0.25) if dice.chance(0.6) else 0.0, dice.uniform(0.3, 1.0), dice.uniform(0, 0.04),
-        dice.uniform(0.1, 0.95), dice.uniform(0.1, 0.8), dice.uniform(2.5, 5), dice.uniform(0.8, 1.15),
-    )  # fmt: skip
+        key=dice.key(),
+        kind=kind,
+        directions=directions,
+        pitch=pitch,
+        keep=(dice.uniform(0.3, 0.8), dice.uniform(0.3, 0.8)),
+        lanes=(dice.uniform(0, 0.25), dice.uniform(0, 0.15)),
+        warp=(dice.uniform(12, 55), dice.uniform(160, 420)),
+        soil=soil,
+        main=main,
+        uniform=uniform,
+        crop_share=dice.uniform(0, 0.25) if dice.chance(0.6) else 0.0,
+        contrast=dice.uniform(0.3, 1.0),
+        rows=dice.uniform(0, 0.04),
+        hedge=dice.uniform(0.1, 0.95),
+        trees=dice.uniform(0.1, 0.8),
+        lane_width=dice.uniform(2.5, 5),
+        vigour=dice.uniform(0.8, 1.15),
+    )
 
 
 def _crop_colours(farm: Farm, land: Parcels, when: Season) -> np.ndarray:
     """Reflectance ``[n, 3]`` of annual crops on this date, one row per parcel."""
     a, b, c = (land.table(farm.key, k)[:, None] for k in range(3))
     crop = _ROTATION[(land.keys >> np.uint32(20)) & np.uint32(15)]
+    crop = np.where(land.table(farm.key + 2, 0) < farm.uniform, farm.main, crop)
     day = (when.phase + (a[:, 0] - 0.5) * 44).astype(np.int64) % 365
     stage = _STAGES[crop, day]
     soil = farm.soil[0] * (1 - b) + farm.soil[1] * b
-    soil = soil * (0.75 + 0.5 * c)
+    soil = soil * (0.9 + 0.35 * c)
     young = surface(66, 100, 90)[None] * (0.8 + 0.4 * c)
-    dense = surface(44, 80, 78)[None] * (0.75 + 0.5 * b) + surface(60, 116, 84)[None] * (0.25 * c * b)
-    ripe = surface(176, 150, 128)[None] * (0.75 + 0.4 * b)
-    stubble = surface(210, 172, 150)[None] * (0.7 + 0.45 * c)
+    dense = surface(44, 76, 78)[None] * (0.75 + 0.5 * b) + surface(60, 116, 84)[None] * (0.25 * c * b)
+    ripe = surface(184, 152, 138)[None] * (0.75 + 0.4 * b)
+    stubble = surface(222, 178, 162)[None] * (0.7 + 0.45 * c)
     bloom = surface(136, 148, 88)[None] * (0.85 + 0.3 * c)
-    fallow = surface(118, 114, 108)[None] * (0.7 + 0.5 * c)
-    each = np.stack([soil, soil * 0.6 + young * 0.4, young, dense, ripe, stubble, bloom, fallow])
+    fallow = surface(132, 120, 116)[None] * (0.7 + 0.5 * c)
+    each = np.stack([soil, soil * 0.75 + young * 0.25, young, dense, ripe, stubble, bloom, fallow])
     colour = each[stage, np.arange(len(stage))]
     middle = surface(112, 110, 108)
     return (middle + (colour - middle) * np.float32(farm.contrast)).astype(np.float32)
@@ -119,14 +195,15 @@ def _tints(farm: Farm, land: Parcels, when: Season) -> tuple[np.ndarray, np.ndar
     a, b, c = (land.table(farm.key + 7, k)[:, None] for k in range(3))
     other = land.table(farm.key + 8, 0)
     if farm.kind == "permanent":
+        a, b, c = (t * (1 - farm.even) + 0.5 * farm.even for t in (a, b, c))
         ground = farm.soil[0] * (1 - b) + farm.soil[1] * b
         canopy = surface(58, 80, 82)[None] * (0.75 + 0.5 * c)
-        closed = np.clip((0.25 + 0.75 * a) * farm.vigour * (0.5 + 0.5 * when.green), 0.1, 0.95)
+        closed = np.clip((0.1 + 0.95 * a) * farm.vigour * (0.6 + 0.4 * when.green), 0.05, 0.97)
         mine = ground * (1 - closed) + canopy * closed
         cover = np.where(other < farm.crop_share, PERMANENT, CROP).astype(np.uint8)
     else:
-        lush = surface(48, 86, 80)[None] * (0.8 + 0.4 * a) + surface(70, 118, 82)[None] * (0.2 * b * c)
-        dull = surface(92, 104, 98)[None] * (0.8 + 0.4 * a)
+        lush = surface(49, 82, 82)[None] * (0.8 + 0.4 * a) + surface(62, 112, 86)[None] * (0.2 * b * c)
+        dull = surface(88, 98, 99)[None] * (0.8 + 0.4 * a)
         vigour = np.clip(when.green * farm.vigour + 0.35 * (c - 0.5), 0, 1)
         mine = dull * (1 - vigour) + lush * vigour
         cover = np.where(other < farm.crop_share, CROP, GRASS).astype(np.uint8)
@@ -155,7 +232,7 @@ def _paint_cadastre(view: View, farm: Farm, index: int, when: Season) -> Layer:
     for plane, column in zip(layer.rgb, tints.T, strict=True):
         np.multiply(np.ascontiguousarray(column).take(land.id), texture, out=plane)
     if farm.lane_width:
-        track = surface(196, 168, 156) * 0.5 + farm.soil[1] * 0.5
+        track = surface(190, 166, 154) * 0.6 + farm.soil[1] * 0.4
         lane = land.lane < np.float32(farm.lane_width / 2)
         layer.put(
             lane, track * np.float32(0.75 + 0.25 * farm.contrast), CROP if farm.kind == "annual" else GRASS
@@ -178,7 +255,7 @@ def _rows(view: View, farm: Farm, land: Parcels) -> np.ndarray:
     if permanent:
         wave = wave * np.float32(0.6) + triangle(land.v * pace) * np.float32(0.6)
     texture = wave * strength
-    patch, speck = (0.05, 0.10) if permanent else (0.06, 0.025)
+    patch, speck = (0.05, 0.08) if permanent else (0.06, 0.025)
     texture += view.noise(mix_key(farm.key, 5), 90.0) * np.float32(patch * farm.contrast)
     texture += view.noise(mix_key(farm.key, 6), 14.0) * np.float32(speck)
     texture += np.float32(1)

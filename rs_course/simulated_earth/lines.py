@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 
@@ -31,6 +32,11 @@ class Curve:
 
     def frame(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Position along the curve and signed distance from it (left positive), in metres, float32."""
+        if self not in view.frames:
+            view.frames[self] = self._frame(view)
+        return view.frames[self]
+
+    def _frame(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         c, s = (np.float32(t) for t in self.direction)
         along, across = view.x * c + view.y * s, view.y * c - view.x * s
         amplitude, wavelength = self.bend
@@ -52,12 +58,14 @@ class Curve:
 
 
 def draw_curve(dice: Dice, offset: float, turn: float, direction: tuple[float, float] | None = None) -> Curve:
-    """Draw a curve that passes within about ``offset`` metres of the centre and turns gently (``turn`` near 0)."""
+    """Draw a curve within about ``offset`` metres of the centre; ``turn`` 0 is straight, 1 bends a lot."""
     wavelength = dice.uniform(260, 700)
     return Curve(
-        dice.key(), direction or dice.direction(), dice.uniform(-offset, offset),
-        (turn * wavelength * dice.uniform(0.05, 0.32), wavelength),
-    )  # fmt: skip
+        key=dice.key(),
+        direction=direction or dice.direction(),
+        offset=dice.uniform(-offset, offset),
+        bend=(turn * wavelength * dice.uniform(0.05, 0.32), wavelength),
+    )
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class Road:
     median: float
     verge: float
     asphalt: np.ndarray
+    wooded: bool  # trees rather than grass on the verge
     junction: str  # "none", "clover", "slip", "roundabout"
     at: float  # metres along the curve
     since: int
@@ -80,23 +89,40 @@ class Road:
 
 def draw_road(dice: Dice, curve: Curve, *, motorway: bool, dryness: float) -> Road:
     """Draw the cross-section and the junction of a road."""
-    grey = dice.uniform(96, 150)
+    grey = dice.uniform(88, 144)
     tint = dice.uniform(-2, 6) + 6 * dryness
     asphalt = surface(grey + tint, grey + 1, grey + 6)
     if not motorway:
-        return Road(curve, dice.uniform(6, 9), 0.0, dice.uniform(0, 3), asphalt, "none", 0.0, 1990 if dice.chance(0.75) else dice.integer(2014, 2023))  # fmt: skip
+        return Road(
+            curve=curve,
+            width=dice.uniform(6, 9),
+            median=0.0,
+            verge=dice.uniform(0, 3),
+            asphalt=asphalt,
+            wooded=False,
+            junction="none",
+            at=0.0,
+            since=1990 if dice.chance(0.75) else dice.integer(2014, 2023),
+        )
     junction = dice.pick({"none": 1.3, "slip": 0.7, "clover": 0.45, "roundabout": 0.35})
     return Road(
-        curve, dice.uniform(19, 34), dice.uniform(1.5, 6), dice.uniform(4, 18), asphalt, junction,
-        dice.uniform(-160, 160), 1990,
-    )  # fmt: skip
+        curve=curve,
+        width=dice.uniform(17, 30),
+        median=dice.uniform(1.5, 6),
+        verge=dice.uniform(4, 22),
+        asphalt=asphalt,
+        wooded=dice.chance(0.5),
+        junction=junction,
+        at=dice.uniform(-160, 160),
+        since=1990,
+    )
 
 
 def crossing(dice: Dice, road: Road, motorway: bool, dryness: float) -> Road:
     """A road that crosses ``road`` near its junction, at a steep angle."""
     c, s = road.curve.direction
     turn = dice.uniform(-0.5, 0.5)
-    n = (1 + turn * turn) ** 0.5
+    n = sqrt(1 + turn * turn)
     direction = ((-s + turn * c) / n, (c + turn * s) / n)
     curve = draw_curve(dice, 0.0, 0.6, direction)
     # Through the point `at` metres along the first road: its distance to the left of the new direction.
@@ -133,14 +159,17 @@ def _deck(road: Road, u: np.ndarray, d: np.ndarray) -> np.ndarray:
 
 
 def paint_road(view: View, road: Road, when: Season, layer: Layer) -> np.ndarray:
-    """Lay a road over ``layer``: verge, asphalt, median, cars. Water under it becomes a bridge; returns the deck."""
+    """Lay a road over ``layer``, with verge, median and cars; over water it is a bridge. Returns its deck."""
     u, d = road.curve.frame(view)
     deck = _deck(road, u, d)
     size = np.abs(d)
     if road.verge:
         verge = (size < np.float32(road.width / 2 + road.verge)) & (layer.cover != WATER)
         tone = surface(60, 84, 84) * when.green + surface(110, 106, 104) * (1 - when.green)
-        layer.put(verge, [plane * np.float32(0.4) + np.float32(0.6 * t) for plane, t in zip(layer.rgb, tone, strict=True)], GRASS)  # fmt: skip
+        if road.wooded:
+            verge &= view.noise(mix_key(road.curve.key, 3), 40.0) > np.float32(-0.8)
+            tone = surface(42, 66, 72)
+        layer.put(verge, layer.blend(tone, 0.8), TREES if road.wooded else GRASS)
     layer.put(deck, road.asphalt, ROAD, 1.5 if road.motorway else 0.3)
     if road.motorway:
         median = size < np.float32(road.median / 2)
@@ -166,8 +195,8 @@ class River:
     sand: float
 
 
-def paint_river(view: View, river: River, water: Layer, layer: Layer) -> np.ndarray:
-    """Cut a river into ``layer`` and return the distance to its bank in metres (negative inside)."""
+def paint_river(view: View, river: River, layer: Layer) -> np.ndarray:
+    """Paint the banks of a river into ``layer``; returns the distance to the water in metres."""
     _, d = river.curve.frame(view)
     key = river.curve.key
     wobble = view.noise(mix_key(key, 2), 180.0) * np.float32(river.swell * river.width)
@@ -183,5 +212,4 @@ def paint_river(view: View, river: River, water: Layer, layer: Layer) -> np.ndar
             stand + bush * np.float32(0.4) > np.float32(1.6 - 2.6 * river.bank_trees)
         )
         layer.put(trees & (bank > -2), surface(40, 64, 70), TREES, 8.0)
-    layer.merge(water, bank < 0)
     return bank

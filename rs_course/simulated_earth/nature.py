@@ -26,18 +26,28 @@ class Wild:
     tracks: float
     scale: float  # metres
     dots: float
+    veined: bool = False
 
 
 def draw_forest(dice: Dice) -> Wild:
     """Closed forest: nearly uniform, dark, sometimes with clearings and tracks."""
     light = dice.uniform(0.0, 1.0)
-    dark = surface(33 + 6 * light, 54 + 13 * light, 66 + 10 * light)
-    pale = surface(40 + 12 * light, 66 + 24 * light, 74 + 12 * light)
+    light *= light
+    green = dice.uniform(-3, 3)
+    dark = surface(31 + 9 * light, 52 + 13 * light + green, 66 + 10 * light - green)
+    pale = surface(37 + 13 * light, 60 + 22 * light + green, 73 + 12 * light - green)
     return Wild(
-        dice.key(), "forest", np.stack([dark, pale]), dice.uniform(0.1, 1), dice.uniform(0.1, 0.8),
-        dice.uniform(0.04, 0.20), dice.uniform(0.2, 1) if dice.chance(0.35) else 0.0,
-        dice.uniform(0.3, 1) if dice.chance(0.35) else 0.0, dice.uniform(90, 320), 0.0,
-    )  # fmt: skip
+        key=dice.key(),
+        kind="forest",
+        base=np.stack([dark, pale]),
+        evergreen=dice.uniform(0.1, 1),
+        patch=dice.uniform(0.1, 0.8),
+        grain=dice.uniform(0.1, 0.3),
+        clearing=dice.uniform(0.2, 1) if dice.chance(0.35) else 0.0,
+        tracks=dice.uniform(0.3, 1) if dice.chance(0.35) else 0.0,
+        scale=dice.uniform(90, 320),
+        dots=0.0,
+    )
 
 
 def draw_scrub(dice: Dice, dryness: float) -> Wild:
@@ -49,15 +59,22 @@ def draw_scrub(dice: Dice, dryness: float) -> Wild:
         "garrigue": ((56, 72, 80), (168, 142, 132)),
         "meadow": ((54, 82, 82), (98, 106, 100)),
     }[kind]
-    shade = dice.uniform(0.75, 1.3)
+    shade = dice.uniform(0.65, 1.3)
     soil = surface(*SOILS[dice.pick({"pale": 1, "brown": 1, "red": 0.6, "white": 0.5})][0])
     pale = surface(*pale) * shade * 0.75 + soil * 0.25
     return Wild(
-        dice.key(), "scrub", np.stack([surface(*dark) * shade, pale]), 0.5, dice.uniform(0.2, 0.9),
-        dice.uniform(0.08, 0.5), dice.uniform(0.2, 1) if dice.chance(0.4) else 0.0,
-        dice.uniform(0.3, 1) if dice.chance(0.55) else 0.0, dice.uniform(70, 280),
-        dice.uniform(0.2, 1) if dice.chance(0.4) else 0.0,
-    )  # fmt: skip
+        key=dice.key(),
+        kind="scrub",
+        base=np.stack([surface(*dark) * shade, pale]),
+        evergreen=0.5,
+        patch=dice.uniform(0.2, 0.9),
+        grain=dice.uniform(0.2, 0.7),
+        clearing=dice.uniform(0.2, 1) if dice.chance(0.4) else 0.0,
+        tracks=dice.uniform(0.3, 1) if dice.chance(0.4) else 0.0,
+        scale=dice.uniform(70, 280),
+        dots=dice.uniform(0.2, 0.9) if dice.chance(0.2) else 0.0,
+        veined=dice.chance(0.5),
+    )
 
 
 def draw_water(dice: Dice, weights: dict) -> Wild:
@@ -66,22 +83,29 @@ def draw_water(dice: Dice, weights: dict) -> Wild:
     mixed = dice.uniform(0, 0.5)
     deep, shallow = surface(*deep), surface(*shallow)
     return Wild(
-        dice.key(), "water", np.stack([deep * (1 - mixed) + shallow * mixed, shallow]), 0.0,
-        dice.uniform(0.2, 1) if dice.chance(0.55) else 0.06, dice.uniform(0.0, 0.05), 0.0, 0.0,
-        dice.uniform(200, 700), 0.0,
-    )  # fmt: skip
+        key=dice.key(),
+        kind="water",
+        base=np.stack([deep * (1 - mixed) + shallow * mixed, shallow]),
+        evergreen=0.0,
+        patch=dice.uniform(0.2, 1) if dice.chance(0.5) else dice.uniform(0.06, 0.25),
+        grain=dice.uniform(0.0, 0.03),
+        clearing=0.0,
+        tracks=0.0,
+        scale=dice.uniform(350, 900),
+        dots=0.0,
+    )
 
 
 def paint_forest(view: View, wild: Wild, when: Season) -> Layer:
     """Crowns, stands of different age, clearings and forest tracks."""
     stand = view.noise(mix_key(wild.key, 1), wild.scale)
-    crown = view.noise(mix_key(wild.key, 2), 11.0)
-    mixture = np.clip(stand * np.float32(0.35 * wild.patch) + np.float32(0.4), 0, 1)
+    crown = view.noise(mix_key(wild.key, 2), 8.0)
+    mixture = np.clip(stand * np.float32(0.25 * wild.patch) + np.float32(0.4), 0, 1)
     bare_twigs = surface(66, 72, 80)
     leaf = wild.evergreen + (1 - wild.evergreen) * when.leaf
     dark, pale = (end * leaf + bare_twigs * (1 - leaf) for end in wild.base)
     texture = crown * np.float32(wild.grain) + view.noise(mix_key(wild.key, 3), 34.0) * np.float32(
-        wild.grain * 0.6
+        wild.grain * 0.3
     )
     texture += np.float32(1)
     layer = view.blank((0, 0, 0), TREES)
@@ -130,6 +154,9 @@ def paint_scrub(view: View, wild: Wild, when: Season) -> Layer:
     """A fractal mixture of vegetation and soil, with shrubs, bare gullies and tracks."""
     large = view.noise(mix_key(wild.key, 1), wild.scale)
     medium = view.noise(mix_key(wild.key, 2), 42.0)
+    if wild.veined:  # folding the noise draws it out into rills
+        medium = np.float32(1.3) - np.abs(medium) * np.float32(2.0)
+        large = np.float32(1.0) - np.abs(large) * np.float32(1.5)
     fine = view.noise(mix_key(wild.key, 3), 12.0)
     mixture = large * np.float32(0.35 * wild.patch) + medium * np.float32(0.4 * wild.grain)
     mixture += fine * np.float32(0.45 * wild.grain)
@@ -143,13 +170,13 @@ def paint_scrub(view: View, wild: Wild, when: Season) -> Layer:
         plane += np.float32(low)
     if wild.clearing:
         ridge = np.abs(view.noise(mix_key(wild.key, 7), wild.scale * 1.3)) + fine * np.float32(0.05)
-        bare = ridge < np.float32(0.08 + 0.14 * wild.clearing)
-        layer.put(bare, [plane * np.float32(0.35) + np.float32(c * 0.7) for plane, c in zip(layer.rgb, pale * 1.25, strict=True)], BARE)  # fmt: skip
+        bare = ridge < np.float32(0.05 + 0.09 * wild.clearing)
+        layer.put(bare, layer.blend(pale * 1.3, 0.65), BARE)
     if wild.dots:
         shrubs = view.noise(mix_key(wild.key, 8), 9.0) > np.float32(2.4 - 1.3 * wild.dots)
         layer.put(shrubs, surface(50, 66, 74), TREES, 3.0)
     if wild.tracks:
-        layer.put(_tracks(view, wild.key, 500.0, 6.0), np.minimum(pale * 1.5, np.float32(0.3)), BARE)
+        layer.put(_tracks(view, wild.key, 640.0, 6.0), np.minimum(pale * 1.5, np.float32(0.3)), BARE)
     return layer
 
 
@@ -157,7 +184,7 @@ def paint_water(view: View, wild: Wild, when: Season) -> Layer:
     """Water with plumes of sediment stretched along one direction and a breath of wind."""
     plume = view.noise(mix_key(wild.key, 1), wild.scale * 1.6)
     eddy = view.noise(mix_key(wild.key, 2), wild.scale * 0.35)
-    share = smoothstep((plume + eddy * np.float32(0.25)) * np.float32(0.3) + np.float32(0.5)) * np.float32(
+    share = smoothstep((plume + eddy * np.float32(0.12)) * np.float32(0.3) + np.float32(0.5)) * np.float32(
         wild.patch
     )
     texture = view.noise(mix_key(wild.key, 3), 25.0) * np.float32(wild.grain) + np.float32(1)

@@ -1,7 +1,7 @@
 """Surface colours, written as they look in a Sentinel-2 true-colour product, and the air above them.
 
-EuroSAT's pictures map top-of-atmosphere reflectance 0 … 0.275 of bands 4, 3, 2 to 0 … 255. ``surface`` turns such
-a colour into surface reflectance under a clear sky, so that the renderer may light it and put air over it.
+EuroSAT's pictures map top-of-atmosphere reflectance 0 … 0.275 of bands 4, 3, 2 to 0 … 255. ``surface``
+turns such a colour into surface reflectance under a clear sky, which the renderer lights and puts air over.
 """
 
 from __future__ import annotations

@@ -35,24 +35,43 @@ class Parcels:
         return unit(hash2(salt, self.keys, np.zeros(1, np.uint32)), part)
 
 
-def _cuts(key: int, low: float, high: float, pitch: float, keep: float, jitter: float, lanes: float):
-    """Boundaries of one axis between ``low`` and ``high``: numbers, positions, and which carry a lane."""
-    k = np.arange(int(low / pitch) - 24, int(high / pitch) + 3)
-    h = hash2(key, k, np.zeros(1, np.uint32))
-    kept = unit(h, 0) < keep
-    kept[[0, -1]] = True
-    k, h = k[kept], h[kept]
+def _divide(keys: np.ndarray, samples: np.ndarray, pitch: float, keep: float, jitter: float, lanes: float):
+    """Cut one axis once per key.
+
+    Args:
+        keys: uint32 ``[c]``.
+        samples: Positions in metres at which to look, float64 ``[s]``.
+        pitch, keep, jitter, lanes: As for :func:`parcels`.
+
+    Returns:
+        ``(part, gap, lane)``, each ``[c, s]``: absolute number of the part, distance in metres to the nearest
+        boundary, and to the nearest one with a lane.
+    """
+    low = int(samples[0] / pitch) - 24
+    k = np.arange(low, int(samples[-1] / pitch) + 26)
+    h = hash2(0, keys[:, None], k[None])
     at = (k + (unit(h, 1).astype(np.float64) - 0.5) * jitter) * pitch
-    return k, at, unit(h, 2) < lanes
+    exists = unit(h, 0) < keep
+    exists[:, [0, -1]] = True
+    carries = exists & (unit(h, 2) < lanes)
 
+    nearest = np.floor(samples / pitch + 0.5).astype(np.int64) - low
+    shift = np.arange(len(keys))[:, None] * len(k)
+    index = nearest - (samples < at[:, nearest]) + shift  # the last fine boundary on the left
+    count = np.arange(len(k))
+    at = at.ravel()
 
-def _distance(positions: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-    """Distance of sorted sample positions to the nearest cut."""
-    if len(cuts) == 0:
-        return np.full(len(positions), 1e6)
-    right = np.searchsorted(cuts, positions)
-    below = np.abs(positions - cuts[np.maximum(right - 1, 0)])
-    return np.minimum(below, np.abs(cuts[np.minimum(right, len(cuts) - 1)] - positions))
+    def around(flags):
+        """The nearest flagged boundaries on either side: number on the left, distance to the nearer one."""
+        before = np.maximum.accumulate(np.where(flags, count, 0), 1)
+        after = np.minimum.accumulate(np.where(flags, count, len(k) - 1)[:, ::-1], 1)[:, ::-1]
+        left = before.ravel().take(index)
+        below, above = at.take(before + shift).take(index), at.take(after + shift).take(index + 1)
+        return left, np.minimum(samples - below, above - samples)
+
+    part, gap = around(exists)
+    lane = around(carries)[1] if lanes else np.full(gap.shape, 1e6)
+    return part + low, gap, lane
 
 
 def parcels(
@@ -93,25 +112,21 @@ def parcels(
     at_u = np.minimum(((u + shift) * inverse).astype(np.int32), top)
     at_v = np.minimum(((v + shift) * inverse).astype(np.int32), top)
 
-    columns, cuts_u, lane_u = _cuts(mix_key(key, 3), -reach, reach, pitch[0], keep[0], jitter, lanes[0])
-    column_of = np.searchsorted(cuts_u, samples) - 1
-    low, high = int(column_of.min()), int(column_of.max())
-    ids, dv, lane_v, keys, first = [], [], [], [], 0
-    for column in columns[low : high + 1]:
-        column_key = mix_key(key, 1000 + int(column) % 100003)
-        rows, cuts_v, carry = _cuts(column_key, -reach, reach, pitch[1], keep[1], jitter, lanes[1])
-        row_of = np.searchsorted(cuts_v, samples) - 1
-        ids.append(row_of + first)
-        dv.append(_distance(samples, cuts_v))
-        lane_v.append(_distance(samples, cuts_v[carry]))
-        keys.append(hash2(column_key, rows, np.ones(1, np.uint32)))
-        first += len(rows)
-    at = (column_of - low).astype(np.int32)[at_u] * np.int32(len(samples)) + at_v
+    key_u = np.array([mix_key(key, 3)], np.uint32)
+    column, gap_u, lane_u = (t[0] for t in _divide(key_u, samples, pitch[0], keep[0], jitter, lanes[0]))
+    low = column[0]
+    present = np.arange(low, column[-1] + 1)
+    key_v = hash2(mix_key(key, 4), present, np.zeros(1, np.uint32))
+    part, gap_v, lane_v = _divide(key_v, samples, pitch[1], keep[1], jitter, lanes[1])
+    at = (column - low).astype(np.int32).take(at_u) * np.int32(len(samples)) + at_v
+    length = int(part.max() - part.min()) + 1
+    number = (part - part.min() + np.arange(len(present))[:, None] * length).astype(np.int32)
+    keys = hash2(mix_key(key, 5), present[:, None], (part.min() + np.arange(length))[None]).ravel()
 
-    def look(tables):
-        return np.concatenate(tables).astype(np.float32).take(at)
+    def look(table):
+        return table.astype(np.float32).ravel().take(at)
 
-    du = _distance(samples, cuts_u).astype(np.float32).take(at_u)
-    lane = np.minimum(_distance(samples, cuts_u[lane_u]).astype(np.float32).take(at_u), look(lane_v))
-    ids = np.concatenate(ids).astype(np.int32).take(at)
-    return Parcels(ids, u, v, du, look(dv), lane, np.concatenate(keys))
+    lane = np.minimum(lane_u.astype(np.float32).take(at_u), look(lane_v))
+    return Parcels(
+        number.ravel().take(at), u, v, gap_u.astype(np.float32).take(at_u), look(gap_v), lane, keys
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,34 +20,70 @@ CLASSES = (
     "Residential", "River", "SeaLake",
 )  # fmt: skip
 
-# (west, east, south, north, dryness low, dryness high, weight): EuroSAT is European; some places lie elsewhere.
+# (west, east, south, north, dryness low, dryness high, weight): mostly European, as EuroSAT.
 _REGIONS = (
-    (-5, 12, 45, 54, 0.0, 0.3, 4.0), (8, 28, 46, 57, 0.05, 0.4, 4.0), (-8, 0, 37, 43, 0.5, 1.0, 2.0),
-    (9, 26, 36, 44, 0.4, 1.0, 2.0), (10, 28, 58, 65, 0.0, 0.2, 0.8), (-98, -80, 36, 46, 0.1, 0.5, 0.8),
-    (-64, -58, -38, -31, 0.1, 0.6, 0.5), (138, 150, -38, -33, 0.3, 1.0, 0.5), (170, 176, -46, -40, 0.0, 0.3, 0.3),
-)  # fmt: skip
+    (-5, 12, 45, 54, 0.0, 0.3, 4.0),
+    (8, 28, 46, 57, 0.05, 0.4, 4.0),
+    (-8, 0, 37, 43, 0.5, 1.0, 2.0),
+    (9, 26, 36, 44, 0.4, 1.0, 2.0),
+    (10, 28, 58, 65, 0.0, 0.2, 0.8),
+    (-98, -80, 36, 46, 0.1, 0.5, 0.8),
+    (-64, -58, -38, -31, 0.1, 0.6, 0.5),
+    (138, 150, -38, -33, 0.3, 1.0, 0.5),
+    (170, 176, -46, -40, 0.0, 0.3, 0.3),
+)
 
-_RURAL = {"annual": 3.0, "pasture": 2.0, "forest": 1.2, "scrub": 0.9, "permanent": 0.5}
+_RURAL = {"annual": 2.2, "pasture": 2.4, "forest": 1.5, "scrub": 0.8, "permanent": 0.4}
 _AROUND = {  # what lies beside a motorway, a river, a town, an estate, a shore
-    "Highway": {**_RURAL, "town": 1.3, "estate": 1.2},
-    "River": {**_RURAL, "forest": 2.2, "town": 1.1, "estate": 0.6},
+    "Highway": {**_RURAL, "town": 2.0, "estate": 1.5},
+    "River": {**_RURAL, "annual": 1.6, "forest": 3.0, "town": 1.3, "estate": 0.7},
     "Residential": {**_RURAL, "estate": 0.5},
     "Industrial": {**_RURAL, "town": 1.0},
     "SeaLake": {"forest": 1.5, "scrub": 1.0, "town": 0.7, "pasture": 0.7, "annual": 0.4, "estate": 0.3},
 }
 _MAIN = {
-    "AnnualCrop": "annual", "PermanentCrop": "permanent", "Pasture": "pasture", "Forest": "forest",
-    "HerbaceousVegetation": "scrub", "Industrial": "estate", "Residential": "town", "SeaLake": "water",
-}  # fmt: skip
+    "AnnualCrop": "annual",
+    "PermanentCrop": "permanent",
+    "Pasture": "pasture",
+    "Forest": "forest",
+    "HerbaceousVegetation": "scrub",
+    "Industrial": "estate",
+    "Residential": "town",
+    "SeaLake": "water",
+}
 _RELIEF = {
-    "AnnualCrop": {"flat": 2, "rolling": 1}, "PermanentCrop": {"flat": 1, "rolling": 1.2, "hilly": 0.5},
-    "Pasture": {"flat": 1, "rolling": 1.5, "hilly": 0.2}, "Forest": {"rolling": 1, "hilly": 1.2, "mountain": 0.4},
-    "HerbaceousVegetation": {"rolling": 0.8, "hilly": 1.2, "mountain": 1.3}, "Highway": {"flat": 1, "rolling": 1},
-    "Industrial": {"flat": 1}, "Residential": {"flat": 1, "rolling": 1}, "River": {"flat": 1, "rolling": 1},
+    "AnnualCrop": {"flat": 2, "rolling": 1},
+    "PermanentCrop": {"flat": 1, "rolling": 1.2, "hilly": 0.5},
+    "Pasture": {"flat": 1, "rolling": 1.5, "hilly": 0.2},
+    "Forest": {"rolling": 1, "hilly": 1.2, "mountain": 0.4},
+    "HerbaceousVegetation": {"rolling": 0.6, "hilly": 1.0, "mountain": 1.2, "gullied": 1.2},
+    "Highway": {"flat": 1, "rolling": 1},
+    "Industrial": {"flat": 1},
+    "Residential": {"flat": 1, "rolling": 1},
+    "River": {"flat": 1, "rolling": 1},
     "SeaLake": {"rolling": 1, "hilly": 0.5},
-}  # fmt: skip
-_SEA = {"dark blue": 3.2, "blue": 2.5, "teal": 1.6, "turquoise": 1.0, "green": 0.8, "olive": 1.0, "silty": 0.6, "bright": 0.12}  # fmt: skip
-_STREAM = {"dark blue": 0.7, "blue": 2, "teal": 2.4, "turquoise": 0.8, "green": 0.7, "olive": 2, "silty": 0.8}
+}
+_SEA = {
+    "dark blue": 4.0,
+    "blue": 2.8,
+    "teal": 1.6,
+    "turquoise": 1.0,
+    "green": 0.8,
+    "olive": 1.0,
+    "silty": 0.6,
+    "bright": 0.12,
+}
+_STREAM = {
+    "dark blue": 1.2,
+    "blue": 2.4,
+    "teal": 2.4,
+    "turquoise": 0.6,
+    "green": 0.5,
+    "olive": 2,
+    "silty": 0.6,
+}
+
+_BYROADS = {"Forest": 0.04, "HerbaceousVegetation": 0.1, "SeaLake": 0.0, "Industrial": 0.12, "River": 0.35}
 
 Land = Farm | Wild | Town | Estate
 
@@ -68,6 +104,14 @@ class Zone:
         wobble = view.noise(mix_key(self.key, 1), 30.0) * np.float32(0.12)
         return view.noise(self.key, self.spacing) + wobble > np.float32(self.above)
 
+    def paint(self, view: View, layer: Layer, when: Season, year: int) -> None:
+        """Paint this zone over ``layer``; only the windows it touches are rendered."""
+        mask = self.mask(view)
+        if (window := view.around(mask)) is None:
+            return
+        inner = mask[window.rows, window.cols]
+        layer.window(window.rows, window.cols).merge(paint_land(window, self.land, when, year), inner)
+
 
 @dataclass(frozen=True)
 class Spot:
@@ -76,8 +120,17 @@ class Spot:
     x: float
     y: float
     radius: float
-    land: Land
     kind: str
+    stream: tuple  # arguments of the Dice from which its land is drawn when it comes into view
+    dryness: float
+
+    def land(self) -> Land:
+        dice = Dice(*self.stream)
+        if self.kind == "pond":
+            return draw_water(dice, _STREAM)
+        if self.kind == "farm" and dice.chance(0.4):
+            return draw_estate(dice, self.dryness)
+        return draw_town(dice, self.dryness)
 
 
 @dataclass(frozen=True)
@@ -130,7 +183,7 @@ def draw_place(label: str, seed: int) -> Place:
     west, east, south, north, low, high, _ = _REGIONS[dice.pick({i: r[-1] for i, r in enumerate(_REGIONS)})]
     lon, lat = round(dice.uniform(west, east), 4), round(dice.uniform(south, north), 4)
     dryness = dice.uniform(low, high)
-    chill, snowline = dice.uniform(), dice.uniform(0.15, 0.9)
+    chill, snowline = dice.uniform(), dice.uniform(0.2, 0.7)
     relief = draw_relief(dice, dice.pick(_RELIEF[label]))
     around = _AROUND.get(label, _RURAL)
     ground = draw_land(dice, _MAIN.get(label) or dice.pick(around), dryness)
@@ -144,24 +197,36 @@ def draw_place(label: str, seed: int) -> Place:
         if dice.chance(0.5):
             zones.append(Zone(draw_land(dice, dice.pick(around), dryness), curve=road.curve))
     elif label == "River":
-        loops = (dice.uniform(20, 110), dice.uniform(180, 420)) if dice.chance(0.7) else None
+        loops = (dice.uniform(20, 110), dice.uniform(200, 460)) if dice.chance(0.5) else None
         curve = draw_curve(dice, 90, dice.uniform(0, 1.2))
-        curve = Curve(curve.key, curve.direction, curve.offset, curve.bend, loops)
-        width = dice.uniform(22, 60) if dice.chance(0.3) else dice.uniform(60, 260)
+        curve = replace(curve, loops=loops)
+        width = dice.uniform(20, 60) if dice.chance(0.3) else dice.uniform(60, 300)
         river = River(
-            curve, width, dice.uniform(0, 0.12), draw_water(dice, _STREAM), dice.uniform(0, 1),
-            dice.uniform(0.2, 1) if dice.chance(0.35) else 0.0,
-        )  # fmt: skip
+            curve=curve,
+            width=width,
+            swell=dice.uniform(0, 0.06),
+            water=draw_water(dice, _STREAM),
+            bank_trees=dice.uniform(0, 1),
+            sand=dice.uniform(0.2, 1) if dice.chance(0.35) else 0.0,
+        )
         if dice.chance(0.6):
             zones.append(Zone(draw_land(dice, dice.pick(around), dryness), curve=curve))
+        for side in (-1, 1):  # roads on the levees
+            if dice.chance(0.35):
+                levee = replace(curve, offset=curve.offset + side * (width * 0.55 + dice.uniform(8, 60)))
+                roads.append(draw_road(dice, levee, motorway=False, dryness=dryness))
     elif label in ("Residential", "Industrial") and dice.chance(0.45):
         edge = draw_curve(dice, 0, dice.uniform(0, 1))
-        edge = Curve(edge.key, edge.direction, dice.uniform(90, 330), edge.bend)
+        edge = replace(edge, offset=dice.uniform(90, 330))
         zones.append(Zone(draw_land(dice, dice.pick(around), dryness), curve=edge))
-    elif label == "SeaLake" and dice.chance(0.2):
+    elif label == "SeaLake" and dice.chance(0.15):
         edge = draw_curve(dice, 0, dice.uniform(0, 1.5))
         edge = Curve(
-            edge.key, edge.direction, dice.uniform(120, 330), edge.bend, (dice.uniform(5, 40), 220.0)
+            key=edge.key,
+            direction=edge.direction,
+            offset=dice.uniform(120, 330),
+            bend=edge.bend,
+            loops=(dice.uniform(5, 40), 220.0),
         )
         zones.append(Zone(draw_land(dice, dice.pick(around), dryness), curve=edge))
         shore = (edge, dice.chance(0.5))
@@ -175,26 +240,35 @@ def draw_place(label: str, seed: int) -> Place:
             kind = kind.get(label) or dice.pick({"forest": 2, "scrub": 1, "pasture": 0.5})
             land = draw_land(dice, kind, dryness)
             zones.append(
-                Zone(land, key=dice.key(), spacing=dice.uniform(150, 400), above=dice.uniform(0.4, 1.5))
+                Zone(land, key=dice.key(), spacing=dice.uniform(150, 400), above=dice.uniform(0.7, 1.7))
             )
-    byroad = {"Forest": 0.04, "HerbaceousVegetation": 0.1, "SeaLake": 0.0, "Industrial": 0.5, "River": 0.35}.get(label, 0.22)  # fmt: skip
-    while len(roads) < 4 and dice.chance(byroad):
+    while len(roads) < 4 and dice.chance(_BYROADS.get(label, 0.22)):
         turn = dice.uniform(0, 1)
         roads.insert(0, draw_road(dice, draw_curve(dice, 260, turn), motorway=False, dryness=dryness))
     return Place(
-        label, seed, lon, lat, dryness, chill, snowline, relief, ground, tuple(zones), shore, river, tuple(roads),
-        tuple(_draw_spots(dice, label, dryness)),
-    )  # fmt: skip
+        label=label,
+        seed=seed,
+        lon=lon,
+        lat=lat,
+        dryness=dryness,
+        chill=chill,
+        snowline=snowline,
+        relief=relief,
+        ground=ground,
+        zones=tuple(zones),
+        shore=shore,
+        river=river,
+        roads=tuple(roads),
+        spots=tuple(_draw_spots(dice, label, seed, dryness)),
+    )
 
 
-def _draw_spots(dice: Dice, label: str, dryness: float) -> list[Spot]:
+def _draw_spots(dice: Dice, label: str, seed: int, dryness: float) -> list[Spot]:
     """Villages, farmsteads and ponds in sight, and villages farther out for wider views."""
     spots = []
     rural = label in ("AnnualCrop", "Pasture", "PermanentCrop", "Highway", "River")
     if rural:
-        chance = {"AnnualCrop": 0.08, "Pasture": 0.3, "PermanentCrop": 0.25, "Highway": 0.35, "River": 0.35}[
-            label
-        ]
+        chance = {"AnnualCrop": 0.06, "Pasture": 0.2, "PermanentCrop": 0.15}.get(label, 0.35)
         for kind, limit, low, high in (("village", 3, 45, 110), ("farm", 3, 16, 32), ("pond", 2, 14, 40)):
             count = 0
             while count < limit and dice.chance(chance if kind != "pond" else chance * 0.4):
@@ -206,13 +280,8 @@ def _draw_spots(dice: Dice, label: str, dryness: float) -> list[Spot]:
             x, y = dice.direction()
             far = dice.uniform(520, 2400)
             spots.append(("village", x * far, y * far, dice.uniform(80, 220)))
-    made = []
-    for kind, x, y, radius in spots:
-        if kind == "pond":
-            land = draw_water(dice, _STREAM)
-        elif kind == "farm":
-            land = draw_estate(dice, dryness) if dice.chance(0.4) else draw_town(dice, dryness)
-        else:
-            land = draw_town(dice, dryness)
-        made.append(Spot(x, y, radius, land, kind))
-    return made
+    number = CLASSES.index(label)
+    return [
+        Spot(x, y, radius, kind, (number, seed, f"spot {i}"), dryness)
+        for i, (kind, x, y, radius) in enumerate(spots)
+    ]

@@ -10,15 +10,16 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from .atmosphere import draw_air
 from .captions import describe
 from .exact import Dice
 from .facts import observe
 from .place import CLASSES, Place, draw_place
-from .render import Rendering, draw_air, render
+from .render import Rendering, render
 from .season import season
 from .view import ROAD
 
-_MONTHS = {1: 0.8, 2: 1.0, 3: 3, 4: 5, 5: 8, 6: 9, 7: 9, 8: 9, 9: 7, 10: 4, 11: 1.2, 12: 0.5}
+_MONTHS = {1: 0.15, 2: 0.3, 3: 2, 4: 5, 5: 8, 6: 9, 7: 9, 8: 9, 9: 7, 10: 3.5, 11: 0.6, 12: 0.1}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,8 @@ class Scene:
 
     def __repr__(self) -> str:
         m = self.metadata
-        return f"Scene({self.label!r}, seed={self.seed}, {m['year']}-{m['month']:02d}-{m['day']:02d}, gsd={m['gsd']:g})"
+        date = f"{m['year']}-{m['month']:02d}-{m['day']:02d}"
+        return f"Scene({self.label!r}, seed={self.seed}, {date}, gsd={m['gsd']:g})"
 
 
 def scene(
@@ -68,15 +70,15 @@ def scene(
 ) -> Scene:
     """Render a scene of a class.
 
-    The place, what lies where, depends on ``(label, seed)`` alone. Date, cloud cover and position are drawn from
-    ``(label, seed)`` too where they are not given; giving one changes nothing else about the place.
+    The place, what lies where, depends on ``(label, seed)`` alone. Date, cloud cover and position are drawn
+    from ``(label, seed)`` too where they are not given; giving one changes nothing else about the place.
 
     Args:
         label: One of :data:`CLASSES`.
         seed: A non-negative integer.
         date: ``datetime.date``, ``"YYYY-MM-DD"`` or ``(year, month, day)``.
         cloud_cover: Fraction of the tile under cloud, 0 to 1.
-        gsd: Metres per pixel of ``image``, 2 to 60; a larger one shows more of the place around the same centre.
+        gsd: Metres per pixel of ``image``, 2 to 60; larger shows more of the place around the same centre.
         lon, lat: Degrees; the latitude sets sun, season and snow.
 
     Returns:
@@ -89,9 +91,18 @@ def scene(
     place, rendering, when, metadata = _render(label, seed, date, cloud_cover, gsd, lon, lat)
     facts = observe(place, rendering, when, metadata)
     return Scene(
-        label, int(seed), rendering.image, rendering.image_hr, rendering.landcover, rendering.landcover == ROAD,
-        rendering.elevation, rendering.clouds, describe(facts, label, int(seed)), facts, metadata,
-    )  # fmt: skip
+        label=label,
+        seed=int(seed),
+        image=rendering.image,
+        image_hr=rendering.image_hr,
+        landcover=rendering.landcover,
+        roads=rendering.landcover == ROAD,
+        elevation=rendering.elevation,
+        clouds=rendering.clouds,
+        captions=describe(facts, label, int(seed)),
+        facts=facts,
+        metadata=metadata,
+    )
 
 
 def tiles(
@@ -137,7 +148,7 @@ def _render(label, seed, date, cloud_cover, gsd, lon, lat) -> tuple[Place, Rende
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed is {seed}; it must be between 0 and 2**64 - 1.")
     gsd = _number("gsd", gsd, 2, 60, "metres per pixel")
-    place, air = _place(label, int(seed)), draw_air(label, int(seed))
+    place, air = _place(label, int(seed)), draw_air(Dice(CLASSES.index(label), int(seed), "air"))
     lat = place.lat if lat is None else _number("lat", lat, -90, 90, "degrees")
     lon = place.lon if lon is None else _number("lon", lon, -180, 180, "degrees")
     cloud_cover = (

@@ -62,5 +62,5 @@ def season(date: datetime.date, lat: float, dryness: float, chill: float) -> Sea
         0.1 + 0.75 * moist
     )
     leaf = max(0.0, min(1.0, (summer - 0.18 - 0.15 * cold) * 4))
-    snow = max(0.0, min(1.0, (cold * 1.15 + 0.35 * chill - 0.55 - 1.35 * summer) * 2.5))
+    snow = max(0.0, min(1.0, (cold * 0.95 + 0.35 * chill - 0.55 - 1.35 * summer) * 2.5))
     return Season(date, phase, (east * scale, north * scale, up), max(0.0, min(1.0, green)), leaf, snow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
@@ -24,13 +25,27 @@ class Relief:
     ridged: bool
 
 
+HEIGHTS = {
+    "flat": (0.5, 4),
+    "rolling": (5, 18),
+    "hilly": (20, 70),
+    "mountain": (70, 210),
+    "gullied": (9, 34),
+}
+
+
 def draw_relief(dice: Dice, style: str) -> Relief:
-    """Draw relief of a style: "flat", "rolling", "hilly" or "mountain"."""
-    low, high = {"flat": (0.5, 4), "rolling": (5, 18), "hilly": (20, 70), "mountain": (70, 210)}[style]
-    ridged = style in ("hilly", "mountain") and dice.chance(0.5)
+    """Draw relief of a style, one of :data:`HEIGHTS`."""
+    low, high = HEIGHTS[style]
+    ridged = style == "gullied" or (style in ("hilly", "mountain") and dice.chance(0.5))
     base = dice.uniform(5, 300) if style != "mountain" else dice.uniform(300, 1600)
     return Relief(
-        dice.key(), base, dice.uniform(low, high), dice.uniform(350, 900), dice.uniform(0.3, 0.5), ridged
+        key=dice.key(),
+        base=base,
+        height=dice.uniform(low, high),
+        scale=dice.uniform(110, 260) if style == "gullied" else dice.uniform(350, 900),
+        rough=dice.uniform(0.3, 0.5),
+        ridged=ridged,
     )
 
 
@@ -57,7 +72,7 @@ def illumination(z: np.ndarray, step: float, when: Season) -> np.ndarray:
 def cast_shadow(height: np.ndarray, step: float, when: Season, tallest: float = 16.0) -> np.ndarray:
     """Mask of pixels in the shadow of objects, by marching towards the sun in pixel steps."""
     east, north, up = when.sun
-    flat = (east * east + north * north) ** 0.5
+    flat = sqrt(east * east + north * north)
     rise = up / flat  # metres gained per metre towards the sun
     length = tallest / rise / step
     count = min(6, max(1, int(length + 0.5)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .exact import lattice_noise
+from .exact import lattice_noise, spacing_near
 
 SIZE = 256  # pixels of the high-resolution image along each side
 _ALL = slice(0, SIZE)
@@ -56,6 +56,11 @@ class Layer:
         np.copyto(self.cover, other.cover, where=mask)
         np.copyto(self.height, other.height, where=mask)
 
+    def blend(self, colour, share: float) -> list[np.ndarray]:
+        """Planes of this layer with a ``share`` of another colour."""
+        keep = np.float32(1 - share)
+        return [plane * keep + np.float32(share * c) for plane, c in zip(self.rgb, colour, strict=True)]
+
     def window(self, rows: slice, cols: slice) -> Layer:
         """The same memory, restricted to a window."""
         return Layer(self.rgb[:, rows, cols], self.cover[rows, cols], self.height[rows, cols])
@@ -73,12 +78,11 @@ class View:
     def __init__(self, step: float, rows: slice = _ALL, cols: slice = _ALL, offset=(0.0, 0.0)):
         self.step, self.rows, self.cols, self.offset = step, rows, cols, offset
         self._cache = {}
+        self.frames = {}  # of curves, see lines.Curve
         half = (SIZE - 1) / 2
-        self._xs = ((self.cols.start - half) * self.step + self.offset[0], self.step)
-        self._ys = ((half - self.rows.start) * self.step + self.offset[1], -self.step)
         self.shape = (self.rows.stop - self.rows.start, self.cols.stop - self.cols.start)
-        self.x = (self._xs[0] + self._xs[1] * np.arange(self.shape[1])).astype(np.float32)[None]
-        self.y = (self._ys[0] + self._ys[1] * np.arange(self.shape[0])).astype(np.float32)[:, None]
+        self.x = (np.arange(cols.start, cols.stop) - half).astype(np.float32)[None] * np.float32(step)
+        self.y = (half - np.arange(rows.start, rows.stop)).astype(np.float32)[:, None] * np.float32(step)
 
     @property
     def reach(self) -> float:
@@ -89,9 +93,10 @@ class View:
         """Smooth noise over the view (do not write to it: it is cached); never finer than two pixels."""
         at = (key, spacing)
         if at not in self._cache:
-            spacing = max(spacing, 2 * self.step)
-            x, y = (*self._xs, self.shape[1]), (*self._ys, self.shape[0])
-            self._cache[at] = lattice_noise(key, spacing, x, y)
+            spacing = spacing_near(max(spacing, 2 * self.step))
+            half = (SIZE - 1) / 2 * self.step
+            x, y = (self.offset[0] - half, self.step, SIZE), (self.offset[1] + half, -self.step, SIZE)
+            self._cache[at] = lattice_noise(key, spacing, x, y, self.rows, self.cols)
         return self._cache[at]
 
     def box(self, x: float, y: float, radius: float) -> View | None:
@@ -103,6 +108,14 @@ class View:
         if top >= bottom or left >= right:
             return None
         return View(self.step, slice(top, bottom), slice(left, right), self.offset)
+
+    def around(self, mask: np.ndarray) -> View | None:
+        """The window around a mask of this (full) view, in steps of 32 pixels; ``None`` for an empty mask."""
+        rows, cols = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+        if len(rows) == 0:
+            return None
+        edges = [(int(t[0]) // 32 * 32, int(t[-1]) // 32 * 32 + 32) for t in (rows, cols)]
+        return View(self.step, slice(*edges[0]), slice(*edges[1]), self.offset)
 
     def blank(self, colour, cover: int) -> Layer:
         """A layer of one material."""
