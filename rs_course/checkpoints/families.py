@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 
 from . import conditions as sat
+from .controlnets import SatMultiControlNet
 from .crsdiff import MAPS
 from .images import images
 from .metadata import CRSDIFF, DIFFUSIONSAT, metadata_rows
@@ -100,15 +101,18 @@ class DiffusionSat(StableDiffusion):
     def predict(self, checkpoint, x, t, given, control_strength=1.0):
         residuals = {}
         if checkpoint.controlnet is not None:
+            several = isinstance(checkpoint.controlnet, SatMultiControlNet)
+            count = len(checkpoint.controlnet.nets) if several else 1
+            strengths = one_each(control_strength, count, "ControlNets")
             condition = [part.to(x) for part in given["condition"]]
             down, mid = checkpoint.controlnet(
                 x,
                 t,
                 given["text"],
-                condition if len(condition) > 1 else condition[0],
+                condition if several else condition[0],
                 metadata=given["metadata"],
                 cond_metadata=given.get("cond_metadata"),
-                conditioning_scale=control_strength,
+                conditioning_scale=strengths if several else strengths[0],
                 guess_mode="heard" in given,
                 return_dict=False,
             )
@@ -194,9 +198,7 @@ class CRSDiff(StableDiffusion):
 
     def predict(self, checkpoint, x, t, given, control_strength=1.0):
         residuals = checkpoint.controlnet(x, t, given["text"], features=given["features"])
-        strengths = control_strength
-        if not isinstance(strengths, list | tuple):
-            strengths = [strengths] * len(residuals)
+        strengths = one_each(control_strength, len(residuals), "residuals")
         *down, mid = [r * s for r, s in zip(residuals, strengths, strict=True)]
         return checkpoint.unet(
             x,
@@ -233,6 +235,16 @@ def read_maps(checkpoint, conditions: dict) -> Rows:
         rows["maps"] = torch.cat([given.get(key, black).expand(count, -1, -1, -1) for key in MAPS], dim=1)
     rows["content"] = checkpoint.read_content(conditions.get("content"))
     return rows
+
+
+def one_each(strength, count: int, of_what: str) -> list[float]:
+    """A factor for each of ``count`` things, from one number or a list."""
+    strengths = list(strength) if isinstance(strength, list | tuple) else [strength] * count
+    if len(strengths) != count:
+        raise ValueError(
+            f"control_strength has {len(strengths)} values for {count} {of_what}: give one each."
+        )
+    return strengths
 
 
 def refuse(name: str, value, reason: str) -> None:

@@ -151,7 +151,9 @@ def test_crsdiff_takes_any_subset(tmp_path):
     assert not same(draw(metadata=PLACE), nothing)
     assert not same(draw(conditions={"road": road}, control_strength=0.3), draw(conditions={"road": road}))
     assert not same(draw(content_strength=0.0), nothing)  # absence of content is learned, too
-    assert same(draw(control_strength=[1.0] * 6), nothing)
+    assert same(draw(control_strength=[1.0] * 5), nothing)
+    with pytest.raises(ValueError, match="has 2 values for 5 residuals"):
+        draw(control_strength=[1.0, 0.5])
     twice = generator.sample(
         ["a", "b"], steps=1, conditions={"road": torch.cat([road, black])}, output="latent"
     )
