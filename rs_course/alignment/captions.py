@@ -87,29 +87,28 @@ def tokenize(tokenizer, texts: list[str], *, length: int, pad_to_length: bool, l
     Raises:
         ValueError: A caption is too long and ``long`` is ``"raise"``.
     """
-    if long != "cut":
-        _report_cuts(tokenizer, texts, length, long)
-    return tokenizer(
-        texts,
+    encoded = tokenizer(texts, return_attention_mask=True, verbose=False)
+    if too_long := [i for i, ids in enumerate(encoded["input_ids"]) if len(ids) > length]:
+        if long != "cut":
+            _report_cut(tokenizer, texts, too_long, length, long)
+        encoded = tokenizer(texts, max_length=length, truncation=True, return_attention_mask=True)
+    return tokenizer.pad(
+        encoded,
         padding="max_length" if pad_to_length else True,
-        max_length=length,
-        truncation=True,
-        return_attention_mask=True,
+        max_length=length if pad_to_length else None,
         return_tensors="pt",
+        verbose=False,
     )
 
 
-def _report_cuts(tokenizer, texts, length, long):
-    counts = [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]]
-    cut = [i for i, count in enumerate(counts) if count > length]
-    if not cut:
-        return
-    first = cut[0]
+def _report_cut(tokenizer, texts, too_long, length, long):
+    first = too_long[0]
+    count = len(tokenizer(texts[first], verbose=False)["input_ids"])
     spans = tokenizer(texts[first], max_length=length, truncation=True, return_offsets_mapping=True)
     lost = texts[first][max(end for _, end in spans["offset_mapping"]) :].strip()
-    others = "" if len(cut) == 1 else f" (and {len(cut) - 1} more captions)"
+    others = "" if len(too_long) == 1 else f" (and {len(too_long) - 1} more captions)"
     sentence = (
-        f"Caption {first} has {counts[first]} tokens and this scorer reads {length}, so its end is not "
+        f"Caption {first} has {count} tokens and this scorer reads {length}, so its end is not "
         f"judged: “{lost if len(lost) <= 80 else lost[:77] + '…'}”{others}."
     )
     if long == "raise":

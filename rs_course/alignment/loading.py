@@ -25,7 +25,7 @@ def load(
     tokenizer=None,
     quick_gelu: bool | None = None,
     cache: bool | str | Path = True,
-    batch_size: int = 64,
+    batch_size: int = 32,
     long_captions: str = "warn",
 ) -> Scorer:
     """Load a scorer: a mini, one of the registry, a folder or file, or an id of the Hugging Face hub.

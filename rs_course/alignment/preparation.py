@@ -106,21 +106,25 @@ class Preparation:
 
     def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Inputs of the vision tower for uint8 images ``[N, 3, H, W]``."""
-        height, width = images.shape[-2:]
-        if self.patches:
-            images = resize(images, _patch_grid(height, width, *self.patches), self.mode)
-        elif isinstance(self.size, int):
-            short, long = sorted((height, width))
-            other = int(self.size * long / short)
-            target = (self.size, other) if height <= width else (other, self.size)
-            images = resize(images, target, self.mode)
-        elif self.size:
-            images = resize(images, self.size, self.mode)
-        if self.crop:
-            images = _centre_crop(images, self.crop)
+        height, width = self._size(*images.shape[-2:])
+        pixels = torch.empty(len(images), 3, height, width, device=images.device)
         mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) for v in (self.mean, self.std))
-        images = (images.float() / 255 - mean) / std
-        return _as_patches(images, *self.patches) if self.patches else {"pixel_values": images}
+        # A few images at a time, which stay in the cache from the resampling to the last step.
+        for part, out in zip(images.split(8), pixels.split(8), strict=True):
+            part = resize(part, (height, width), self.mode)
+            torch.addcmul(-mean / std, part, 1 / (255 * std), out=out)
+        if self.crop:
+            pixels = _centre_crop(pixels, self.crop)
+        return _as_patches(pixels, *self.patches) if self.patches else {"pixel_values": pixels}
+
+    def _size(self, height, width):
+        """Height and width after resizing."""
+        if self.patches:
+            return _patch_grid(height, width, *self.patches)
+        if isinstance(self.size, int):
+            other = int(self.size * max(height, width) / min(height, width))
+            return (self.size, other) if height <= width else (other, self.size)
+        return self.size or (height, width)
 
 
 def resize(images: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tensor:
@@ -138,21 +142,21 @@ def resize(images: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tens
         Whole numbers 0 to 255, float32.
     """
     height, width = images.shape[-2:]
-    images = images.double()
+    images = images.float()
     if width != size[1]:
-        images = _rounded(images @ _weights(width, size[1], mode).to(images.device).T)
+        images = _rounded(images.double() @ _weights(width, size[1], mode).to(images.device).T)
     if height != size[0]:
-        images = _rounded(_weights(height, size[0], mode).to(images.device) @ images)
-    return images.float()
+        images = _rounded(_weights(height, size[0], mode).to(images.device) @ images.double())
+    return images
 
 
 def _rounded(sums):
-    return sums.add_(1 << (_BITS - 1)).div_(1 << _BITS).floor_().clamp_(0, 255)
+    return sums.add_(0.5).floor_().float().clamp_(0, 255)
 
 
 @lru_cache(maxsize=32)
 def _weights(before: int, after: int, mode: str) -> torch.Tensor:
-    """Matrix ``[after, before]`` of Pillow's fixed-point weights (Resample.c: precompute_coeffs)."""
+    """Matrix ``[after, before]`` of Pillow's weights of 22 bits (Resample.c: precompute_coeffs)."""
     scale = before / after
     stretch = max(scale, 1.0)
     reach = (2.0 if mode == "bicubic" else 1.0) * stretch
@@ -167,7 +171,7 @@ def _weights(before: int, after: int, mode: str) -> torch.Tensor:
         weight = np.maximum(1 - x, 0)
     weight *= (column >= first) & (column < last)
     weight *= (1 << _BITS) / weight.sum(axis=1, keepdims=True)
-    return torch.from_numpy(np.trunc(weight + np.copysign(0.5, weight)))
+    return torch.from_numpy(np.trunc(weight + np.copysign(0.5, weight)) / (1 << _BITS))
 
 
 def _centre_crop(images, size):

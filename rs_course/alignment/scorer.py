@@ -35,7 +35,7 @@ class Scorer:
         *,
         name: str = "scorer",
         cache: EmbeddingCache | None = None,
-        batch_size: int = 64,
+        batch_size: int = 32,
         long_captions: str = "warn",
     ):
         if long_captions not in LONG:
@@ -78,13 +78,15 @@ class Scorer:
             ValueError: No images, wrong channels, NaN, or values outside [0, 1].
         """
         batch = eight_bit(images)
-        content = [digest(str(list(x.shape)).encode(), x.numpy().tobytes()) for x in batch.cpu().contiguous()]
 
         def embed(rows):
             inputs = {name: value.to(self.device) for name, value in self.preparation(batch[rows]).items()}
             return self.model.get_image_features(**inputs).pooler_output
 
-        return self._embedded(b"image", content, embed).to(batch.device)
+        def content():
+            return [str(list(x.shape)).encode() + x.numpy().tobytes() for x in batch.cpu()]
+
+        return self._embedded(b"image", len(batch), content, embed).to(batch.device)
 
     def text_embeddings(self, texts) -> torch.Tensor:
         """Embeddings ``[M, D]`` of length one, float32, on the CPU.
@@ -109,19 +111,19 @@ class Scorer:
                 inputs["attention_mask"] = tokens["attention_mask"][rows].to(self.device)
             return self.model.get_text_features(**inputs).pooler_output
 
-        found = self._embedded(b"text", [text.encode() for text in distinct], embed)
+        found = self._embedded(b"text", len(distinct), lambda: [text.encode() for text in distinct], embed)
         place = {text: i for i, text in enumerate(distinct)}
         return found[[place[text] for text in texts]]
 
-    def _embedded(self, kind: bytes, content: list[bytes], embed) -> torch.Tensor:
-        """Unit embeddings of all content, from the cache where it has them; CPU."""
+    def _embedded(self, kind: bytes, count: int, content, embed) -> torch.Tensor:
+        """Unit embeddings of ``content()``, a list of bytes, from the cache where it has them; CPU."""
         keys, found = [], {}
         if self.cache is not None:
             if self._fingerprint is None:
                 self._fingerprint = fingerprint(self.model, repr(self.preparation), repr(self._tokens_of()))
-            keys = [digest(self._fingerprint, kind, item) for item in content]
+            keys = [digest(self._fingerprint, kind, item) for item in content()]
             found = self.cache.get(keys)
-        wanted = [i for i in range(len(content)) if not keys or keys[i] not in found]
+        wanted = [i for i in range(count) if not keys or keys[i] not in found]
         fresh = []
         with torch.inference_mode():
             for start in range(0, len(wanted), self.batch_size):
@@ -130,7 +132,7 @@ class Scorer:
         if not found:
             result = torch.cat(fresh)
         else:
-            result = torch.empty(len(content), len(next(iter(found.values()))))
+            result = torch.empty(count, len(next(iter(found.values()))))
             for i, key in enumerate(keys):
                 if key in found:
                     result[i] = torch.from_numpy(found[key].copy())

@@ -13,8 +13,8 @@ import torch
 
 from .features import Estimate, blocks, check_widths, feature_matrix
 
-# Rows and columns of one step of XᵀX: the working set stays in the processor's cache.
-_ROWS, _PANEL = 1024, 128
+# Rows of one step of XᵀX: the working set stays in the processor's cache.
+_ROWS = 512
 
 
 class FeatureStatistics:
@@ -60,10 +60,7 @@ class FeatureStatistics:
         for rows in blocks(len(features), _ROWS):
             centred = features[rows] - self._origin
             self._sum += centred.sum(dim=0)
-            # XᵀX is symmetric: only the panels on and right of the diagonal are computed.
-            for panel in blocks(self.width, _PANEL):
-                right = slice(panel.start, None)
-                self._outer[panel, right].addmm_(centred[:, panel].T, centred[:, right])
+            _add_gram(self._outer, centred)
         self.count += len(features)
         self._root = None
 
@@ -98,8 +95,8 @@ class FeatureStatistics:
     def covariance(self) -> torch.Tensor:
         """Unbiased covariance ``[D, D]``, float64."""
         self._require(2)
-        upper = self._outer.triu() + self._outer.triu(1).T
-        return (upper - torch.outer(self._sum, self._sum) / self.count) / (self.count - 1)
+        whole = self._outer.tril() + self._outer.tril(-1).T
+        return (whole - torch.outer(self._sum, self._sum) / self.count) / (self.count - 1)
 
     @property
     def root(self) -> torch.Tensor:
@@ -114,6 +111,18 @@ class FeatureStatistics:
                 f"These statistics have seen {self.count} {'image' if self.count == 1 else 'images'}; "
                 f"a {'covariance' if count == 2 else 'mean'} needs at least {count}."
             )
+
+
+def _add_gram(total: torch.Tensor, x: torch.Tensor) -> None:
+    """Add the lower triangle of ``xᵀx`` to ``total``; what lies above the diagonal has no meaning."""
+    if total.device.type == "cpu":
+        from scipy.linalg.blas import dsyrk
+
+        # BLAS's symmetric rank-k update does half the work of a product, and torch does not expose it. A
+        # row-major lower triangle is a column-major upper one, so nothing is copied.
+        dsyrk(1.0, x.numpy().T, beta=1.0, c=total.numpy().T, overwrite_c=1)
+    else:
+        total.addmm_(x.T, x)
 
 
 def covariance_root(covariance: torch.Tensor) -> torch.Tensor:

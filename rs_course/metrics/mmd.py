@@ -3,7 +3,8 @@
     MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y)                             Gretton et al. 2012, Eq. 1
 
 Kernel values are computed block by block in the features' own dtype (float32 is enough: rounding errors
-average out) and summed in float64, so memory does not grow with the square of the number of images.
+average out) and the blocks' sums are added in float64, so memory does not grow with the square of the number
+of images.
 """
 
 from __future__ import annotations
@@ -135,9 +136,9 @@ def _row_sums(x, kernel, *, diagonal):
             values = kernel(x[rows], x[columns])
             if rows == columns and not diagonal:
                 values.fill_diagonal_(0)
-            sums[rows] += values.sum(dim=1, dtype=torch.float64)
+            sums[rows] += values.sum(dim=1)
             if rows != columns:
-                sums[columns] += values.sum(dim=0, dtype=torch.float64)
+                sums[columns] += values.sum(dim=0)
     return sums
 
 
@@ -147,8 +148,8 @@ def _cross_sums(x, y, kernel):
     for rows in _parts(x):
         for columns in _parts(y):
             values = kernel(x[rows], y[columns])
-            over_y[rows] += values.sum(dim=1, dtype=torch.float64)
-            over_x[columns] += values.sum(dim=0, dtype=torch.float64)
+            over_y[rows] += values.sum(dim=1)
+            over_x[columns] += values.sum(dim=0)
     return over_y, over_x
 
 

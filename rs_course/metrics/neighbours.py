@@ -51,18 +51,18 @@ def precision_recall(real, generated, *, k: int = 5) -> PrecisionRecall:
     centre = real.mean(dim=0, dtype=torch.float64)
     real, generated = real - centre, generated - centre
     real_radii, generated_radii = _radii(real, k), _radii(generated, k)
-    inside_real = torch.zeros(len(generated), dtype=torch.long, device=real.device)
+    inside_real = real.new_zeros(len(generated))  # in how many real balls each generated image lies
     recalled = covered = 0
     for rows in _row_blocks(real, generated):
         distances = _squared_distances(real[rows], generated)
         inside = distances < real_radii[rows, None]
-        inside_real += inside.sum(dim=0)
+        inside_real += inside.float().sum(dim=0)  # whole numbers; several times faster than counting bools
         covered += inside.any(dim=1).sum().item()
         recalled += (distances < generated_radii).any(dim=1).sum().item()
     return PrecisionRecall(
         precision=(inside_real > 0).double().mean().item(),
         recall=recalled / len(real),
-        density=inside_real.double().mean().item() / k,
+        density=inside_real.mean().item() / k,
         coverage=covered / len(real),
     )
 
@@ -74,7 +74,7 @@ def _radii(x, k):
         distances = _squared_distances(x[rows], x)
         own = torch.arange(rows.start, rows.stop, device=x.device)
         distances[torch.arange(len(own), device=x.device), own] = -1  # always the first of k + 1
-        radii[rows] = distances.kthvalue(k + 1, dim=1).values
+        radii[rows] = distances.topk(k + 1, dim=1, largest=False).values[:, k]
     # The k-th neighbour lies on the edge of its ball: rounding must not decide whether it is inside.
     return radii * (1 - 1e-12)
 
