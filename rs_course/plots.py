@@ -88,12 +88,12 @@ def tiles(
     rows = math.ceil(count / columns)
     title_height = 0.17 * max((t.count("\n") + 1 for t in titles), default=0) if titles else 0.04
     height, width = pixels.shape[1:3]
-    head = 0.32 if suptitle else 0.04
+    head = 0.34 if suptitle else 0.06
     size = (columns * scale, rows * (scale * height / width + title_height) + head + _BADGE_INCHES)
     fig = Figure(figsize=size, layout="constrained", dpi=100)
     FigureCanvasAgg(fig)
     fig.get_layout_engine().set(
-        rect=(0, _BADGE_INCHES / size[1], 1, 1 - _BADGE_INCHES / size[1]), w_pad=0.02, h_pad=0.02
+        rect=(0, _BADGE_INCHES / size[1], 1, 1 - _BADGE_INCHES / size[1]), w_pad=0.02, h_pad=0.035
     )
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:

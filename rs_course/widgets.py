@@ -8,6 +8,7 @@ ipywidgets is imported where it is used, so that ``import rs_course.widgets`` ne
 
 from __future__ import annotations
 
+import calendar
 import io
 from base64 import b64encode
 from dataclasses import dataclass, field
@@ -93,11 +94,12 @@ def explorer(*, seed: int = 0, static=None):
     Returns:
         A :class:`Panel`, as from :func:`sliders`.
     """
-    from rs_course import simulated_earth
+    from rs_course import plots, simulated_earth
 
     def draw(label, month, cloud_cover, gsd, seed):
         scene = simulated_earth.scene(label, seed, date=(2019, month, 15), cloud_cover=cloud_cover, gsd=gsd)
-        return scene.image.repeat(5, axis=0).repeat(5, axis=1)
+        title = f"{label}, {calendar.month_name[month]}, {cloud_cover:.0%} cloud, {gsd:g} m"
+        return plots.tiles(scene.image[None], [title], provenance=f"simulated · seed {seed}", scale=3.6)
 
     return sliders(
         draw,

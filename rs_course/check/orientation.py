@@ -10,7 +10,7 @@ from rs_course.check.core import Mistake, call, diagnose, exercise
 @exercise(
     hints=(
         "Three things change: the type, the range, and the place of the channels.",
-        "torch.from_numpy(images) is uint8 [N, H, W, 3]; permute moves axes, .float() / 255 changes the range.",
+        "torch.from_numpy(images) is uint8 [N, H, W, 3]; permute moves axes, float() / 255 the range.",
         "torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255",
     )
 )

@@ -1,0 +1,189 @@
+"""The notebooks keep the course's form, are stored executed, and every declared parameter changes the run.
+
+That each runs, and prints what is stored, is the work of nbval and ``rs-course run`` (see the Makefile).
+"""
+
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+from rs_course import quiz
+from rs_course.execution import normalise
+from rs_course.execution.runner import QUIET, declared_parameters
+
+_FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+_PATHS = sorted(_FOLDER.glob("[0-9]*.ipynb"))
+_each_notebook = pytest.mark.parametrize("path", _PATHS, ids=[path.stem for path in _PATHS])
+
+
+def _read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def _code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _prose(notebook):
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+@_each_notebook
+def test_cells_are_short_and_the_page_has_its_parts(path):
+    notebook = _read(path)
+    lengths = [cell.source.count("\n") + 1 for cell in _code(notebook)]
+    assert statistics.median(lengths) <= 8
+    assert max(lengths) <= 25
+    assert len(notebook.cells) <= 45
+    prose = _prose(notebook)
+    assert len(re.findall(r"\w+", prose)) <= 2500
+    for part in (
+        "**You need**",
+        "| profile |",
+        "> **Predict.**",
+        "**Explain.**",
+        "<summary>Solution</summary>",
+    ):
+        assert part in prose, f"{path.name} lacks {part}"
+    for part in ("## Takeaways", "cannot conclude", "## References", "arxiv.org/abs/"):
+        assert part.lower() in prose.lower(), f"{path.name} lacks {part}"
+    sources = "\n".join(cell.source for cell in _code(notebook))
+    assert f'quiz.show("{path.stem}")' in sources
+    assert quiz.load(path.stem)
+    assert all("slideshow" in cell.metadata for cell in notebook.cells)
+
+
+@_each_notebook
+def test_stored_normalised_executed_and_without_this_machine(path):
+    text, notebook = path.read_text(encoding="utf-8"), _read(path)
+    assert nbformat.writes(normalise.normalise(notebook)).strip() == text.strip(), (
+        f"{path.name} is not stored in the normal form: rs-course run {path.stem} --in-place"
+    )
+    assert path.stat().st_size < 1_500_000
+    assert any(cell.outputs for cell in _code(notebook)), "not executed"
+    for output in (output for cell in _code(notebook) for output in cell.outputs):
+        assert output.output_type != "error"
+        shown = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
+        assert not re.search(r"/(home|root|tmp|work|Users)/|[A-Z]:\\|site-packages| at 0x", shown), shown
+
+
+@_each_notebook
+def test_every_picture_has_an_alternative_text(path):
+    for cell in _code(_read(path)):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                alt = output.metadata.get("image/png", {}).get("alt") or cell.metadata.get("alt", "")
+                assert len(alt) > 15, f"{path.name}: a picture without alternative text after:\n{cell.source}"
+
+
+@_each_notebook
+def test_solutions_pass_their_checks(path):
+    """Each exercise's stub is not done; with the solution that the page folds away it passes."""
+    notebook = _read(path)
+    names = {"__name__": "solutions"}
+    imports = [
+        line for cell in _code(notebook) for line in re.findall(r"^(?:import|from) .*", cell.source, re.M)
+    ]
+    exec("\n".join(imports), names)
+    exercises = [
+        cell.source for cell in _code(notebook) if re.search(r"^check\.\w+\.\w+\(", cell.source, re.M)
+    ]
+    assert len(exercises) >= 3
+    solutions = re.findall(r"<summary>Solution</summary>\s*```python\n(.*?)```", _prose(notebook), re.S)
+    for solution in solutions:
+        exec(solution, names)
+    for source in exercises:
+        call = re.search(r"^check\.(\w+)\.(\w+)\((.*)\);?$", source, re.M)
+        exercise = getattr(getattr(names["check"], call[1]), call[2])
+        verdict = exercise.judge(*eval(f"({call[3]},)", names))
+        assert verdict, verdict
+        assert len(exercise.hints) == 3
+
+
+def _another(name, value, notebook):
+    """Another value for a parameter: the notebook's own choice, or the next one of its kind."""
+    chosen = notebook.metadata.get("rs_course", {}).get("alternatives", {})
+    if name in chosen:
+        return chosen[name]
+    if name == "PROFILE":
+        return "full"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value + 1
+    pytest.fail(f"metadata.rs_course.alternatives of the notebook should name another value for {name}")
+
+
+def _outputs(cell):
+    """What a reader sees of a cell: text and pictures."""
+    seen = []
+    for output in cell.outputs:
+        output = normalise.without_widget(output)
+        seen.append((output.get("text"), output.get("ename"), output.get("evalue"), output.get("data")))
+    return seen
+
+
+class _Run:
+    """A notebook that is executed as far as somebody asks, in a kernel of its own."""
+
+    def __init__(self, notebook):
+        self.cells = _code(notebook)
+        self._client = NotebookClient(
+            notebook,
+            kernel_name="python3",
+            allow_errors=True,
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            resources={"metadata": {"path": str(_FOLDER)}},
+        )
+        self._position = {id(cell): i for i, cell in enumerate(notebook.cells)}
+        self._done = 0
+        self._kernel = self._client.setup_kernel()
+
+    def __enter__(self):
+        self._client.reset_execution_trackers()
+        self._kernel.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        return self._kernel.__exit__(*error)
+
+    def outputs(self, index):
+        while self._done <= index:
+            cell = self.cells[self._done]
+            self._client.execute_cell(cell, self._position[id(cell)])
+            self._done += 1
+        return _outputs(self.cells[index])
+
+
+def _differs(base, other, offset) -> bool:
+    """Whether a cell of the changed run, which has ``offset`` injected cells more, shows something else."""
+    for index in range(len(base.cells)):
+        seen = other.outputs(index + offset)
+        if seen != base.outputs(index):
+            stopped = [(name, value) for _, name, value, _ in seen if name]
+            # A run may stop only because published data is not here, and then says how to get it.
+            assert not stopped or "rs-course fetch" in stopped[0][1], stopped
+            return True
+    return False
+
+
+@pytest.mark.slow
+@_each_notebook
+def test_each_parameter_changes_the_run(path, monkeypatch, tmp_path):
+    """Two kernels walk through the notebook side by side, up to the first cell that shows a difference."""
+    for name, value in {**QUIET, "RS_COURSE_CACHE": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    notebook = _read(path)
+    parameters = declared_parameters(notebook)
+    assert "PROFILE" in parameters
+    with _Run(notebook) as base:
+        for name, value in parameters.items():
+            changed = {name: _another(name, value, notebook)}
+            source = load_notebook_node(str(path))
+            other = parameterize_notebook(source, changed, kernel_name="python3", language="python")
+            with _Run(other) as run:
+                assert _differs(base, run, offset=1), f"{path.name}: {name} changes nothing that is shown"
