@@ -181,7 +181,7 @@ class CRSDiff(StableDiffusion):
         rows: Rows = {"text": prompts, "metadata": torch.zeros(1, 7)}
         if metadata is not None:
             rows["metadata"] = metadata_rows(metadata, CRSDIFF)
-        rows.update(read_maps(checkpoint, conditions or {}))
+        rows.update(read_maps(checkpoint, {} if conditions is None else conditions))
         return rows
 
     def unconditional(self, rows):
@@ -215,11 +215,15 @@ def read_maps(checkpoint, conditions: dict) -> Rows:
     D]``.
 
     Raises:
+        TypeError: Not a dict.
         ValueError: An unknown map, or maps of several sizes.
     """
-    if not isinstance(conditions, dict) or (unknown := sorted(set(conditions) - {*MAPS, "content"})):
-        found = unknown[0] if isinstance(conditions, dict) else type(conditions).__name__
-        raise ValueError(f"conditions has no entry {found!r}; it is a dict of {', '.join(MAPS)} and content.")
+    if not isinstance(conditions, dict):
+        raise TypeError(
+            f"conditions is a dict of {', '.join(MAPS)} and content, not {type(conditions).__name__}."
+        )
+    if unknown := sorted(set(conditions) - {*MAPS, "content"}):
+        raise ValueError(f"conditions has no entry {unknown[0]!r}; there are {', '.join(MAPS)} and content.")
     given = {
         key: images(value, f"conditions[{key!r}]")
         for key, value in conditions.items()
