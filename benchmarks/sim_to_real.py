@@ -201,7 +201,7 @@ def main():
     held_out = simulated_tiles(200, 10_000_000)
     facts = {
         "provenance": {
-            "trained on": f"simulated · simulated_earth {simulated_earth.VERSION} · {args.per_class} per class",
+            "trained on": f"simulated · version {simulated_earth.VERSION} · {args.per_class} per class",
             "tested on": f"real · EuroSAT · {args.split} · {len(real[0])} tiles",
             "network": f"residual, {sum(p.numel() for p in network().parameters())} parameters",
             "epochs": args.epochs,

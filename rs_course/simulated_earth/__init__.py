@@ -14,6 +14,6 @@ from .scene import Scene, scene, tiles
 from .view import LANDCOVER
 
 #: Changes whenever the same arguments would give other pixels.
-VERSION = "2026.11"
+VERSION = "2026.11.1"
 
 __all__ = ["CLASSES", "LANDCOVER", "VERSION", "Scene", "scene", "tiles"]

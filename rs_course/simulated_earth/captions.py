@@ -28,17 +28,23 @@ _COVER = {
 
 def place_phrase(position: str) -> str:
     """ "top left" -> "in the top left"; "centre" -> "in the centre"; "left" -> "on the left"."""
+    if position == "everywhere":
+        return "throughout"
     if position == "centre" or " " in position:
         return f"in the {position}"
     return f"at the {position}" if position in ("top", "bottom") else f"on the {position}"
 
 
-def counted(positions: list[str], noun: str, plural: str) -> str:
-    """ "two villages, on the left and in the top right"."""
+def counted(positions: list[str], noun: str) -> str:
+    """ "two villages, on the left and in the top right"; "two ponds, both in the centre"."""
     where = [place_phrase(p) for p in positions]
-    listed = where[0] if len(where) == 1 else ", ".join(where[:-1]) + " and " + where[-1]
-    number = _NUMBER[len(where)] if len(where) < 10 else str(len(where))
-    return f"{number} {noun if len(where) == 1 else plural}, {listed}"
+    many = len(where)
+    number = _NUMBER[many] if many < len(_NUMBER) else str(many)
+    if many == 1:
+        return f"{number} {noun}, {where[0]}"
+    if len(set(where)) == 1:
+        return f"{number} {noun}s, {'both' if many == 2 else 'all'} {where[0]}"
+    return f"{number} {noun}s, {', '.join(where[:-1])} and {where[-1]}"
 
 
 def _sentence(text: str) -> str:
@@ -61,8 +67,8 @@ def describe(facts: dict, label: str, seed: int) -> list[str]:
     sentences.append(_sky(facts, one_of))
     sentences.append(_weather(facts, one_of))
     if facts["relief"] > 40:
-        sentences.append(_sentence(f"the ground rises by about {facts['relief']:.0f} metres across the tile"))
-    sentences.append(_sentence(f"{one_of('the sun stands', 'sunlight comes from a sun')} {facts['sun']}"))
+        sentences.append(_sentence(f"the ground's height varies by about {facts['relief']:.0f} metres"))
+    sentences.append(_sentence(f"{one_of('the sun stands', 'the light comes from a sun')} {facts['sun']}"))
     return sentences
 
 
@@ -80,17 +86,8 @@ def _composition(facts: dict, one_of) -> str:
 
 
 def _amount(share: int) -> str:
-    if share >= 97:
-        return "nearly all"
-    return (
-        "most"
-        if share >= 60
-        else "about half"
-        if share >= 42
-        else "about a third"
-        if share >= 28
-        else "a part"
-    )
+    limits = {97: "nearly all", 60: "most", 42: "about half", 28: "about a third"}
+    return next((words for limit, words in limits.items() if share >= limit), "a part")
 
 
 def _course(course: dict, verb: str) -> str:
@@ -108,31 +105,30 @@ def _lines(facts: dict, one_of) -> list[str]:
         verb = one_of("meanders", "bends", "winds") if river["meanders"] else one_of("runs", "flows")
         beside = f" past {land}" if land else ""
         found.append(_sentence(f"a river {_course(river, verb)}{beside}"))
+        if river["banks"]:
+            found.append(_banks(*river["banks"]))
     if motorway := facts["motorway"]:
-        found.append(
-            _sentence(
-                f"a {one_of('motorway', 'highway')} {_course(motorway, one_of('runs', 'cuts', 'leads'))}"
-            )
-        )
+        name, verb = one_of("motorway", "highway"), one_of("runs", "cuts", "leads")
+        found.append(_sentence(f"a {name} {_course(motorway, verb)}"))
     if not found and land and facts["label"] in ("AnnualCrop", "Pasture", "PermanentCrop"):
         found.append(_sentence(one_of(f"the open land looks {facts['fields']}", f"one sees {land}")))
     return found
 
 
+def _banks(one: tuple[str, str], other: tuple[str, str]) -> str:
+    """ "Cropland on the left and trees on the right border the river."."""
+    if one[1] == other[1]:
+        return _sentence(f"the land on both banks is mostly under {_COVER[one[1]]}")
+    phrases = [f"{_COVER[cover]} {place_phrase(where)}" for where, cover in (one, other)]
+    return _sentence(f"the river parts {phrases[0]} from {phrases[1]}")
+
+
 def _counts(facts: dict, one_of) -> list[str]:
     found = []
-    for key, noun, plural in (
-        ("villages", "village", "villages"),
-        ("ponds", "pond", "ponds"),
-        ("bridges", "bridge", "bridges"),
-    ):
+    for key in ("villages", "ponds", "bridges"):
         if facts[key]:
-            found.append(
-                _sentence(
-                    one_of("there is " if len(facts[key]) == 1 else "there are ", "one can count ")
-                    + counted(facts[key], noun, plural)
-                )
-            )
+            verb = one_of("there is" if len(facts[key]) == 1 else "there are", "one can count")
+            found.append(_sentence(f"{verb} {counted(facts[key], key[:-1])}"))
     return found
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 from scipy.ndimage import label as components
 
 from .place import Place
 from .season import Season
-from .view import BUILDING, CROP, GRASS, LANDCOVER, ROAD, SIZE, TREES, WATER
+from .view import BUILDING, CROP, GARDEN, GRASS, LANDCOVER, PAVED, ROAD, SIZE, WATER
 
 _NAMES = {number: name for name, (number, _) in LANDCOVER.items()}
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 
 
@@ -24,22 +29,26 @@ def position(mask: np.ndarray) -> str:
     return f"{_ROWS[row]} {_COLUMNS[col]}".strip() or "centre"
 
 
+def extent(mask: np.ndarray) -> str:
+    """As :func:`position`, but "everywhere" for what is spread over most of the nine fields."""
+    rows = np.array_split(mask, 3)
+    fields = [np.count_nonzero(part) for row in rows for part in np.array_split(row, 3, axis=1)]
+    return "everywhere" if min(sorted(fields)[2:]) * 27 > sum(fields) else position(mask)
+
+
 def sides(mask: np.ndarray) -> list[str]:
     """The sides of the tile that a mask touches with at least three pixels, clockwise from the left."""
     edges = {"left": mask[:, 0], "top": mask[0], "right": mask[:, -1], "bottom": mask[-1]}
     return [name for name, edge in edges.items() if np.count_nonzero(edge) >= 3]
 
 
-def _objects(mask: np.ndarray, least: int) -> list[str]:
-    """Positions of the connected parts of a mask that have at least ``least`` pixels, left to right."""
+def _parts(mask: np.ndarray, least: int) -> list[np.ndarray]:
+    """Masks (half resolution) of the connected parts with at least ``least`` full pixels, left to right."""
     small = mask.reshape(SIZE // 2, 2, SIZE // 2, 2).any((1, 3))
-    parts, count = components(small, structure=np.ones((3, 3)))
-    found = []
-    for part in range(1, count + 1):
-        here = parts == part
-        if 4 * np.count_nonzero(here) >= least:
-            found.append((int(np.nonzero(here)[1].sum()) // np.count_nonzero(here), position(here)))
-    return [where for _, where in sorted(found)]
+    numbered, count = components(small, structure=np.ones((3, 3)))
+    parts = [numbered == part for part in range(1, count + 1)]
+    parts = [part for part in parts if 4 * np.count_nonzero(part) >= least]
+    return sorted(parts, key=lambda part: int(np.nonzero(part)[1].sum()) // np.count_nonzero(part))
 
 
 def observe(place: Place, rendering, when: Season, metadata: dict) -> dict:
@@ -55,35 +64,51 @@ def observe(place: Place, rendering, when: Season, metadata: dict) -> dict:
     counts = np.bincount(cover.ravel(), minlength=len(LANDCOVER))
     order = sorted((int(-n), _NAMES[i]) for i, n in enumerate(counts) if n >= 0.005 * SIZE * SIZE)
     shares = {name: round(-100 * n / SIZE**2) for n, name in order}
-    positions = {name: position(cover == LANDCOVER[name][0]) for name in shares}
     step = metadata["gsd"] / 4
-    homes = marks["village"] & (cover == BUILDING)
-    villages = _objects(marks["village"], max(24, int(1200 / step**2))) if homes.any() else []
-    bridge = marks["river"] & (cover == ROAD)
     return {
         "label": place.label,
         "season": when.name,
-        "month": when.date.strftime("%B"),
+        "month": MONTHS[when.date.month - 1],
         "snow": rendering.snow > 0.15,
         "cloud_cover": metadata["cloud_cover"],
         "clouds_at": position(rendering.clouds),
         "sun": _sun(when),
         "shares": shares,
-        "positions": positions,
-        "villages": villages,
+        "positions": {name: extent(cover == LANDCOVER[name][0]) for name in shares},
+        "villages": _villages(marks["village"], cover, step),
         "ponds": _ponds(place, cover, step),
-        "bridges": _objects(bridge, 12),
-        "river": _course(marks["river"], place.river and place.river.curve.loops is not None, cover),
-        "motorway": _course(marks["motorway"], False, cover) and {
-            "sides": sides(marks["motorway"]),
-            "position": position(marks["motorway"]),
-            "junction": next((r.junction for r in place.roads if r.motorway and r.junction != "none"), "none")
-            if metadata["gsd"] >= 8
-            else "none",
-        },
+        "bridges": [position(part) for part in _parts(marks["river"] & (cover == ROAD), 12)],
+        "river": _river(place, marks["river"], cover),
+        "motorway": _course(marks["motorway"]),
         "fields": _vigour(rendering, cover),
         "relief": float(np.round(rendering.elevation.max() - rendering.elevation.min(), 1)),
-    }  # fmt: skip
+    }
+
+
+def _villages(mask: np.ndarray, cover: np.ndarray, step: float) -> list[str]:
+    """Villages with houses that stand in open country, not as part of a town."""
+    built = np.isin(cover, (BUILDING, GARDEN, PAVED))[::2, ::2]
+    houses = (cover == BUILDING)[::2, ::2]
+    found = []
+    for part in _parts(mask, max(24, int(1200 / step**2))):
+        around = binary_dilation(part, iterations=4) & ~part
+        if (houses & part).any() and np.count_nonzero(built & around) < 0.2 * np.count_nonzero(around):
+            found.append(position(part))
+    return found
+
+
+def _river(place: Place, mask: np.ndarray, cover: np.ndarray) -> dict | None:
+    """Course of the river, and the main land cover of each bank where it parts the tile in two."""
+    course = _course(mask)
+    if course is None:
+        return None
+    banks = []
+    for part in _parts(~mask, SIZE * SIZE // 20):
+        counts = np.bincount(cover[::2, ::2][part], minlength=len(LANDCOVER))
+        counts[WATER] = 0
+        banks.append((position(part), _NAMES[int(counts.argmax())]))
+    apart = len(banks) == 2 and banks[0][0] != banks[1][0]
+    return {**course, "meanders": place.river.curve.loops is not None, "banks": banks if apart else []}
 
 
 def _sun(when: Season) -> str:
@@ -104,11 +129,11 @@ def _ponds(place: Place, cover: np.ndarray, step: float) -> list[str]:
     return found
 
 
-def _course(mask: np.ndarray, meandering: bool, cover: np.ndarray) -> dict | None:
-    """Where a river or a motorway runs, and what lies on its two sides."""
+def _course(mask: np.ndarray) -> dict | None:
+    """Where a river or a motorway runs; ``None`` if hardly any of it is in sight."""
     if np.count_nonzero(mask) < 150:
         return None
-    return {"sides": sides(mask), "position": position(mask), "meanders": bool(meandering)}
+    return {"sides": sides(mask), "position": position(mask)}
 
 
 def _vigour(rendering, cover: np.ndarray) -> str | None:
@@ -120,8 +145,3 @@ def _vigour(rendering, cover: np.ndarray) -> str | None:
     red, green = (rendering.image_hr[..., k][farmland].astype(np.int32) for k in (0, 1))
     share = np.count_nonzero(green > red + 12) / count
     return "green" if share > 0.65 else "bare" if share < 0.3 else "mixed"
-
-
-def wooded(facts: dict) -> bool:
-    """Whether trees matter in the scene."""
-    return facts["shares"].get(_NAMES[TREES], 0) >= 5

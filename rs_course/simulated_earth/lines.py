@@ -47,13 +47,18 @@ class Curve:
         slope = np.empty_like(table)
         slope[1:-1] = (table[2:] - table[:-2]) / (2 * tick)
         slope[0], slope[-1] = slope[1], slope[-2]
-        shrink = (1 / np.sqrt(1 + slope * slope)).astype(np.float32)
         at = ((along + np.float32(reach)) * np.float32(1 / tick)).astype(np.int32)
         across -= table.astype(np.float32).take(at)
         if self.loops is None:
-            return along, across * shrink.take(at)
-        across += view.noise(mix_key(self.key, 1), self.loops[1]) * np.float32(self.loops[0])
-        gx, gy = gradient(across, view.step)
+            return along, across * (1 / np.sqrt(1 + slope * slope)).astype(np.float32).take(at)
+        # Distance to first order: the field over the length of its gradient (from the smooth tables, not from
+        # differences of `across`, whose small steps would comb the banks).
+        shift = view.noise(mix_key(self.key, 1), self.loops[1]) * np.float32(self.loops[0])
+        across += shift
+        slope = slope.astype(np.float32).take(at)
+        gx, gy = gradient(shift, view.step)
+        gx -= s + slope * c
+        gy += c - slope * s
         return along, across / np.maximum(np.sqrt(gx * gx + gy * gy), np.float32(0.2))
 
 

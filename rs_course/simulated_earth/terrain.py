@@ -75,7 +75,7 @@ def cast_shadow(height: np.ndarray, step: float, when: Season, tallest: float = 
     flat = sqrt(east * east + north * north)
     rise = up / flat  # metres gained per metre towards the sun
     length = tallest / rise / step
-    count = min(6, max(1, int(length + 0.5)))
+    count = min(20, max(1, int(length + 0.5)))
     shadow = np.zeros(height.shape, bool)
     rows, cols = height.shape
     for k in range(1, count + 1):

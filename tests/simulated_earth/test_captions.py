@@ -8,7 +8,7 @@ import pytest
 
 from rs_course.simulated_earth import CLASSES, LANDCOVER, scene
 from rs_course.simulated_earth.captions import counted, place_phrase
-from rs_course.simulated_earth.facts import position, sides
+from rs_course.simulated_earth.facts import extent, position, sides
 
 CASES = [(label, seed) for label in CLASSES for seed in range(20, 26)]
 cached_scene = cache(scene)
@@ -20,7 +20,7 @@ def test_facts_are_measured_on_the_maps(label, seed):
     counts = np.bincount(s.landcover.ravel(), minlength=len(LANDCOVER))
     for name, share in s.facts["shares"].items():
         assert share == round(100 * counts[LANDCOVER[name][0]] / 65536)
-        assert s.facts["positions"][name] == position(s.landcover == LANDCOVER[name][0])
+        assert s.facts["positions"][name] == extent(s.landcover == LANDCOVER[name][0])
     assert s.facts["cloud_cover"] == pytest.approx(s.clouds.mean(), abs=1e-4)
 
 
@@ -51,5 +51,7 @@ def test_positions():
     mask[:] = False
     mask[100:150, 0:256] = True
     assert position(mask) == "centre" and sides(mask) == ["left", "right"]
+    assert extent(np.ones((256, 256), bool)) == "everywhere"
     assert place_phrase("left") == "on the left" and place_phrase("top right") == "in the top right"
-    assert counted(["left", "top right"], "pond", "ponds") == "two ponds, on the left and in the top right"
+    assert counted(["left", "top right"], "pond") == "two ponds, on the left and in the top right"
+    assert counted(["top"] * 2, "bridge") == "two bridges, both at the top"
