@@ -13,7 +13,7 @@ def clouds(points: dict, *, provenance, colours=None, behind=None, limit: float 
     Args:
         points: Title to points ``[N, 2]``.
         provenance: Of the figure.
-        colours: A number per point.
+        colours: A number per point, for its colour.
         behind: Points ``[M, 2]`` drawn in grey under each panel.
         limit: Both axes run from −limit to limit.
         width: Of the figure in inches.
@@ -26,7 +26,8 @@ def clouds(points: dict, *, provenance, colours=None, behind=None, limit: float 
     for ax, (title, x) in zip(axes[0], points.items(), strict=True):
         if behind is not None:
             ax.scatter(*np.asarray(behind).T, s=1, color="0.75")
-        ax.scatter(*np.asarray(x).T, s=2, c=plots.COLOURS[1] if colours is None else colours, cmap="Dark2")
+        paint = {"color": plots.COLOURS[1]} if colours is None else {"c": colours, "cmap": "Dark2"}
+        ax.scatter(*np.asarray(x).T, s=2, **paint)
         ax.set(title=title, aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
     plots.badge(fig, provenance)
     return fig

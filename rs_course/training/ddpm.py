@@ -34,11 +34,11 @@ STATE = "training.pt"
 def train(
     out,
     *,
-    minutes: float = 45,
+    minutes: float = 90,
     seed: int = 0,
     resume: bool = True,
-    eurosat="eurosat",
-    simulated: int = 10_000,
+    data="eurosat",
+    simulated: int = 4_000,
 ):
     """Train on EuroSAT's training split and on ``simulated`` tiles of the simulated Earth.
 
@@ -47,23 +47,28 @@ def train(
         minutes: Wall time in all, over all resumed runs.
         seed: Of weights, batches, steps and noise.
         resume: Go on where an interrupted training stopped.
-        eurosat: Name or path that ``rs_course.datasets.load`` takes.
+        data: The real tiles: name or path that ``rs_course.datasets.load`` takes.
         simulated: Number of simulated tiles; 0 for none.
     """
     from rs_course import datasets
 
-    sources = [datasets.load(eurosat, "train")]
+    sources = [datasets.load(data, "train")]
     if simulated:
         sources.append(datasets.load("simulated", "train", size=simulated))
-    images = np.concatenate([shrink(np.asarray(data.images)) for data in sources])
-    labels = np.concatenate([np.asarray(data.labels) + len(EUROSAT) * k for k, data in enumerate(sources)])
+    images = np.concatenate([shrink(np.asarray(source.images)) for source in sources])
+    labels = np.concatenate(
+        [np.asarray(source.labels) + len(EUROSAT) * k for k, source in enumerate(sources)]
+    )
     return fit(out, images, labels, minutes=minutes, seed=seed, resume=resume)
 
 
-def batches(images: np.ndarray, labels: np.ndarray, size: int, seed: int, first: int = 0):
+def batches(
+    images: np.ndarray, labels: np.ndarray, size: int, seed: int, *, first: int = 0, drop: float = DROP
+):
     """Endless batches ``(x0 [B, 3, H, W] in [-1, 1], labels [B])``; batch k is a function of (seed, k).
 
     Each tile is turned and mirrored at random: seen from above, none of the eight views is the right one.
+    A share ``drop`` of the labels is replaced by "no class".
     """
     k = first
     while True:
@@ -77,7 +82,7 @@ def batches(images: np.ndarray, labels: np.ndarray, size: int, seed: int, first:
                 for x, r, m in zip(x0, turns, mirrored, strict=True)
             ]
         )
-        y = drop_condition(torch.from_numpy(labels[chosen]), len(CLASSES), DROP, draw.random(size))
+        y = drop_condition(torch.from_numpy(labels[chosen]), len(CLASSES), drop, draw.random(size))
         yield x0.contiguous(memory_format=torch.channels_last), y
         k += 1
 
@@ -126,7 +131,7 @@ def fit(
         PixelModel(ema.model, cosine(), CLASSES, SIZE).save(out)
 
     started, losses = time.monotonic() - spent, []
-    data = batches(images, labels, batch, seed, first)
+    data = batches(images, labels, batch, seed, first=first)
     options = {"predicts": "v", "min_snr": 5.0, "ema": ema, "autocast": torch.bfloat16, "seed": seed}
     for progress in learn(network, data, cosine(), optimizer, first_step=first, **options):
         seconds = time.monotonic() - started
