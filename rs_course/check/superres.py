@@ -174,7 +174,7 @@ CAUSES = {
 def reports() -> dict[str, float]:
     """Five PSNR values in dB that five laboratories report for bicubic ×4 on the same three simulated scenes.
 
-    "honest" is right: colour, crop 4, antialiased low resolution, mean over images. A to D have one fault each.
+    "honest" is right: colour, crop 4, antialiased low resolution, mean over images. A to D each have a fault.
     """
     import warnings
 

@@ -1,10 +1,11 @@
 """mini-dscf: our own weights in DSCF's official layout, by the two-stage recipe of DSCLoRA (arXiv
 2504.11271).
 
-    teacher   SPAN with 48 channels                        mean absolute error
-    base      SPAN with 26 channels, the student           mean absolute error
-    lora      base frozen + ConvLoRA                       truth + teacher's image + spatial affinities
-    polish    the same factors, larger patches, small rate  mean squared error
+    teacher   SPAN with 48 channels                          mean absolute error
+    base      SPAN with 26 channels, the student             mean absolute error
+    refine    the student, all weights                       PSNR itself
+    lora      refined student frozen + ConvLoRA              truth + teacher's image + spatial affinities
+    polish    the same factors, larger patches, small rate   PSNR itself
 
 The factors are then merged, so that the result is an ordinary 26-channel network of 130,828 parameters.
 The paper's loss weights and step counts are not published in its repository; those below are ours, for
@@ -41,10 +42,11 @@ class Stage:
 
 
 RECIPE = {
-    "teacher": Stage(0.42, 1e-3),
-    "base": Stage(0.33, 1e-3),
-    "lora": Stage(0.18, 1e-3),
-    "polish": Stage(0.07, 1e-4, patch=64, batch=4),
+    "teacher": Stage(0.30, 1e-3),
+    "base": Stage(0.30, 2e-3),
+    "refine": Stage(0.25, 1e-3, batch=12),
+    "lora": Stage(0.10, 1e-3),
+    "polish": Stage(0.05, 1e-4, patch=64, batch=4),
 }
 # (λ1, λ2, λ3) of truth, teacher, affinity in stage "lora".
 WEIGHTS = (0.5, 0.5, 0.04)
@@ -89,7 +91,8 @@ def train(out, pools, *, minutes=MINUTES, seed=0, resume=True, recipe=RECIPE, lo
             continue
         loss = {
             "lora": learning.distilled(networks["teacher"], WEIGHTS),
-            "polish": learning.squared,
+            "refine": learning.decibels,
+            "polish": learning.decibels,
         }.get(name, learning.reconstruction)
 
         def data(step, stage=stage, number=number):

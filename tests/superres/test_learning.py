@@ -51,7 +51,7 @@ def fit(network, pool, steps, **options):
     def data(start):
         return learning.batches([pool], batch=2, patch=16, seed=0, start=start)
 
-    return learning.fit(network, data, learning.squared, steps=steps, rate=1e-3, **options)
+    return learning.fit(network, data, learning.decibels, steps=steps, rate=1e-3, **options)
 
 
 def test_interrupted_training_goes_on_to_the_same_weights(pool, tmp_path):
@@ -86,9 +86,9 @@ def test_recipe_writes_official_layout_and_goes_on(pool, tmp_path):
     assert sum(p.numel() for p in loaded.parameters()) == 130_828
     assert all(torch.equal(network.state_dict()[k], v) for k, v in loaded.state_dict().items())
     record = json.loads((tmp_path / "training.json").read_text())
-    assert list(record["stages"]) == ["teacher", "base", "lora", "polish"]
-    base = learning_state(tmp_path, "base")
-    # The recipe freezes what ConvLoRA does not adapt: first layer, 1×1 layer and all biases are the base's.
+    assert list(record["stages"]) == ["teacher", "base", "refine", "lora", "polish"]
+    base = learning_state(tmp_path, "refine")
+    # The recipe freezes what ConvLoRA does not adapt: first layer, 1×1 layer, all biases.
     for key, value in loaded.state_dict().items():
         frozen = key.endswith("bias") or key.startswith(("conv_1", "conv_cat"))
         assert torch.equal(value, base[key]) == frozen, key
