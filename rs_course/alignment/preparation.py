@@ -144,9 +144,9 @@ def resize(images: torch.Tensor, size: tuple[int, int], mode: str) -> torch.Tens
     height, width = images.shape[-2:]
     images = images.float()
     if width != size[1]:
-        images = _rounded(images.double() @ _weights(width, size[1], mode).to(images.device).T)
+        images = _rounded(images.double() @ pillow_weights(width, size[1], mode).to(images.device).T)
     if height != size[0]:
-        images = _rounded(_weights(height, size[0], mode).to(images.device) @ images.double())
+        images = _rounded(pillow_weights(height, size[0], mode).to(images.device) @ images.double())
     return images
 
 
@@ -155,7 +155,7 @@ def _rounded(sums):
 
 
 @lru_cache(maxsize=32)
-def _weights(before: int, after: int, mode: str) -> torch.Tensor:
+def pillow_weights(before: int, after: int, mode: str) -> torch.Tensor:
     """Matrix ``[after, before]`` of Pillow's weights of 22 bits (Resample.c: precompute_coeffs)."""
     scale = before / after
     stretch = max(scale, 1.0)

@@ -26,7 +26,7 @@ _HOME = {
     "precision_recall": "distribution",
     "wilson": "distribution",
 }
-_SUBMODULES = ("classification", "distribution", "image", "perceptual")
+_SUBMODULES = ("classification", "distribution", "image", "inception", "perceptual")
 
 
 def __getattr__(name):
