@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from .exact import Dice, mix_key
-from .farmland import Farm, draw_farm, paint_farm
+from .exact import Dice
+from .land import STREAM, Land, Spot, Zone, draw_land
 from .lines import Curve, River, Road, crossing, draw_curve, draw_road
-from .nature import Wild, draw_forest, draw_scrub, draw_water, paint_forest, paint_scrub, paint_water
-from .season import Season
-from .settlements import Estate, Town, draw_estate, draw_town, paint_estate, paint_town
+from .nature import draw_water
 from .terrain import Relief, draw_relief
-from .view import Layer, View
 
 CLASSES = (
     "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop",
@@ -63,79 +58,20 @@ _RELIEF = {
     "River": {"flat": 1, "rolling": 1},
     "SeaLake": {"rolling": 1, "hilly": 0.5},
 }
-_SEA = {
-    "dark blue": 4.0,
-    "blue": 2.8,
-    "teal": 1.6,
-    "turquoise": 1.0,
-    "green": 0.8,
-    "olive": 1.0,
-    "silty": 0.6,
-    "bright": 0.12,
-}
-_STREAM = {
-    "dark blue": 1.2,
-    "blue": 2.4,
-    "teal": 2.4,
-    "turquoise": 0.6,
-    "green": 0.5,
-    "olive": 2,
-    "silty": 0.6,
-}
-
 _BYROADS = {"Forest": 0.04, "HerbaceousVegetation": 0.1, "SeaLake": 0.0, "Industrial": 0.12, "River": 0.35}
-
-Land = Farm | Wild | Town | Estate
-
-
-@dataclass(frozen=True)
-class Zone:
-    """A second land beside the first: on the left of ``curve``, or where a smooth field exceeds ``above``."""
-
-    land: Land
-    curve: Curve | None = None
-    key: int = 0
-    spacing: float = 300.0
-    above: float = 0.0
-
-    def mask(self, view: View) -> np.ndarray:
-        if self.curve is not None:
-            return self.curve.frame(view)[1] > 0
-        wobble = view.noise(mix_key(self.key, 1), 30.0) * np.float32(0.12)
-        return view.noise(self.key, self.spacing) + wobble > np.float32(self.above)
-
-    def paint(self, view: View, layer: Layer, when: Season, year: int) -> None:
-        """Paint this zone over ``layer``; only the windows it touches are rendered."""
-        mask = self.mask(view)
-        if (window := view.around(mask)) is None:
-            return
-        inner = mask[window.rows, window.cols]
-        layer.window(window.rows, window.cols).merge(paint_land(window, self.land, when, year), inner)
-
-
-@dataclass(frozen=True)
-class Spot:
-    """A village, farmstead or pond around a point (metres east and north of the tile's centre)."""
-
-    x: float
-    y: float
-    radius: float
-    kind: str
-    stream: tuple  # arguments of the Dice from which its land is drawn when it comes into view
-    dryness: float
-
-    def land(self) -> Land:
-        dice = Dice(*self.stream)
-        if self.kind == "pond":
-            return draw_water(dice, _STREAM)
-        if self.kind == "farm" and dice.chance(0.4):
-            return draw_estate(dice, self.dryness)
-        return draw_town(dice, self.dryness)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Everything that does not depend on the date."""
+    """Everything that does not depend on the date.
+
+    Attributes:
+        dryness: 0 for an oceanic to 1 for a mediterranean climate.
+        chill, snowline: How harsh the winter is, and how much cold it takes until snow lies, 0 to 1.
+        ground: The land that lies under everything else.
+        shore: The coast line, with whether it has surf.
+        roads: In painting order: what comes later crosses above.
+    """
 
     label: str
     seed: int
@@ -153,28 +89,97 @@ class Place:
     spots: tuple[Spot, ...]
 
 
-def draw_land(dice: Dice, kind: str, dryness: float) -> Land:
-    """Draw one kind of land."""
-    if kind in ("annual", "permanent", "pasture"):
-        return draw_farm(dice, kind, dryness)
-    if kind == "forest":
-        return draw_forest(dice)
-    if kind == "scrub":
-        return draw_scrub(dice, dryness)
-    if kind == "water":
-        return draw_water(dice, _SEA)
-    return draw_town(dice, dryness) if kind == "town" else draw_estate(dice, dryness)
+@dataclass
+class _Draft:
+    """A place while it is being drawn."""
+
+    dice: Dice
+    label: str
+    dryness: float
+    zones: list[Zone] = field(default_factory=list)
+    roads: list[Road] = field(default_factory=list)
+    river: River | None = None
+    shore: tuple[Curve, bool] | None = None
+
+    def beside(self) -> Land:
+        """Some land of the surroundings."""
+        return draw_land(self.dice, self.dice.pick(_AROUND.get(self.label, _RURAL)), self.dryness)
+
+    def road(self, curve: Curve, motorway: bool = False) -> Road:
+        return draw_road(self.dice, curve, motorway=motorway, dryness=self.dryness)
 
 
-def paint_land(view: View, land: Land, when: Season, year: int) -> Layer:
-    """Paint one kind of land over a view."""
-    if isinstance(land, Farm):
-        return paint_farm(view, land, when)
-    if isinstance(land, Town):
-        return paint_town(view, land, when, year)
-    if isinstance(land, Estate):
-        return paint_estate(view, land, when, year)
-    return {"forest": paint_forest, "scrub": paint_scrub, "water": paint_water}[land.kind](view, land, when)
+def _motorway(draft: _Draft) -> None:
+    """A motorway, perhaps with a junction and a road across it, and another land on its left."""
+    dice = draft.dice
+    road = draft.road(draw_curve(dice, 110, dice.uniform(0, 1)), motorway=True)
+    if road.junction != "none" or dice.chance(0.25):
+        draft.roads.append(crossing(dice, road, dice.chance(0.35), draft.dryness))
+    draft.roads.append(road)
+    if dice.chance(0.5):
+        draft.zones.append(Zone(draft.beside(), curve=road.curve))
+
+
+def _river(draft: _Draft) -> None:
+    """A river, straight or meandering, with roads on its levees."""
+    dice = draft.dice
+    loops = (dice.uniform(20, 110), dice.uniform(200, 460)) if dice.chance(0.5) else None
+    curve = replace(draw_curve(dice, 90, dice.uniform(0, 1.2)), loops=loops)
+    width = dice.uniform(20, 60) if dice.chance(0.3) else dice.uniform(60, 300)
+    draft.river = River(
+        curve=curve,
+        width=width,
+        swell=dice.uniform(0, 0.06),
+        water=draw_water(dice, STREAM),
+        bank_trees=dice.uniform(0, 1),
+        sand=dice.uniform(0.2, 1) if dice.chance(0.35) else 0.0,
+    )
+    if dice.chance(0.6):
+        draft.zones.append(Zone(draft.beside(), curve=curve))
+    for side in (-1, 1):
+        if dice.chance(0.35):
+            levee = replace(curve, offset=curve.offset + side * (width * 0.55 + dice.uniform(8, 60)))
+            draft.roads.append(draft.road(levee))
+
+
+def _outskirts(draft: _Draft) -> None:
+    """The edge of a town or an estate."""
+    if draft.dice.chance(0.45):
+        edge = draw_curve(draft.dice, 0, draft.dice.uniform(0, 1))
+        edge = replace(edge, offset=draft.dice.uniform(90, 330))
+        draft.zones.append(Zone(draft.beside(), curve=edge))
+
+
+def _coast(draft: _Draft) -> None:
+    """A shore with surf or rock."""
+    dice = draft.dice
+    if dice.chance(0.15):
+        edge = draw_curve(dice, 0, dice.uniform(0, 1.5))
+        edge = replace(edge, offset=dice.uniform(120, 330), loops=(dice.uniform(5, 40), 220.0))
+        draft.zones.append(Zone(draft.beside(), curve=edge))
+        draft.shore = (edge, dice.chance(0.5))
+
+
+_FEATURES = {
+    "Highway": _motorway,
+    "River": _river,
+    "Residential": _outskirts,
+    "Industrial": _outskirts,
+    "SeaLake": _coast,
+}
+
+
+def _patch(draft: _Draft) -> None:
+    """A wood, a heath or a meadow somewhere in open country."""
+    dice = draft.dice
+    if not dice.chance({"Forest": 0.35, "HerbaceousVegetation": 0.4}.get(draft.label, 0.3)):
+        return
+    wild = dice.pick({"scrub": 3, "pasture": 0.4, "forest": 0.6})
+    kind = {"Forest": "forest", "HerbaceousVegetation": wild}.get(draft.label)
+    land = draw_land(dice, kind or dice.pick({"forest": 2, "scrub": 1, "pasture": 0.5}), draft.dryness)
+    draft.zones.append(
+        Zone(land, key=dice.key(), spacing=dice.uniform(150, 400), above=dice.uniform(0.7, 1.7))
+    )
 
 
 def draw_place(label: str, seed: int) -> Place:
@@ -185,66 +190,15 @@ def draw_place(label: str, seed: int) -> Place:
     dryness = dice.uniform(low, high)
     chill, snowline = dice.uniform(), dice.uniform(0.2, 0.7)
     relief = draw_relief(dice, dice.pick(_RELIEF[label]))
-    around = _AROUND.get(label, _RURAL)
-    ground = draw_land(dice, _MAIN.get(label) or dice.pick(around), dryness)
-    zones, roads, river, shore = [], [], None, None
-
-    if label == "Highway":
-        road = draw_road(dice, draw_curve(dice, 110, dice.uniform(0, 1)), motorway=True, dryness=dryness)
-        if road.junction in ("clover", "roundabout", "slip") or dice.chance(0.25):
-            roads.append(crossing(dice, road, dice.chance(0.35), dryness))
-        roads.append(road)
-        if dice.chance(0.5):
-            zones.append(Zone(draw_land(dice, dice.pick(around), dryness), curve=road.curve))
-    elif label == "River":
-        loops = (dice.uniform(20, 110), dice.uniform(200, 460)) if dice.chance(0.5) else None
-        curve = draw_curve(dice, 90, dice.uniform(0, 1.2))
-        curve = replace(curve, loops=loops)
-        width = dice.uniform(20, 60) if dice.chance(0.3) else dice.uniform(60, 300)
-        river = River(
-            curve=curve,
-            width=width,
-            swell=dice.uniform(0, 0.06),
-            water=draw_water(dice, _STREAM),
-            bank_trees=dice.uniform(0, 1),
-            sand=dice.uniform(0.2, 1) if dice.chance(0.35) else 0.0,
-        )
-        if dice.chance(0.6):
-            zones.append(Zone(draw_land(dice, dice.pick(around), dryness), curve=curve))
-        for side in (-1, 1):  # roads on the levees
-            if dice.chance(0.35):
-                levee = replace(curve, offset=curve.offset + side * (width * 0.55 + dice.uniform(8, 60)))
-                roads.append(draw_road(dice, levee, motorway=False, dryness=dryness))
-    elif label in ("Residential", "Industrial") and dice.chance(0.45):
-        edge = draw_curve(dice, 0, dice.uniform(0, 1))
-        edge = replace(edge, offset=dice.uniform(90, 330))
-        zones.append(Zone(draw_land(dice, dice.pick(around), dryness), curve=edge))
-    elif label == "SeaLake" and dice.chance(0.15):
-        edge = draw_curve(dice, 0, dice.uniform(0, 1.5))
-        edge = Curve(
-            key=edge.key,
-            direction=edge.direction,
-            offset=dice.uniform(120, 330),
-            bend=edge.bend,
-            loops=(dice.uniform(5, 40), 220.0),
-        )
-        zones.append(Zone(draw_land(dice, dice.pick(around), dryness), curve=edge))
-        shore = (edge, dice.chance(0.5))
+    draft = _Draft(dice, label, dryness)
+    ground = draw_land(dice, _MAIN[label], dryness) if label in _MAIN else draft.beside()
+    if label in _FEATURES:
+        _FEATURES[label](draft)
     if label not in ("SeaLake", "Industrial", "Residential"):
-        patches = {"Forest": 0.35, "HerbaceousVegetation": 0.4}.get(label, 0.3)
-        if dice.chance(patches):
-            kind = {
-                "Forest": "forest",
-                "HerbaceousVegetation": dice.pick({"scrub": 3, "pasture": 0.4, "forest": 0.6}),
-            }
-            kind = kind.get(label) or dice.pick({"forest": 2, "scrub": 1, "pasture": 0.5})
-            land = draw_land(dice, kind, dryness)
-            zones.append(
-                Zone(land, key=dice.key(), spacing=dice.uniform(150, 400), above=dice.uniform(0.7, 1.7))
-            )
-    while len(roads) < 4 and dice.chance(_BYROADS.get(label, 0.22)):
+        _patch(draft)
+    while len(draft.roads) < 4 and dice.chance(_BYROADS.get(label, 0.22)):
         turn = dice.uniform(0, 1)
-        roads.insert(0, draw_road(dice, draw_curve(dice, 260, turn), motorway=False, dryness=dryness))
+        draft.roads.insert(0, draft.road(draw_curve(dice, 260, turn)))
     return Place(
         label=label,
         seed=seed,
@@ -255,10 +209,10 @@ def draw_place(label: str, seed: int) -> Place:
         snowline=snowline,
         relief=relief,
         ground=ground,
-        zones=tuple(zones),
-        shore=shore,
-        river=river,
-        roads=tuple(roads),
+        zones=tuple(draft.zones),
+        shore=draft.shore,
+        river=draft.river,
+        roads=tuple(draft.roads),
         spots=tuple(_draw_spots(dice, label, seed, dryness)),
     )
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from .atmosphere import Air, clouds_over, through
 from .exact import Dice, mix_key, smoothstep
+from .land import Spot, paint_land
 from .lines import paint_river, paint_road
 from .palette import surface
-from .place import CLASSES, Place, Spot, paint_land
+from .place import CLASSES, Place
 from .season import Season
 from .sensor import expose
 from .terrain import cast_shadow, elevation, illumination
