@@ -1,4 +1,4 @@
-"""First minutes of a student: notebook 00 in a real JupyterLab and browser; moving a slider changes the picture."""
+"""First minutes of a student: notebook 00 in a real JupyterLab and browser; a slider changes the picture."""
 
 import hashlib
 import os
