@@ -1,4 +1,4 @@
-"""Time of super-resolution networks: one thread, interleaved at random; writes ``results/superres.json``.
+"""Time of super-resolution networks: one thread, interleaved at random; writes ``superres_speed.json``.
 
     OMP_NUM_THREADS=1 python benchmarks/superres.py [--rounds 25]
 
@@ -28,10 +28,11 @@ import torch
 import torch.nn.functional as F
 
 from rs_course import superres
+from rs_course.paths import data_dir
 from rs_course.superres.baselines import bicubic
 from rs_course.superres.span import SPAB
 
-RESULTS = Path(__file__).parent / "results" / "superres.json"
+RESULTS = data_dir() / "results" / "superres_speed.json"
 
 
 class PlainSPAB(SPAB):
