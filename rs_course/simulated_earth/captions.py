@@ -17,6 +17,7 @@ _SUBJECT = {
     "River": ("a river", "a river and its banks", "a stretch of river"),
     "SeaLake": ("open water", "a sea or a lake", "a large body of water"),
 }
+_OUT_OF_SIGHT = {"River": "river", "Highway": "motorway"}
 _VIEW = ("A satellite image of", "A Sentinel-2 view of", "An overhead picture of", "A view from orbit of")
 _NUMBER = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _COVER = {
@@ -59,6 +60,8 @@ def describe(facts: dict, label: str, seed: int) -> list[str]:
         return options[dice.integer(0, len(options) - 1)]
 
     subject = one_of(*_SUBJECT[label])
+    if label in _OUT_OF_SIGHT and facts[_OUT_OF_SIGHT[label]] is None:
+        subject = f"land near a {_OUT_OF_SIGHT[label]}"  # a wide bend or a small gsd can leave it outside
     season = one_of(f"in {facts['season']}", f"in {facts['month']}")
     sentences = [_sentence(f"{one_of(*_VIEW)} {subject} {season}")]
     sentences.append(_composition(facts, one_of))

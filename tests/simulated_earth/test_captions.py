@@ -40,6 +40,12 @@ def test_sentences_agree_with_the_facts(label, seed):
     )
 
 
+def test_a_river_out_of_sight_is_not_claimed():
+    hidden = scene("River", 36)  # bends out of the tile
+    assert hidden.facts["river"] is None
+    assert "land near a river" in hidden.captions[0]
+
+
 def test_wording_varies_between_seeds():
     assert len({scene("River", seed).captions[0] for seed in range(8)}) > 2
 
