@@ -5,8 +5,8 @@
     python benchmarks/superres_quality.py fine-tuning --dscf FILE --real FOLDER
     python benchmarks/superres_quality.py recognition
 
-Each part writes its own key of ``data/results/superres_quality.json``, which notebook 05 reads. PSNR and SSIM are
-of the luma, crop 4, 8-bit images (convention ``basicsr_y``), means over images; intervals are bootstraps over images.
+Each part writes its own key of ``data/results/superres_quality.json``, which notebook 05 reads. PSNR and SSIM
+are of the luma, crop 4, 8-bit images (convention ``basicsr_y``), means over images with bootstrap intervals.
 """
 
 from __future__ import annotations

@@ -183,3 +183,37 @@ def merge(network: nn.Module) -> nn.Module:
             if isinstance(child, ConvLoRA):
                 setattr(parent, name, child.merged())
     return network
+
+
+def unmerge(
+    network: nn.Module,
+    factors: Mapping[str, torch.Tensor],
+    ranks: Mapping[str, tuple[int, float]] = DSCF_RANKS,
+) -> nn.Module:
+    """The inverse of :func:`merge`, in place: the network that ``factors`` were trained on, with them
+    beside it.
+
+    Args:
+        network: Merged.
+        factors: ``{layer}.lora_A`` and ``{layer}.lora_B`` of every layer in ``ranks``.
+        ranks: Layer name → (rank, alpha) of the training.
+
+    Raises:
+        ValueError: A layer's factors are missing or do not fit.
+    """
+    layers = dict(network.named_modules())
+    for name, (_, alpha) in ranks.items():
+        if f"{name}.lora_A" not in factors or f"{name}.lora_B" not in factors:
+            raise ValueError(
+                f"the factors of {name!r} are missing: they are {name}.lora_A and {name}.lora_B."
+            )
+        parent, _, child = name.rpartition(".")
+        a, b = factors[f"{name}.lora_A"], factors[f"{name}.lora_B"]
+        setattr(layers[parent], child, unmerged(layers[name], a, b, alpha=alpha))
+    mark_trainable(network)
+    return network
+
+
+def factors_of(network: nn.Module) -> dict[str, torch.Tensor]:
+    """The factors of an adapted network by name, to be kept beside the merged weights."""
+    return {name: p.detach().contiguous() for name, p in network.named_parameters() if "lora_" in name}

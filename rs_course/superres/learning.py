@@ -134,9 +134,9 @@ def fit(
         p.data.copy_(value)
 
 
-def reconstruction(network, low, high) -> dict[str, torch.Tensor]:
-    """Mean absolute error, in bfloat16: nearly twice the steps in the same time on a CPU that has it."""
-    with torch.autocast(low.device.type, torch.bfloat16):
+def absolute(network, low, high, *, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """Mean absolute error; ``dtype=torch.bfloat16`` makes nearly twice the steps in the same time."""
+    with torch.autocast(low.device.type, dtype, enabled=dtype != torch.float32):
         enlarged = network(low)
     return {"total": F.l1_loss(enlarged.float(), high)}
 

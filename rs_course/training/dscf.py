@@ -1,11 +1,9 @@
-"""mini-dscf: our own weights in DSCF's official layout, by the two-stage recipe of DSCLoRA (arXiv
-2504.11271).
+"""mini-dscf: our own weights in DSCF's official layout, by DSCLoRA's two-stage recipe (arXiv 2504.11271).
 
-    teacher   SPAN with 48 channels                          mean absolute error
-    base      SPAN with 26 channels, the student             mean absolute error
-    refine    the student, all weights                       PSNR itself
-    lora      refined student frozen + ConvLoRA              truth + teacher's image + spatial affinities
-    polish    the same factors, larger patches, small rate   PSNR itself
+    teacher, student           SPAN with 48 and 26 channels              mean absolute error
+    teacher-fine, student-fine the same                                  PSNR itself
+    lora                       student frozen + ConvLoRA                 truth + teacher's image + affinities
+    polish                     the same factors, large patches, slowly   PSNR itself
 
 The factors are then merged, so that the result is an ordinary 26-channel network of 130,828 parameters.
 The paper's loss weights and step counts are not published in its repository; those below are ours, for
@@ -17,6 +15,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +32,19 @@ SCENES, FIRST_SCENE = 400, 50_000
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the recipe: share of the time, learning rate, side and number of low-resolution patches."""
+    """One row of the recipe.
 
+    Attributes:
+        network: ``"teacher"`` or ``"student"``.
+        loss: ``"absolute"`` (in bfloat16), ``"decibels"`` or ``"distilled"``.
+        share: Of the whole time.
+        rate: Largest learning rate.
+        patch: Side of a low-resolution patch.
+        batch: Patches a step.
+    """
+
+    network: str
+    loss: str
     share: float
     rate: float
     patch: int = 32
@@ -42,18 +52,19 @@ class Stage:
 
 
 RECIPE = {
-    "teacher": Stage(0.30, 1e-3),
-    "base": Stage(0.30, 2e-3),
-    "refine": Stage(0.25, 1e-3, batch=12),
-    "lora": Stage(0.10, 1e-3),
-    "polish": Stage(0.05, 1e-4, patch=64, batch=4),
+    "teacher": Stage("teacher", "absolute", 0.30, 1e-3),
+    "teacher-fine": Stage("teacher", "decibels", 0.10, 5e-4, batch=12),
+    "student": Stage("student", "absolute", 0.28, 2e-3),
+    "student-fine": Stage("student", "decibels", 0.20, 1e-3, batch=12),
+    "lora": Stage("student", "distilled", 0.09, 1e-3),
+    "polish": Stage("student", "decibels", 0.03, 1e-4, patch=64, batch=4),
 }
 # (λ1, λ2, λ3) of truth, teacher, affinity in stage "lora".
 WEIGHTS = (0.5, 0.5, 0.04)
 
 
 def train(out, pools, *, minutes=MINUTES, seed=0, resume=True, recipe=RECIPE, log=print) -> SPAN:
-    """Run the recipe and write ``out/model.safetensors`` (official key names) and ``out/training.json``.
+    """Run the recipe; write ``out/model.safetensors`` (official key names), the factors, the teacher.
 
     Args:
         out: Folder; the state of unfinished stages and the teacher lie in ``out/state``.
@@ -70,30 +81,31 @@ def train(out, pools, *, minutes=MINUTES, seed=0, resume=True, recipe=RECIPE, lo
     from safetensors.torch import load_file, save_file
 
     out, state = Path(out), Path(out) / "state"
-    state.mkdir(parents=True, exist_ok=True)
+    for folder in (state, out / "conv_lora", out / "teacher"):
+        folder.mkdir(parents=True, exist_ok=True)
     if not resume:
         for file in state.iterdir():
             file.unlink()
     torch.manual_seed(seed)
-    networks = {"teacher": SPAN(48), "base": SPAN(26)}
+    networks = {"teacher": SPAN(48), "student": SPAN(26)}
     for network in networks.values():
         learning.start_as_interpolation(network.to(memory_format=torch.channels_last))
+    losses = {
+        "absolute": partial(learning.absolute, dtype=torch.bfloat16),
+        "decibels": learning.decibels,
+        "distilled": learning.distilled(networks["teacher"], WEIGHTS),
+    }
     plan_file = state / "plan.json"
     plan = json.loads(plan_file.read_text()) if plan_file.exists() else {}
     for number, (name, stage) in enumerate(recipe.items()):
-        network = networks["teacher" if name == "teacher" else "base"]
-        if name == "lora":
+        network, loss = networks[stage.network], losses[stage.loss]
+        if stage.loss == "distilled":
             networks["teacher"].requires_grad_(False)
             conv_lora.add(network, generator=torch.Generator().manual_seed(seed))
         finished = state / f"{name}.safetensors"
         if finished.exists():
             network.load_state_dict(load_file(finished))
             continue
-        loss = {
-            "lora": learning.distilled(networks["teacher"], WEIGHTS),
-            "refine": learning.decibels,
-            "polish": learning.decibels,
-        }.get(name, learning.reconstruction)
 
         def data(step, stage=stage, number=number):
             return learning.batches(
@@ -116,10 +128,12 @@ def train(out, pools, *, minutes=MINUTES, seed=0, resume=True, recipe=RECIPE, lo
             if step % 100 == 0:
                 values = ", ".join(f"{key} {value:.4f}" for key, value in terms.items())
                 log(f"{name} {step}/{plan[name]['steps']}: {values}")
-        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, finished)
-    network = conv_lora.merge(networks["base"]).eval().requires_grad_(True)
-    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
-    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+        save_file(_packed(network), finished)
+    save_file(conv_lora.factors_of(networks["student"]), out / "conv_lora" / "factors.safetensors")
+    network = conv_lora.merge(networks["student"]).eval().requires_grad_(True)
+    save_file(_packed(network), out / "model.safetensors", metadata={"format": "pt"})
+    # In half precision: the teacher is kept to look at its features, not to enlarge with.
+    save_file(_packed(networks["teacher"].half()), out / "teacher" / "model.safetensors")
     (out / "training.json").write_text(
         json.dumps({"seed": seed, "weights": WEIGHTS, "stages": plan}, indent=1)
     )
@@ -142,6 +156,11 @@ def train_from_command(out, *, minutes, seed, resume, data):
         sources.append(np.asarray(datasets.load(data, "train").images))
     pools = [learning.pairs(images) for images in sources]
     return train(out, pools, minutes=minutes, seed=seed, resume=resume)
+
+
+def _packed(network) -> dict[str, torch.Tensor]:
+    """State dict in the row-major layout that safetensors asks for."""
+    return {key: value.contiguous() for key, value in network.state_dict().items()}
 
 
 def _seconds_per_step(network, loss, stream, steps: int = 4) -> float:

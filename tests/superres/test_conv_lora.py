@@ -1,5 +1,7 @@
 """ConvLoRA equals the official layer: forward, gradients, merged kernel, and the whole student."""
 
+import copy
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -89,3 +91,21 @@ def test_bad_adapters():
         conv_lora.delta_weight(torch.ones(3, 6), torch.ones(9, 6), (3, 2, 3, 3), alpha=1)
     with pytest.raises(ValueError, match="'conv_9' is no plain convolution of SPAN"):
         conv_lora.add(superres.SPAN(4), {"conv_9": (1, 1.0)})
+
+
+@torch.no_grad()
+def test_unmerge_gives_back_the_base_and_its_update(photograph):
+    torch.manual_seed(0)
+    base = superres.SPAN(26)
+    adapted = conv_lora.add(copy.deepcopy(base))
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            parameter.normal_(std=0.01)
+    factors = conv_lora.factors_of(adapted)
+    merged = conv_lora.merge(copy.deepcopy(adapted))
+    again = conv_lora.unmerge(copy.deepcopy(merged), factors)
+    assert sum(p.numel() for p in again.parameters() if p.requires_grad) == 25_920
+    for key, value in adapted.state_dict().items():
+        assert torch.allclose(again.state_dict()[key], value, atol=1e-6), key
+    with pytest.raises(ValueError, match=r"factors of 'conv_2\.eval_conv' are missing"):
+        conv_lora.unmerge(merged, {})

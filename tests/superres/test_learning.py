@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from rs_course import superres
 from rs_course.metrics import psnr
@@ -86,17 +87,17 @@ def test_recipe_writes_official_layout_and_goes_on(pool, tmp_path):
     assert sum(p.numel() for p in loaded.parameters()) == 130_828
     assert all(torch.equal(network.state_dict()[k], v) for k, v in loaded.state_dict().items())
     record = json.loads((tmp_path / "training.json").read_text())
-    assert list(record["stages"]) == ["teacher", "base", "refine", "lora", "polish"]
-    base = learning_state(tmp_path, "refine")
+    assert list(record["stages"]) == list(dscf.RECIPE)
+    base = load_file(tmp_path / "state" / "student-fine.safetensors")
     # The recipe freezes what ConvLoRA does not adapt: first layer, 1×1 layer, all biases.
     for key, value in loaded.state_dict().items():
         frozen = key.endswith("bias") or key.startswith(("conv_1", "conv_cat"))
         assert torch.equal(value, base[key]) == frozen, key
+    factors = load_file(tmp_path / "conv_lora" / "factors.safetensors")
+    unmerged = superres.conv_lora.unmerge(superres.load(tmp_path), factors)
+    for key, value in unmerged.state_dict().items():
+        if "lora_" not in key:
+            assert torch.allclose(value, base[key], atol=1e-6), key
+    assert superres.load(tmp_path / "teacher").channels == 48
     again = dscf.train(tmp_path, [pool], minutes=0.05, recipe=recipe)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), network.parameters(), strict=True))
-
-
-def learning_state(folder, stage):
-    from safetensors.torch import load_file
-
-    return load_file(folder / "state" / f"{stage}.safetensors")
