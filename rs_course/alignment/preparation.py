@@ -7,6 +7,7 @@ generated image therefore gets the same score from memory as from the PNG it is 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -37,7 +38,9 @@ def eight_bit(images) -> torch.Tensor:
             images = images[None]
         if images.ndim != 4 or images.shape[-1] != 3:
             raise ValueError(f"images has shape {list(images.shape)}; uint8 arrays are [N, H, W, 3].")
-        batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+        with warnings.catch_warnings():  # memory-mapped data sets are read-only, and nothing is written here
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
     else:
         channels = images.shape[-3] if isinstance(images, torch.Tensor) and images.ndim in (3, 4) else 3
         if channels == 1:

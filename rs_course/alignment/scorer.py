@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -120,7 +122,7 @@ class Scorer:
         keys, found = [], {}
         if self.cache is not None:
             if self._fingerprint is None:
-                self._fingerprint = fingerprint(self.model, repr(self.preparation), repr(self._tokens_of()))
+                self._fingerprint = fingerprint(self.model, repr(self.preparation), self._reading())
             keys = [digest(self._fingerprint, kind, item) for item in content()]
             found = self.cache.get(keys)
         wanted = [i for i in range(count) if not keys or keys[i] not in found]
@@ -142,8 +144,11 @@ class Scorer:
             self.cache.put([keys[i] for i in wanted], result[wanted].numpy().astype(np.float32))
         return result.clone()  # an inference tensor could not be used in training later
 
-    def _tokens_of(self):
-        return self.tokenizer.backend_tokenizer.to_str(), self.context_length
+    def _reading(self) -> str:
+        """All that decides which tokens a caption becomes."""
+        rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        rules.pop("truncation"), rules.pop("padding")  # traces of the last call
+        return json.dumps([rules, self.context_length])
 
     # --- agreement ------------------------------------------------------------------------------------
 

@@ -74,11 +74,11 @@ def bootstrap(
     return Interval(estimate, estimate - float(upper), estimate - float(lower), float(deviations.std(ddof=1)))
 
 
-def wilson(successes: int, trials: int, *, level: float = 0.95) -> Interval:
+def wilson(successes: float, trials: int, *, level: float = 0.95) -> Interval:
     """Score interval of a proportion (Wilson 1927): it stays inside [0, 1] and is honest for small counts.
 
     Args:
-        successes: How often it happened.
+        successes: How often it happened; a tie may count as half.
         trials: Out of how many independent trials.
         level: Probability that the interval is meant to cover.
 

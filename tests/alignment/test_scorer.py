@@ -1,5 +1,7 @@
 """Scores against the transformers model run by hand, and against torchmetrics on the same model."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,10 @@ def test_batches_do_not_change_the_score(clip, scorer, images, texts, batch_size
 def test_uint8_arrays_and_float_tensors_are_one_image(scorer, images, texts):
     array = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     torch.testing.assert_close(scorer.similarity(array, texts), scorer.similarity(images, texts))
+    array.flags.writeable = False  # as a memory-mapped data set is
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.testing.assert_close(scorer.similarity(array, texts), scorer.similarity(images, texts))
     one = scorer.similarity(images[0], texts[0])
     torch.testing.assert_close(one, scorer.similarity(images, texts)[:1, :1])
     assert scorer.similarity(array[0], texts).shape == (1, len(texts))
