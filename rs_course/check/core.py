@@ -10,8 +10,8 @@ One function per exercise, decorated with :func:`exercise`. It raises :class:`Mi
         diagnose(x_t, want, {"you used ᾱ where the formula has √ᾱ": abar * x0 + ...}, name="x_t")
         return "x_t has the mean and the variance of q(x_t | x_0)"
 
-In a notebook ``check.diffusion_basics.forward_noise(answer);`` prints one line and returns a bool; it
-never raises for a wrong answer. ``forward_noise.judge(answer)`` returns the :class:`Check` and prints
+In a notebook ``check.diffusion_basics.forward_noise(answer)`` prints one line and is true or false; it never
+raises for a wrong answer. ``forward_noise.judge(answer)`` returns the :class:`Check` and prints
 nothing, which is what tests and grading want.
 """
 
@@ -54,8 +54,15 @@ class Check:
         return f"{sign} {self.exercise}: {self.message}"
 
 
+class Passed(int):
+    """True or False, as a number that a notebook does not show again below the printed line."""
+
+    def _ipython_display_(self):
+        pass
+
+
 class Exercise:
-    """A check function together with its hints; calling it prints the verdict and returns a bool."""
+    """A check function together with its hints; calling it prints the verdict and returns true or false."""
 
     def __init__(self, function, hints):
         functools.update_wrapper(self, function)
@@ -63,10 +70,10 @@ class Exercise:
         self.hints = tuple(hints)
         self._function = function
 
-    def __call__(self, *answers, **options) -> bool:
+    def __call__(self, *answers, **options) -> Passed:
         verdict = self.judge(*answers, **options)
         print(verdict)
-        return bool(verdict)
+        return Passed(bool(verdict))
 
     def judge(self, *answers, **options) -> Check:
         """Return the verdict without printing it."""

@@ -54,9 +54,9 @@ def test_a_stub_that_raises_is_not_done():
     assert square.judge(stub).status == "not done"
 
 
-def test_calling_prints_one_line_and_returns_a_bool(capsys):
-    assert square(lambda x: x * x) is True
-    assert square(lambda x: x) is False
+def test_calling_prints_one_line_and_is_true_or_false(capsys):
+    assert square(lambda x: x * x)
+    assert not square(lambda x: x)
     right, wrong = capsys.readouterr().out.splitlines()
     assert right == "✓ test_core.square: every entry is squared"
     assert wrong.startswith("✗ test_core.square: ")
@@ -91,3 +91,10 @@ def test_hints_name_the_exercise_and_the_level():
         check.hint("orientation.nothing")
     with pytest.raises(ValueError, match=r"there is no exercise 'nowhere.nothing'"):
         check.hint("nowhere.nothing")
+
+
+def test_a_notebook_does_not_show_the_answer_twice():
+    """With or without a semicolon, which nbval does not heed."""
+    from IPython.core.formatters import DisplayFormatter
+
+    assert DisplayFormatter().format(core.Passed(True)) == ({}, {})
