@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 
-.PHONY: course lab setup test bench
+.PHONY: course lab setup test test-style test-notebooks test-code bench
 
 course: setup
 	$(BIN)/rs-course run --profile fast
@@ -18,16 +18,22 @@ lab: setup
 setup:
 	$(PYTHON) -m rs_course.cli setup
 
-# One thread per process, because two processes share the cores. nbval compares every text output with the stored
-# one; it leaves image bytes aside (its default), because fonts and rendering differ between machines.
-test: export OMP_NUM_THREADS = 1
-test: export MKL_NUM_THREADS = 1
-test: setup
+# One thread per process, because two processes share the cores. nbval runs each notebook and compares every text
+# output with the stored one; it leaves image bytes aside (its default), because fonts and rendering differ between
+# machines. `make -k test` goes on after a failing part and still ends with a failure.
+test: test-style test-notebooks test-code
+
+test-style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15
-	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env notebooks
+
+test-notebooks: setup
 	$(BIN)/rs-course run --profile fast
+
+test-code: export OMP_NUM_THREADS = 1
+test-code: export MKL_NUM_THREADS = 1
+test-code: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 --nbval --nbval-current-env tests notebooks
 
 bench: setup
 	for benchmark in benchmarks/*.py; do $(BIN)/python "$$benchmark" || exit 1; done
