@@ -18,7 +18,7 @@ EUROSAT_TEMPLATES = (
 def class_embeddings(scorer: Scorer, classes, templates=EUROSAT_TEMPLATES) -> torch.Tensor:
     """One embedding per class ``[C, D]``: the mean over templates, brought back to length one.
 
-    The mean is taken of embeddings, not of probabilities (Radford et al. 2021, Section 3.1.4).
+    The mean is taken of embeddings, not of probabilities (Radford et al. 2021).
 
     Args:
         scorer: Whose text tower.

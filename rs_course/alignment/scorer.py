@@ -168,7 +168,7 @@ class Scorer:
             images: N images.
             texts: N captions, or N lists of captions of the same image.
             captions: How several captions of an image are combined: ``"max"``, as Hessel et al. 2021 do with
-                references (Eq. 2), or ``"mean"``, the average over image-caption pairs.
+                references, or ``"mean"``, the average over image-caption pairs.
 
         Raises:
             TypeError, ValueError: As :meth:`similarity`; or the numbers of images and texts differ.
@@ -191,7 +191,7 @@ class Scorer:
         )
 
     def clip_score(self, images, texts, *, captions: str = "max") -> torch.Tensor:
-        """CLIPScore 2.5 · max(cos, 0) ``[N]`` (Hessel et al. 2021, Eq. 1). Arguments as :meth:`score`."""
+        """CLIPScore 2.5 · max(cos, 0) ``[N]`` (Hessel et al. 2021). Arguments as :meth:`score`."""
         return 2.5 * self.score(images, texts, captions=captions).clamp(min=0)
 
     def clip_score_percent(self, images, texts, *, captions: str = "max") -> torch.Tensor:

@@ -9,7 +9,7 @@ from .features import Estimate, check_widths, feature_matrix
 
 
 def inception_score(probabilities, *, splits: int = 1) -> Estimate:
-    """Inception Score exp(E KL(p(y|x) ‖ p(y))) (Salimans et al. 2016, Section 4); higher is better.
+    """Inception Score exp(E KL(p(y|x) ‖ p(y))) (Salimans et al. 2016); higher is better.
 
     It sees neither the real images nor anything the classifier does not name, so it belongs to one classifier
     and to one set of classes: scores of Inception's 1000 photographs classes say little about satellite

@@ -10,7 +10,7 @@ the network decides what a metric can see, so a result is only complete with its
 | :func:`cmmd` | same distribution of CLIP embeddings? | nearly | 0 |
 | :func:`inception_score` | confident and varied classes? | no | number of classes |
 | :func:`precision_recall` | realistic? varied? | no, compare equal sizes | 1 |
-| :func:`classification_accuracy_score` | does a classifier learn from it? | - | that of real training images |
+| :func:`classification_accuracy_score` | does a classifier learn from it? | - | that of real data |
 
 >>> import torch
 >>> real, generated = torch.randn(2, 500, 16)

@@ -1,6 +1,6 @@
 """Fréchet distance between feature distributions (FID), and its extrapolation to infinitely many samples.
 
-    FID = |μ_a - μ_b|² + tr(Σ_a + Σ_b - 2 (Σ_a Σ_b)^½)                      Heusel et al. 2017, Eq. 6
+    FID = |μ_a - μ_b|² + tr(Σ_a + Σ_b - 2 (Σ_a Σ_b)^½)                      Heusel et al. 2017
 
 The trace of the matrix root is the sum of the singular values of ``F_aᵀ F_b`` for any factors with
 ``F Fᵀ = Σ``. That is exact for singular covariances too (fewer images than features), where the root of the
@@ -170,7 +170,7 @@ def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
 
 
 def fid(real, generated) -> float:
-    """Fréchet distance between two sets of features (Heusel et al. 2017, Eq. 6); lower is closer.
+    """Fréchet distance between two sets of features (Heusel et al. 2017); lower is closer.
 
     With Inception-v3's 2048 pool features this is "FID"; with another network's features the same formula
     gives another scale, so say which. FID of a finite sample is biased upwards, the more the fewer images:
@@ -192,7 +192,7 @@ def fid(real, generated) -> float:
 def fid_infinity(
     real, generated, *, points: int = 15, smallest: int | None = None, seed: int = 0
 ) -> Estimate:
-    """FID extrapolated to infinitely many generated images (Chong & Forsyth 2020, Algorithm 1).
+    """FID extrapolated to infinitely many generated images (Chong & Forsyth 2020).
 
     FID falls almost linearly in 1/N. It is measured on random subsets of the generated features at
     ``points`` sizes from ``smallest`` to all of them; the intercept of the straight line at 1/N = 0 is the

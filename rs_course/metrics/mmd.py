@@ -1,6 +1,6 @@
 """Kernel distances between feature distributions: KID and CMMD, both squared maximum mean discrepancies.
 
-    MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y)                             Gretton et al. 2012, Eq. 1
+    MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y)                             Gretton et al. 2012
 
 Kernel values are computed block by block in the features' own dtype (float32 is enough: rounding errors
 average out) and the blocks' sums are added in float64, so memory does not grow with the square of the number
@@ -30,7 +30,7 @@ def kid(
     gamma: float | None = None,
     coef: float = 1.0,
 ) -> Estimate:
-    """Kernel Inception Distance (Bińkowski et al. 2018, Section 4): unbiased MMD² with (γ x·y + c)^degree.
+    """Kernel Inception Distance (Bińkowski et al. 2018): unbiased MMD² with (γ x·y + c)^degree.
 
     By default all samples are used at once: the result is deterministic, and its standard error is the
     delete-one jackknife of the U-statistic. With ``subset_size`` it is the mean over random subsets, the
@@ -78,7 +78,7 @@ def kid(
 
 
 def cmmd(real, generated, *, sigma: float = 10.0, scale: float = 1000.0) -> float:
-    """CMMD (Jayasumana et al. 2024, Section 4): MMD² of CLIP embeddings with a Gaussian kernel, times 1000.
+    """CMMD (Jayasumana et al. 2024): MMD² of CLIP embeddings with a Gaussian kernel, times 1000.
 
     The V-statistic of the authors' code: means over all pairs, a sample with itself included.
 
@@ -115,10 +115,14 @@ def _polynomial(degree, gamma, coef):
 
 
 def _gaussian(sigma):
+    """k - 1 of the Gaussian kernel; -|x - y|²/2σ² comes out of one product of lengthened vectors."""
+    scale = -1 / (2 * sigma**2)
+
     def kernel(x, y):
-        squares = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)
-        distances = torch.addmm(squares, x, y.T, alpha=-2).clamp_(min=0)
-        return distances.mul_(-1 / (2 * sigma**2)).expm1_()
+        lengths_x, lengths_y = (a.square().sum(dim=1, keepdim=True) for a in (x, y))
+        left = torch.cat([-2 * scale * x, scale * lengths_x, torch.full_like(lengths_x, scale)], dim=1)
+        right = torch.cat([y, torch.ones_like(lengths_y), lengths_y], dim=1)
+        return (left @ right.T).clamp_(max=0).expm1_()
 
     return kernel
 

@@ -26,11 +26,11 @@ def precision_recall(real, generated, *, k: int = 5) -> PrecisionRecall:
 
     Around every image lies a ball that reaches to its k-th nearest neighbour of the same set.
 
-    - precision: share of generated images inside some real ball (Kynkäänniemi et al., Eq. 2);
+    - precision: share of generated images inside some real ball (Kynkäänniemi et al.);
     - recall: share of real images inside some generated ball;
-    - density: mean number of real balls that a generated image lies in, over k (Naeem et al., Eq. 3); it can
+    - density: mean number of real balls that a generated image lies in, over k (Naeem et al.); it can
       exceed 1, and one outlier among the real images does not inflate it;
-    - coverage: share of real balls that contain a generated image (Naeem et al., Eq. 4).
+    - coverage: share of real balls that contain a generated image (Naeem et al.).
 
     Args:
         real: Features ``[M, D]``, torch or NumPy.
