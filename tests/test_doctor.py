@@ -57,13 +57,20 @@ def test_little_memory_or_disk_is_named(monkeypatch):
 
 
 def test_cached_data_is_listed(tmp_path, monkeypatch):
+    from rs_course import registry
+
     monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path))
-    (tmp_path / "eurosat").mkdir()
-    (tmp_path / "eurosat" / "images.bin").write_bytes(bytes(2_000_000))
-    ((name, state, remedy),) = doctor._cached(None)
-    assert name == "eurosat"
-    assert state.startswith("2.0 MB")
-    assert remedy is None
+    names = [name for name, _, _ in doctor._cached(None)]
+    assert names == ["not here", "cache"]
+    entry = registry.get("crsdiff")
+    entry.folder.mkdir(parents=True)
+    for file in entry.files:
+        (entry.folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (entry.folder / file.path).write_bytes(bytes(2_000_000))
+    rows = {name: (state, remedy) for name, state, remedy in doctor._cached(None)}
+    assert rows["crsdiff"] == (entry.title, None)
+    assert rows["not here"][0].startswith(f"{len(registry.names()) - 1} ")
+    assert str(tmp_path) in rows["cache"][0]
 
 
 def test_full_needs_a_gpu(monkeypatch):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from rs_course.paths import cache_dir, data_dir
 
+# Part of the environment, not of the course: any version that installed it will do.
+_INSTALLERS = ("pip", "setuptools")
 # Least that FAST needs on a laptop: a notebook and a browser in memory, the environment on disk.
 _MEMORY_BYTES = 4 * 2**30
 _DISK_BYTES = 3 * 2**30
@@ -54,9 +56,8 @@ def _versions(_args):
             yield name, "not installed", _SETUP
     constraints = Path(__file__).resolve().parents[2] / "constraints.txt"
     if constraints.is_file():
-        different = {
-            name: pin for name, pin in pins(constraints).items() if _installed(name) not in (pin, None)
-        }
+        wanted = {name: pin for name, pin in pins(constraints).items() if name not in _INSTALLERS}
+        different = {name: pin for name, pin in wanted.items() if _installed(name) not in (pin, None)}
         state = ", ".join(f"{name} {_installed(name)} instead of {pin}" for name, pin in different.items())
         yield (
             "pins",
@@ -130,13 +131,17 @@ _CHECKOUT = "git checkout -- data (or install the package again)"
 
 def _cached(_args):
     """Downloaded or imported (needed only for real data and published checkpoints)"""
+    from rs_course import registry
+
+    here = [name for name in registry.names() if registry.get(name).here()]
+    absent = len(registry.names()) - len(here)
+    for name in here:
+        yield name, registry.get(name).title, None
+    yield "not here", f"{absent} data sets and checkpoints; `rs-course fetch --list` shows them", None
     folder = cache_dir()
-    if not folder.is_dir():
-        yield "cache", f"nothing yet in {folder}; `rs-course fetch` lists what there is", None
-        return
-    for entry in sorted(folder.iterdir()):
-        size = sum(path.stat().st_size for path in entry.rglob("*") if path.is_file())
-        yield entry.name, f"{size / 1e6:.1f} MB in {entry}", None
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    size = sum(path.stat().st_size for path in files)
+    yield "cache", f"{size / 1e6:.1f} MB in {folder} (set RS_COURSE_CACHE to move it)", None
 
 
 def _optional(_args):

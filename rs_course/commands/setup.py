@@ -139,8 +139,8 @@ def torch_index(python: Path, root: Path, choice: str) -> str | None:
 def brings_cuda(metadata: dict, system: str) -> bool:
     """Whether a build of torch with this metadata (as in pip's report) installs CUDA libraries.
 
-    The wheels for Linux name them as requirements; those for Windows and macOS are CPU builds but carry the same
-    list, with markers that rule it out.
+    The wheels for Linux name them as requirements; those for Windows and macOS are CPU builds but carry the
+    same list, with markers that rule it out.
     """
     if system != "Linux":
         return False
