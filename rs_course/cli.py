@@ -1,7 +1,7 @@
 """The ``rs-course`` command: each subcommand is a module with ``add_arguments(parser)`` and ``run(args)``.
 
-``run`` returns an exit status (``None`` means 0). A ``ValueError``, ``OSError`` or ``RuntimeError`` is shown as
-its one sentence, without a traceback; set ``RS_COURSE_TRACEBACK=1`` to see where it came from.
+``run`` returns an exit status (``None`` means 0). A ``ValueError``, ``OSError`` or ``RuntimeError`` is shown
+as its one sentence, without a traceback; set ``RS_COURSE_TRACEBACK=1`` to see where it came from.
 """
 
 import argparse
