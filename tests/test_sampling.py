@@ -129,7 +129,7 @@ def test_ddpm_equals_the_ancestral_sampler_of_diffusers(generator, monkeypatch):
     for k, t in enumerate(ours.timesteps):
         noise, prediction = seeds.noise(x.shape, seed=0, stream=k + 1), seeds.noise(x.shape, seed=9, stream=k)
         monkeypatch.setattr("diffusers.schedulers.scheduling_ddpm.randn_tensor", lambda *a, n=noise, **k: n)
-        x = step(ours, prediction, t, x, eta, lambda n=noise: n)
+        x = step(ours, prediction, t, x, eta, lambda k, n=noise: n, k)
         y = reference.step(prediction, t, y).prev_sample
         assert relative(x, y) < 1e-5
 
@@ -279,10 +279,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(generator, monkeypat
 
 
 def test_batch_size_follows_the_free_memory(generator, monkeypatch):
-    request = sampling.request.read_request(
-        generator, ["a"] * 100, metadata=None, image=None, mask=None, conditions=None, cond_metadata=None,
-        negative_prompt=None, guidance=3.0, size=None, latents=None,
-    )  # fmt: skip
+    request = sampling.request.read_request(generator, ["a"] * 100, guided=True)
     assert memory.batch_that_fits(generator, request) == 64
     one = memory.bytes_per_image(generator, request)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 6 * one)

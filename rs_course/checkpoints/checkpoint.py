@@ -9,6 +9,9 @@ from pathlib import Path
 import torch
 
 from .families import FAMILIES
+from .images import clip_image_features, images
+
+_OWN_TO_CRSDIFF = ("content_adapter", "metadata_embedding")
 
 
 @dataclass
@@ -42,7 +45,7 @@ class Card:
         return getattr(self, key)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Checkpoint:
     """A generator with everything it needs; made by ``rs_course.checkpoints.load``.
 
@@ -58,6 +61,7 @@ class Checkpoint:
         card: Source, licence, training data, hash.
         content_adapter: CRS-Diff's content tokens, else ``None``.
         metadata_embedding: CRS-Diff's metadata vector, else ``None``.
+        image_encoder: CLIP's image tower for CRS-Diff's content, where the checkpoint has one.
         settings: What the checkpoint's authors recommend, over the family's own defaults: ``steps``,
             ``guidance``, ``guidance_interval``, ``size``.
     """
@@ -72,7 +76,13 @@ class Checkpoint:
     card: Card | None = None
     content_adapter: torch.nn.Module | None = None
     metadata_embedding: torch.nn.Module | None = None
+    image_encoder: torch.nn.Module | None = None
     settings: dict = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        millions = sum(p.numel() for part in self.modules().values() for p in part.parameters()) / 1e6
+        where = f"{str(self.unet.dtype).removeprefix('torch.')} on {self.device}"
+        return f"Checkpoint(family={self.family!r}, {millions:.1f} M parameters, {where})"
 
     @property
     def vae_factor(self) -> int:
@@ -86,8 +96,9 @@ class Checkpoint:
             return (size, size) if isinstance(size, int) else tuple(size)
         # Configs of the published models carry their ancestors' sample_size, larger than what they were
         # trained at.
-        side = min((self.unet.config.sample_size or 64) * self.vae_factor, FAMILIES[self.family].trained_size)
-        return side, side
+        latent = self.unet.config.sample_size or 64
+        sides = (latent, latent) if isinstance(latent, int) else latent
+        return tuple(min(side * self.vae_factor, FAMILIES[self.family].trained_size) for side in sides)
 
     @property
     def defaults(self) -> dict:
@@ -101,7 +112,7 @@ class Checkpoint:
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """The parts that hold weights, by name."""
-        names = ("unet", "vae", "text_encoder", "controlnet", "content_adapter", "metadata_embedding")
+        names = ("unet", "vae", "text_encoder", "image_encoder", "controlnet", *_OWN_TO_CRSDIFF)
         return {name: part for name in names if (part := getattr(self, name)) is not None}
 
     def to(self, device) -> Checkpoint:
@@ -111,29 +122,35 @@ class Checkpoint:
         return self
 
     def read_content(self, content) -> torch.Tensor:
-        """CRS-Diff's content image as a CLIP image feature ``[N, D]``; ``None`` is zeros, which means absent.
+        """CRS-Diff's content as a CLIP image feature ``[N, D]``; ``None`` is zeros, which means absent.
+
+        Args:
+            content: The projected, un-normalised feature, or pictures for the checkpoint's own image tower.
 
         Raises:
-            ValueError: Something other than a feature of the adapter's width.
+            ValueError: A feature of another width, or pictures for a checkpoint without an image tower.
         """
         width = self.content_adapter.in_dim
         if content is None:
             return torch.zeros(1, width)
-        try:
-            feature = torch.as_tensor(content, dtype=torch.float32)
-        except (TypeError, ValueError, RuntimeError):
-            feature = torch.empty(0)
-        feature = feature[None] if feature.ndim == 1 else feature
-        if feature.ndim == 2 and feature.shape[1] == 2 * width:
-            feature = feature[
-                :, :width
-            ]  # the published code passes a text feature behind it, which its model ignores
-        if feature.ndim != 2 or feature.shape[1] != width:
+        if getattr(content, "ndim", 0) in (1, 2):
+            feature = torch.as_tensor(content, dtype=torch.float32).reshape(-1, content.shape[-1])
+            if feature.shape[1] == 2 * width:
+                feature = feature[
+                    :, :width
+                ]  # the published code passes a text feature behind it, to no effect
+            if feature.shape[1] != width:
+                raise ValueError(
+                    f"conditions['content'] has {feature.shape[1]} numbers; it is a CLIP image feature [N, {width}]."
+                )
+            return feature
+        if self.image_encoder is None:
             raise ValueError(
-                f"conditions['content'] must be a CLIP image feature [N, {width}] (projected, not "
-                "normalised): encode the picture with the checkpoint's CLIP first."
+                "This checkpoint has no CLIP image tower (the authors' own was not released), so "
+                f"conditions['content'] must be a projected image feature [N, {width}]: encode the picture first, "
+                "or put a CLIP model into its folder image_encoder."
             )
-        return feature
+        return clip_image_features(self.image_encoder, images(content, "conditions['content']"))
 
     def sample(
         self,

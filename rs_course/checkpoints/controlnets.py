@@ -32,12 +32,18 @@ class ConditionEmbedding(nn.Module):
 
     def __init__(self, channels, widths, out_channels, scale: int = 1, frames: bool = False):
         super().__init__()
-        if frames:
-            plain = lambda a, b: nn.Conv3d(a, b, 3, padding=1)  # noqa: E731
-            halve = lambda a, b, stride: nn.Conv3d(a, b, (1, 3, 3), (1, stride, stride), (0, 1, 1))  # noqa: E731
-        else:
-            plain = lambda a, b: nn.Conv2d(a, b, 3, padding=1)  # noqa: E731
-            halve = lambda a, b, stride: nn.Conv2d(a, b, 3, stride, padding=1)  # noqa: E731
+        conv = nn.Conv3d if frames else nn.Conv2d
+
+        def across(length, kernel):
+            """Of a three-dimensional kernel only height and width, so that every frame is kept."""
+            return (length, kernel, kernel) if frames else kernel
+
+        def plain(channels, width):
+            return conv(channels, width, 3, padding=1)
+
+        def halve(channels, width, stride):
+            return conv(channels, width, across(1, 3), across(1, stride), across(0, 1))
+
         self.stride = 1  # condition pixels per latent pixel
         self.conv_in = plain(channels, widths[0])
         self.blocks = nn.ModuleList()
@@ -110,9 +116,11 @@ class SatControlNet(ControlNetModel):
         ``cond_metadata`` is ``[B, 7]``, ``[B, 7, T]`` or ``None``, which leaves its term out (it is not
         zeros).
         """
-        embed = lambda rows: self.metadata_embedding.vector(  # noqa: E731
-            rows.to(sample.device).expand(sample.shape[0], -1), self.time_proj, sample.dtype
-        )
+
+        def embed(rows):
+            rows = rows.to(sample.device).expand(sample.shape[0], -1)
+            return self.metadata_embedding.vector(rows, self.time_proj, sample.dtype)
+
         if metadata is None:
             metadata = sample.new_zeros(1, self.config.num_metadata)
         vector = embed(metadata)
@@ -164,9 +172,8 @@ class SatControlNet3D(SatControlNet):
         super().__init__(**controlnet)
         self.register_to_config(use_temporal_transformer=use_temporal_transformer)
         config = self.config
-        pointwise = lambda conv: nn.Conv3d(conv.in_channels, conv.out_channels, 1)  # noqa: E731
-        self.controlnet_down_blocks = nn.ModuleList(pointwise(conv) for conv in self.controlnet_down_blocks)
-        self.controlnet_mid_block = pointwise(self.controlnet_mid_block)
+        self.controlnet_down_blocks = nn.ModuleList(_pointwise(conv) for conv in self.controlnet_down_blocks)
+        self.controlnet_mid_block = _pointwise(self.controlnet_mid_block)
         if not use_temporal_transformer:
             return
         heads = config.attention_head_dim
@@ -210,7 +217,10 @@ class SatControlNet3D(SatControlNet):
         ``cond_metadata`` ``[B, 7, T]`` gives each frame its own, ``[B, 7]`` all frames the same.
         """
         batch, count = sample.shape[0], controlnet_cond.shape[2]
-        per_frame = lambda x: x.repeat_interleave(count, dim=0)  # [B, ...] to [B T, ...]  # noqa: E731
+
+        def per_frame(x):  # [B, ...] to [B T, ...]
+            return x.repeat_interleave(count, dim=0)
+
         condition = self.controlnet_cond_embedding(controlnet_cond).transpose(1, 2).flatten(0, 1)
         x = per_frame(self.conv_in(sample)) + condition
         text = per_frame(encoder_hidden_states)
@@ -246,6 +256,10 @@ class SatControlNet3D(SatControlNet):
         if not return_dict:
             return residuals[:-1], residuals[-1]
         return ControlNetOutput(down_block_res_samples=residuals[:-1], mid_block_res_sample=residuals[-1])
+
+
+def _pointwise(conv: nn.Conv2d) -> nn.Conv3d:
+    return nn.Conv3d(conv.in_channels, conv.out_channels, 1)
 
 
 def _temporal(channels: int, heads: int, head_width: int) -> TransformerTemporalModel:

@@ -34,8 +34,9 @@ class MetadataVector(nn.Module):
         super().__init__()
         self.config = {"embedding_dim": embedding_dim, "metadata_dim": metadata_dim, "max_value": max_value}
         self.embedding_dim, self.max_value = embedding_dim, max_value
-        linear = lambda: nn.ModuleDict({"fc1": nn.Linear(embedding_dim, 4 * embedding_dim)})  # noqa: E731
-        self.mlp_models = nn.ModuleList(linear() for _ in range(metadata_dim))
+        self.mlp_models = nn.ModuleList(
+            nn.ModuleDict({"fc1": nn.Linear(embedding_dim, 4 * embedding_dim)}) for _ in range(metadata_dim)
+        )
 
     def sinusoid(self, metadata: torch.Tensor) -> torch.Tensor:
         """``[B, 7]`` to ``[B, 7, E]``, in float32."""
@@ -76,7 +77,10 @@ class FeatureExtractor(nn.Module):
 
     def __init__(self, channels: int, inject_channels: list[int]):
         super().__init__()
-        conv = lambda a, b, stride: [nn.Conv2d(a, b, 3, stride, 1), nn.SiLU()]  # noqa: E731
+
+        def conv(inputs, outputs, stride):
+            return nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.SiLU()
+
         self.pre_extractor = nn.Sequential(
             *conv(channels, 32, 1), *conv(32, 64, 2), *conv(64, 64, 1), *conv(64, 128, 2), *conv(128, 128, 1)
         )
@@ -145,17 +149,17 @@ class ResBlock(nn.Module):
     ):
         super().__init__()
         local = feature_channels is not None
-        norm = (lambda c: nn.Identity()) if local else (lambda c: nn.GroupNorm(GROUPS, c))
-        if local:
+        if local:  # these norms stand before in_layers and out_layers instead of in them
             self.norm_in = AttentiveFeatureNorm(channels, feature_channels)
             self.norm_out = AttentiveFeatureNorm(out_channels, feature_channels)
-        self.in_layers = nn.Sequential(
-            norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
-        )
+        norms = [
+            nn.Identity() if local else nn.GroupNorm(GROUPS, width) for width in (channels, out_channels)
+        ]
+        convs = [nn.Conv2d(width, out_channels, 3, padding=1) for width in (channels, out_channels)]
+        self.in_layers = nn.Sequential(norms[0], nn.SiLU(), convs[0])
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
-        self.out_layers = nn.Sequential(
-            norm(out_channels), nn.SiLU(), nn.Identity(), nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        )
+        # The third place was dropout; the key of the convolution counts it.
+        self.out_layers = nn.Sequential(norms[1], nn.SiLU(), nn.Identity(), convs[1])
         same = channels == out_channels
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
         self.local = local
@@ -227,9 +231,12 @@ class LocalAdapter(nn.Module):
             nn.Linear(model_channels, emb_channels), nn.SiLU(), nn.Linear(emb_channels, emb_channels)
         )
         self.feature_extractor = FeatureExtractor(local_channels, list(inject_channels))
-        attention = lambda c: Transformer2DModel(  # noqa: E731
-            num_heads, c // num_heads, c, cross_attention_dim=context_dim, norm_num_groups=GROUPS
-        )
+
+        def attention(width):
+            return Transformer2DModel(
+                num_heads, width // num_heads, width, cross_attention_dim=context_dim, norm_num_groups=GROUPS
+            )
+
         width = model_channels
         self.input_blocks = nn.ModuleList([nn.ModuleList([nn.Conv2d(in_channels, width, 3, padding=1)])])
         widths = [width]

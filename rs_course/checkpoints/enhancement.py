@@ -60,7 +60,10 @@ class RRDBNet(nn.Module):
     def __init__(self, scale: int = 2, width: int = 64, blocks: int = 23, growth: int = 32):
         super().__init__()
         self.fold = 4 // scale
-        conv = lambda channels, out=width: nn.Conv2d(channels, out, 3, padding=1)  # noqa: E731
+
+        def conv(channels, out=width):
+            return nn.Conv2d(channels, out, 3, padding=1)
+
         self.conv_first = conv(3 * self.fold**2)
         self.body = nn.Sequential(*(ResidualDenseBlocks(width, growth) for _ in range(blocks)))
         self.conv_body, self.conv_up1, self.conv_up2, self.conv_hr = (conv(width) for _ in range(4))
@@ -73,7 +76,7 @@ class RRDBNet(nn.Module):
             x = F.leaky_relu(up(F.interpolate(x, scale_factor=2)), 0.2)
         return self.conv_last(F.leaky_relu(self.conv_hr(x), 0.2))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def enhance(self, images: torch.Tensor, batch_size: int = 16) -> torch.Tensor:
         """Pictures ``[N, 3, H, W]`` in [0, 1], enlarged and clipped to [0, 1], on the input's device."""
         from rs_course.validation import image_batch
@@ -106,5 +109,5 @@ def load_enhancer(file: str | Path, *, device=None) -> RRDBNet:
     scale = {3: 4, 12: 2, 48: 1}.get(first.shape[1], 0)
     if not scale:
         raise ValueError(f"{file} takes {first.shape[1]} channels; an RRDBNet takes 3, 12 or 48.")
-    build = lambda: RRDBNet(scale, first.shape[0], len(blocks), dense.shape[0])  # noqa: E731
-    return filled(build, state, file).to(read_device(device))
+    sizes = (scale, first.shape[0], len(blocks), dense.shape[0])
+    return filled(lambda: RRDBNet(*sizes), state, file).to(read_device(device))

@@ -65,6 +65,17 @@ def resize(batch: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(batch, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
+def clip_image_features(encoder, pictures: torch.Tensor) -> torch.Tensor:
+    """Projected, un-normalised CLIP features ``[N, D]`` of pictures ``[N, 3, H, W]`` in [0, 1]."""
+    side = encoder.config.image_size
+    pictures = F.interpolate(pictures, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
+    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
+    std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
+    normal = ((pictures.clamp(0, 1) - mean) / std).to(encoder.device, encoder.dtype)
+    with torch.no_grad():
+        return encoder(normal).image_embeds.float().cpu()
+
+
 def _channels_first(array: torch.Tensor, name: str) -> torch.Tensor:
     if array.ndim == 2:
         array = array[None, None]

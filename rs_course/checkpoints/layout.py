@@ -34,6 +34,9 @@ class Layout:
 def find(path: str | Path) -> Layout:
     """Find the parts of a checkpoint.
 
+    ``model_index.json`` may hold ``_shared_parts``, part name to relative folder: the course's minis share
+    one VAE and one CLIP.
+
     Understood are a diffusers pipeline folder, the folder around it, a training run whose UNet lies in
     ``checkpoint-N/unet`` (or that UNet folder itself, ``unet_ema`` included), and CRS-Diff's single file or
     its folder.
@@ -53,9 +56,7 @@ def find(path: str | Path) -> Layout:
         )
     root, unet = _pipeline_root(path)
     index = read_json(root / "model_index.json") if (root / "model_index.json").is_file() else {}
-    shared = index.get(
-        "_shared_parts", {}
-    )  # minis share a VAE and a text tower: part name to relative folder
+    shared = index.get("_shared_parts", {})
     parts = {name: (root / shared[name]).resolve() if name in shared else root / name for name in PARTS}
     parts["unet"] = unet or parts["unet"]
     if not parts["unet"].is_dir() and (latest := _latest_unet(root)):
@@ -72,14 +73,16 @@ def find(path: str | Path) -> Layout:
         )
     if (root / "controlnet").is_dir():
         parts["controlnet"] = root / "controlnet"
-    parts.update({name: root / name for name in CRSDIFF_PARTS if (root / name).is_dir()})
+    for name in (*CRSDIFF_PARTS, "image_encoder"):
+        folder = (root / shared.get(name, name)).resolve()
+        if folder.is_dir():
+            parts[name] = folder
     return Layout(root, _family(index, parts), parts, index)
 
 
 def _pipeline_root(path: Path) -> tuple[Path, Path | None]:
     """The folder with the parts, and the UNet folder if the path names one."""
-    is_root = lambda folder: (folder / "vae").is_dir() or (folder / "model_index.json").is_file()  # noqa: E731
-    if is_root(path):
+    if _is_root(path):
         return path, None
     if (path / "config.json").is_file() or (path / "unet").is_dir() or (path / "unet_ema").is_dir():
         unet = (
@@ -88,14 +91,13 @@ def _pipeline_root(path: Path) -> tuple[Path, Path | None]:
             else path / ("unet" if (path / "unet").is_dir() else "unet_ema")
         )
         for root in list(path.parents)[:2]:
-            if is_root(root):
+            if _is_root(root):
                 return root, unet
         raise FileNotFoundError(
             f"{path} holds a single model; the rest of the pipeline should lie in a folder above it."
         )
-    has_unet = lambda folder: (folder / "unet").is_dir() or _latest_unet(folder)  # noqa: E731
     below = [child for pattern in ("*", "*/*") for child in sorted(path.glob(pattern))]
-    inside = [child for child in below if child.is_dir() and is_root(child) and has_unet(child)]
+    inside = [child for child in below if child.is_dir() and _is_root(child) and _has_unet(child)]
     if len(inside) > 1:
         names = ", ".join(child.name for child in inside)
         raise ValueError(f"{path} holds several checkpoints ({names}): name the folder of one.")
@@ -105,6 +107,14 @@ def _pipeline_root(path: Path) -> tuple[Path, Path | None]:
             "tokenizer and scheduler, nor a .ckpt file."
         )
     return inside[0], None
+
+
+def _is_root(folder: Path) -> bool:
+    return (folder / "vae").is_dir() or (folder / "model_index.json").is_file()
+
+
+def _has_unet(folder: Path) -> bool:
+    return (folder / "unet").is_dir() or _latest_unet(folder) is not None
 
 
 def _latest_unet(root: Path) -> Path | None:
@@ -144,10 +154,8 @@ def controlnet_folders(path: str | Path) -> list[Path]:
         return [path]
     found = sorted(child for child in path.glob("controlnet*") if (child / "config.json").is_file())
     if not found:
-        number = lambda folder: int(folder.parent.name.split("-")[-1])  # noqa: E731
-        found = sorted(
-            (file.parent for file in path.rglob("checkpoint-*/controlnet/config.json")), key=number
-        )[-1:]
+        runs = [file.parent for file in path.rglob("checkpoint-*/controlnet/config.json")]
+        found = sorted(runs, key=lambda folder: int(folder.parent.name.split("-")[-1]))[-1:]
     if not found:
         found = [file.parent for file in path.rglob("controlnet/config.json")][:1]
     if not found:

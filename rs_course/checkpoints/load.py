@@ -55,8 +55,10 @@ def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpo
         parts["controlnet"] = load_controlnet(located, dtype)
     card, settings = read_card(layout, str(name_or_folder))
     checkpoint = Checkpoint(layout.family, **parts, card=card, settings=settings)
-    for part in (checkpoint.unet, checkpoint.vae):
-        part.to(memory_format=torch.channels_last)  # the layout that convolutions prefer on CPU and GPU
+    if device.type == "cuda":
+        # What tensor cores convolve fastest; on a CPU it was measured to cost 4 to 10 %.
+        for part in (checkpoint.unet, checkpoint.vae):
+            part.to(memory_format=torch.channels_last)
     return checkpoint.to(device)
 
 

@@ -38,6 +38,8 @@ def load_parts(layout: Layout, dtype: torch.dtype) -> dict:
         for name in CRSDIFF_PARTS:
             file = find_weights(folders[name])
             parts[name] = filled(builders[name], read_state_dict(file), file, dtype)
+    if "image_encoder" in folders:
+        parts["image_encoder"] = load_image_encoder(folders["image_encoder"], dtype)
     if "controlnet" in folders:
         parts["controlnet"] = load_controlnet(layout.root, dtype)
     return parts
@@ -79,6 +81,21 @@ def load_text_encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     file = find_weights(folder, "model")
     state = legacy.current_text_encoder(read_state_dict(file))
     return filled(lambda: CLIPTextModel(config), state, file, dtype)
+
+
+def load_image_encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """A CLIP image tower with its projection, out of a whole CLIP model as well."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    stated = read_json(folder / "config.json")
+    own = {**stated.get("vision_config", stated), "projection_dim": stated.get("projection_dim", 512)}
+    config = CLIPVisionConfig(**own)
+    file = find_weights(folder, "model")
+    with torch.device("meta"):
+        expected = CLIPVisionModelWithProjection(config).state_dict()
+    # The towers of a whole CLIP model lie side by side under the same names.
+    state = {key: value for key, value in read_state_dict(file).items() if key in expected}
+    return filled(lambda: CLIPVisionModelWithProjection(config), state, file, dtype)
 
 
 def load_scheduler(layout: Layout):

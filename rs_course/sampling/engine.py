@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
+from . import settings as settings_module
+from .editing import Edit
 from .memory import batch_that_fits, out_of_memory
 from .noise import noise_source
 from .progress import progress_bar
 from .request import Request, read_request, take
 from .samplers import make_sampler, step
+from .settings import Settings, read_settings
 
 
 @dataclass
@@ -34,22 +35,7 @@ class Step:
     prediction: torch.Tensor
 
 
-@dataclass
-class Settings:
-    """What is the same for all images of a call."""
-
-    steps: int
-    guidance: float
-    sampler: str | None
-    eta: float
-    strength: float
-    control_strength: float | list[float]
-    content_strength: float
-    interval: tuple[float, float]
-    guess_mode: bool
-
-
-@torch.inference_mode()
+@torch.no_grad()
 def sample(
     checkpoint, prompts, *, output="image", batch_size=None, start=0, progress=False, **arguments
 ) -> torch.Tensor:
@@ -85,25 +71,24 @@ def sample(
                     latents = state.latents
                     advance(stop - done)
                 results.append(latents.cpu() if output == "latent" else decode(checkpoint, latents).cpu())
+                done = stop
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise out_of_memory(checkpoint, request) from None
                 size = math.ceil(
                     size / 2
-                )  # image i does not depend on the batch, so the batch is simply repeated
-                continue
-            done = stop
+                )  # no image depends on its batch, so that a smaller one may take over
     return torch.cat(results)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def trajectory(checkpoint, prompts, *, start=0, **arguments) -> Iterator[Step]:
     """The steps of one batch, as a generator; arguments as in ``Checkpoint.sample``."""
     request, settings, source = _read(checkpoint, prompts, **arguments)
     yield from _denoise(checkpoint, request, settings, source, 0, request.count, start)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def decode(checkpoint, latents: torch.Tensor) -> torch.Tensor:
     """Latents ``[N, C, h, w]`` to float32 images ``[N, 3, H, W]`` in [0, 1]."""
     vae = checkpoint.vae
@@ -111,173 +96,81 @@ def decode(checkpoint, latents: torch.Tensor) -> torch.Tensor:
     return (decoded.float() / 2 + 0.5).clamp(0, 1)
 
 
-def _read(
-    checkpoint,
-    prompts,
-    *,
-    metadata=None,
-    image=None,
-    mask=None,
-    conditions=None,
-    cond_metadata=None,
-    negative_prompt=None,
-    steps=None,
-    guidance=None,
-    sampler=None,
-    eta=0.0,
-    size=None,
-    strength=1.0,
-    control_strength=1.0,
-    content_strength=1.0,
-    seed=0,
-    latents=None,
-    guidance_interval=None,
-    guess_mode=False,
-):
-    defaults = checkpoint.defaults
-    steps = defaults["steps"] if steps is None else steps
-    guidance = defaults["guidance"] if guidance is None else guidance
-    train = checkpoint.scheduler.config.num_train_timesteps
-    if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or not 1 <= steps <= train:
-        raise ValueError(f"steps is {steps!r}; it must be a whole number, 1 to {train}.")
-    if not 0 <= strength <= 1 or int(steps * strength) < 1:
-        raise ValueError(
-            f"strength is {strength}; it is the share of the {steps} steps that is run, above 0 and at most "
-            "1, and must leave at least one step."
-        )
-    interval = defaults.get("guidance_interval") if guidance_interval is None else guidance_interval
-    low, high = interval or (0.0, 1.0)
-    if not 0 <= low < high <= 1:
-        raise ValueError(
-            f"guidance_interval is {guidance_interval}; it is (low, high) with 0 <= low < high <= 1."
-        )
-    request = read_request(
-        checkpoint,
-        prompts,
-        metadata=metadata,
-        image=image,
-        mask=mask,
-        conditions=conditions,
-        cond_metadata=cond_metadata,
-        negative_prompt=negative_prompt,
-        guidance=guidance,
-        size=size,
-        latents=latents,
+def _read(checkpoint, prompts, *, seed=0, **arguments):
+    own = {name: arguments.pop(name) for name in settings_module.NAMES if name in arguments}
+    settings = read_settings(checkpoint, **own)
+    return (
+        read_request(checkpoint, prompts, guided=settings.guided, **arguments),
+        settings,
+        noise_source(seed),
     )
-    settings = Settings(
-        steps, guidance, sampler, eta, strength, control_strength, content_strength, (low, high), guess_mode
-    )
-    return request, settings, noise_source(seed)
 
 
 def _denoise(checkpoint, request: Request, settings: Settings, source, first, last, start) -> Iterator[Step]:
-    """Run the sampler for images ``first..last - 1`` of the request; one :class:`Step` per model call."""
-    device, dtype = checkpoint.unet.device, checkpoint.unet.dtype
+    """Run the sampler for images ``first..last - 1`` of the request; one :class:`Step` per sampler step."""
+    unet, predict = checkpoint.unet, request.family.predict
     scheduler, eta = make_sampler(
         checkpoint.scheduler, settings.sampler, settings.eta, request.family.solver_options
     )
-    scheduler.set_timesteps(settings.steps, device=device)
+    scheduler.set_timesteps(settings.steps, device=unet.device)
     timesteps = scheduler.timesteps
     if settings.strength < 1:
-        skipped = max(settings.steps - int(settings.steps * settings.strength), 0)
-        timesteps = timesteps[skipped * scheduler.order :]
+        skipped = (settings.steps - int(settings.steps * settings.strength)) * scheduler.order
+        timesteps = timesteps[skipped:]
         if hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(skipped * scheduler.order)
+            scheduler.set_begin_index(skipped)
 
-    given, both = _conditioning(checkpoint, request, settings, first, last)
-    edit = Edit(checkpoint, request, source, scheduler, timesteps, first, last, start, settings.strength)
+    shape = (last - first, checkpoint.vae.config.latent_channels, *request.latent_size(checkpoint))
+    picture, mask, latents = (
+        None if rows is None else take(rows, first, last).to(unet.device)
+        for rows in (request.image, request.mask, request.latents)
+    )
+
+    def initial_noise():
+        return source.initial(shape, start + first).to(unet.device) if latents is None else latents
+
+    def step_noise(k):
+        return source.step(shape, start + first, k).to(unet.device)
+
+    edit = Edit(
+        checkpoint,
+        request.size,
+        source,
+        scheduler,
+        timesteps,
+        picture=picture,
+        mask=mask,
+        noise=initial_noise,
+        strength=settings.strength,
+    )
+    told, both = _conditioning(checkpoint, request, settings, first, last)
+    low, high = (bound * scheduler.config.num_train_timesteps for bound in settings.guidance_interval)
     x = edit.initial
-    low, high = (bound * scheduler.config.num_train_timesteps for bound in settings.interval)
     for index, t in enumerate(timesteps):
-        scaled = edit.with_picture(scheduler.scale_model_input(x, t)).to(dtype)
+        seen = edit.with_picture(scheduler.scale_model_input(x, t)).to(unet.dtype)
         if both is not None and low <= float(t) <= high:
-            doubled = request.family.predict(
-                checkpoint, torch.cat([scaled, scaled]), t, both, settings.control_strength
-            )
-            without, told = doubled.float().chunk(2)
-            prediction = without + settings.guidance * (told - without)
+            halves = predict(checkpoint, torch.cat([seen, seen]), t, both, settings.control_strength)
+            eps_u, eps_c = halves.float().chunk(2)
+            prediction = eps_u + settings.guidance * (eps_c - eps_u)
         else:
-            prediction = request.family.predict(
-                checkpoint, scaled, t, given, settings.control_strength
-            ).float()
-        noise = lambda k=index: source.step(x.shape, start + first, k).to(device)  # noqa: B023, E731
-        x = step(scheduler, prediction, t, x, eta, noise)
+            prediction = predict(checkpoint, seen, t, told, settings.control_strength).float()
+        x = step(scheduler, prediction, t, x, eta, step_noise, index)
         x = edit.keep_outside(x, index)
         yield Step(index, float(t), x, prediction)
 
 
 def _conditioning(checkpoint, request: Request, settings: Settings, first: int, last: int):
-    """What the model is told about images ``first..last - 1``: alone, and (under guidance) behind what it is
-    told without the condition.
+    """What the model is told about images ``first..last - 1``: with the condition, and (under guidance) both
+    without and with it, stacked.
     """
     halves = []
     for rows in request.batch(first, last):
-        if rows is not None:
-            rows = {key: _to(value, checkpoint.unet.device) for key, value in rows.items()}
-            halves.append(request.family.encode(checkpoint, rows, settings.content_strength))
+        rows = {key: _to(value, checkpoint.unet.device) for key, value in rows.items()}
+        halves.append(request.family.encode(checkpoint, rows, settings.content_strength))
     if settings.guess_mode:
         for half, heard in zip(halves, (1.0, 0.0), strict=False):
             half["heard"] = torch.full((last - first, 1, 1, 1), heard, device=checkpoint.unet.device)
-    return halves[0], _join(halves[1], halves[0]) if len(halves) == 2 else None
-
-
-class Edit:
-    """What a picture and a mask change in the loop: where it starts, what the UNet sees, what is put back.
-
-    A UNet with nine channels sees the mask and the masked picture (inpainting); with four, the picture
-    outside the mask is put back after every step at the right noise level. Without a mask, strength below 1
-    is SDEdit (Meng et al. 2022, arXiv 2108.01073).
-    """
-
-    def __init__(self, checkpoint, request, source, scheduler, timesteps, first, last, start, strength):
-        vae, unet = checkpoint.vae, checkpoint.unet
-        device = unet.device
-        channels = vae.config.latent_channels
-        shape = (last - first, channels, *(side // checkpoint.vae_factor for side in request.size))
-        rows = lambda value: None if value is None else take(value, first, last).to(device)  # noqa: E731
-        picture, mask, latents = rows(request.image), rows(request.mask), rows(request.latents)
-        sees_picture = unet.config.in_channels == 2 * channels + 1
-
-        def encode(image):
-            latents = source.encode(vae.encode((image * 2 - 1).to(vae.dtype)).latent_dist)
-            return latents.float() * vae.config.scaling_factor
-
-        from_picture = picture is not None and (strength < 1 or mask is None)
-        self.picture = None
-        if picture is not None and (from_picture or not sees_picture):
-            self.picture = encode(picture)
-        self.noise = source.initial(shape, start + first).to(device) if latents is None else latents
-        if from_picture:
-            self.initial = scheduler.add_noise(
-                self.picture, self.noise, timesteps[:1].expand(len(self.noise))
-            )
-        else:
-            self.initial = self.noise * scheduler.init_noise_sigma
-
-        self.scheduler, self.timesteps = scheduler, timesteps
-        self.extra, self.mask = None, None
-        if mask is not None:
-            self.mask = F.interpolate(mask, size=shape[-2:])
-        if sees_picture:
-            if mask is None:  # everything is to be painted, nothing is known
-                self.mask = torch.ones(len(self.noise), 1, *shape[-2:], device=device)
-                hidden = torch.full((len(self.noise), 3, *request.size), 0.5, device=device)
-            else:
-                hidden = torch.where(mask < 0.5, picture, torch.full_like(picture, 0.5))
-            self.extra = torch.cat([self.mask, encode(hidden)], dim=1)
-
-    def with_picture(self, x: torch.Tensor) -> torch.Tensor:
-        """The UNet's input: latents, and for nine channels also mask and masked picture."""
-        return x if self.extra is None else torch.cat([x, self.extra], dim=1)
-
-    def keep_outside(self, x: torch.Tensor, index: int) -> torch.Tensor:
-        """Put the picture back where the mask is 0, at the noise level that the next step expects."""
-        if self.extra is not None or self.mask is None:
-            return x
-        known = self.picture
-        if index + 1 < len(self.timesteps):
-            known = self.scheduler.add_noise(known, self.noise, self.timesteps[index + 1].reshape(1))
-        return (1 - self.mask) * known + self.mask * x
+    return halves[0], _stack(halves[1], halves[0]) if request.guided else None
 
 
 def _to(value, device):
@@ -286,11 +179,10 @@ def _to(value, device):
     return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
-def _join(first: dict, second: dict) -> dict:
-    """Stack two halves: every tensor, and every tensor of a list."""
-    return {
-        key: [torch.cat(pair) for pair in zip(first[key], value, strict=True)]
-        if isinstance(value, list)
-        else torch.cat([first[key], value])
-        for key, value in second.items()
-    }
+def _stack(first, second):
+    """Two halves in one batch: tensors, lists of tensors and dicts of either."""
+    if isinstance(second, dict):
+        return {key: _stack(first[key], value) for key, value in second.items()}
+    if isinstance(second, list):
+        return [_stack(a, b) for a, b in zip(first, second, strict=True)]
+    return torch.cat([first, second])

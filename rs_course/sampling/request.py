@@ -38,12 +38,16 @@ class Request:
     latents: torch.Tensor | None
     guided: bool
 
-    def batch(self, start: int, stop: int) -> tuple[Rows, Rows | None]:
-        """Rows of images ``start..stop - 1``, conditional and (under guidance) unconditional."""
+    def batch(self, start: int, stop: int) -> list[Rows]:
+        """Rows of images ``start..stop - 1``: conditional, and under guidance also unconditional."""
         rows = {key: take(value, start, stop) for key, value in self.rows.items()}
         if not self.guided:
-            return rows, None
-        return rows, {**self.family.unconditional(rows), "text": take(self.negative, start, stop)}
+            return [rows]
+        return [rows, {**self.family.unconditional(rows), "text": take(self.negative, start, stop)}]
+
+    def latent_size(self, checkpoint) -> tuple[int, int]:
+        """(height, width) of the latents."""
+        return tuple(side // checkpoint.vae_factor for side in self.size)
 
 
 def take(value, start: int, stop: int):
@@ -61,15 +65,15 @@ def read_request(
     checkpoint,
     prompts,
     *,
-    metadata,
-    image,
-    mask,
-    conditions,
-    cond_metadata,
-    negative_prompt,
-    guidance,
-    size,
-    latents,
+    guided,
+    metadata=None,
+    image=None,
+    mask=None,
+    conditions=None,
+    cond_metadata=None,
+    negative_prompt=None,
+    size=None,
+    latents=None,
 ) -> Request:
     """Check and complete the arguments of ``Checkpoint.sample`` that differ between images.
 
@@ -121,7 +125,7 @@ def read_request(
         raise ValueError(
             f"{name} has {length} rows, but {largest} has {count}: give one per image, or one for all."
         )
-    return Request(count, size, family, rows, negative, picture, mask, latents, guidance > 1)
+    return Request(count, size, family, rows, negative, picture, mask, latents, guided)
 
 
 def read_texts(texts, name: str) -> list[str]:

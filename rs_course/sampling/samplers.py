@@ -74,13 +74,13 @@ def make_sampler(
     return scheduler, eta
 
 
-def step(scheduler: SchedulerMixin, prediction, t, x, eta: float, noise) -> torch.Tensor:
-    """One step from ``x`` at time ``t``; ``noise()`` gives the images' own noise where the sampler wants
+def step(scheduler: SchedulerMixin, prediction, t, x, eta: float, noise, k: int) -> torch.Tensor:
+    """Step k, from ``x`` at time ``t``; ``noise(k)`` gives the images' own noise where the sampler wants
     some.
     """
     if isinstance(scheduler, DDIMScheduler):
-        own = noise() if eta else None
+        own = noise(k) if eta else None
         return scheduler.step(prediction, t, x, eta=eta, variance_noise=own, return_dict=False)[0]
     if "variance_noise" in inspect.signature(scheduler.step).parameters:  # e.g. the SDE form of DPM-Solver++
-        return scheduler.step(prediction, t, x, variance_noise=noise(), return_dict=False)[0]
+        return scheduler.step(prediction, t, x, variance_noise=noise(k), return_dict=False)[0]
     return scheduler.step(prediction, t, x, return_dict=False)[0]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from checkpoints.tiny import write_checkpoint, write_controlnet, write_crsdiff
+from checkpoints.tiny import write_checkpoint, write_controlnet, write_crsdiff, write_model
 from PIL import Image
 
 from rs_course import checkpoints
@@ -163,9 +163,36 @@ def test_crsdiff_takes_any_subset(tmp_path):
         "no entry 'roads'": {"roads": road},
         "several sizes": {"road": road, "depth": torch.zeros(1, 3, 8, 8)},
         r"feature \[N, 32\]": {"content": torch.ones(5)},
+        "has no CLIP image tower": {"content": road},
         "not Tensor": road,
     }.items():
         with pytest.raises((ValueError, TypeError), match=message):
             draw(conditions=conditions)
     with pytest.raises(ValueError, match="multiples of 16"):
         draw(size=(24, 24))
+
+
+def test_content_as_a_picture(tmp_path):
+    """A CLIP model beside the checkpoint turns a content picture into the feature."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    folder = write_crsdiff(tmp_path / "crsdiff")
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = {**tower, "image_size": 16, "patch_size": 8, "projection_dim": 32}
+    clip = CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
+    whole = {"model_type": "clip", "vision_config": config, "projection_dim": 32}
+    write_model(folder / "image_encoder", clip, whole, "clip", "model.safetensors")
+    generator = checkpoints.load(folder)
+    pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    features = generator.read_content(pictures)
+    assert features.shape == (2, 32)
+    mean, std = (
+        torch.tensor(v).view(3, 1, 1)
+        for v in ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+    )
+    want = generator.image_encoder((pictures - mean) / std).image_embeds
+    assert torch.allclose(features, want, atol=1e-5)
+    ask = {"steps": 1, "output": "latent"}
+    by_picture = generator.sample("a", conditions={"content": pictures[:1]}, **ask)
+    assert same(by_picture, generator.sample("a", conditions={"content": features[:1]}, **ask))
+    assert not same(by_picture, generator.sample("a", **ask))
