@@ -141,14 +141,15 @@ class Checkpoint:
                 ]  # the published code passes a text feature behind it, to no effect
             if feature.shape[1] != width:
                 raise ValueError(
-                    f"conditions['content'] has {feature.shape[1]} numbers; it is a CLIP image feature [N, {width}]."
+                    f"conditions['content'] has {feature.shape[1]} numbers; "
+                    f"it is a CLIP image feature [N, {width}]."
                 )
             return feature
         if self.image_encoder is None:
             raise ValueError(
                 "This checkpoint has no CLIP image tower (the authors' own was not released), so "
-                f"conditions['content'] must be a projected image feature [N, {width}]: encode the picture first, "
-                "or put a CLIP model into its folder image_encoder."
+                f"conditions['content'] must be a projected image feature [N, {width}]: encode the picture "
+                "first, or put a CLIP model into its folder image_encoder."
             )
         return clip_image_features(self.image_encoder, images(content, "conditions['content']"))
 

@@ -15,7 +15,8 @@ from .loading import load_controlnet
 # A class of this package is written under the name that the published configurations use.
 _PUBLISHED_NAMES = {"SatControlNet": "ControlNetModel", "SatControlNet3D": "ControlNetModel3D"}
 _OWN_CLASSES = ("SatUNet", *_PUBLISHED_NAMES.values())
-_WEIGHTS = {"text_encoder": "model.safetensors"}
+# The models of transformers, which name their weight file otherwise.
+_WEIGHTS = {"text_encoder": "model.safetensors", "image_encoder": "model.safetensors"}
 
 
 def write_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
@@ -61,7 +62,7 @@ def write_model(module: torch.nn.Module, folder: Path, name: str) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
-    if name == "text_encoder":
+    if name in _WEIGHTS:
         module.config.save_pretrained(folder)
     else:
         config = dict(module.config)

@@ -145,7 +145,7 @@ def weight_files(layout: Layout) -> list[Path]:
     from .weights import find_weights
 
     weighted = [name for name in layout.parts if name not in ("tokenizer", "scheduler", "controlnet")]
-    stems = {"text_encoder": "model"}
+    stems = {"text_encoder": "model", "image_encoder": "model"}
     return [find_weights(layout.parts[name], stems.get(name, "diffusion_pytorch_model")) for name in weighted]
 
 

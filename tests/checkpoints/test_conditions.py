@@ -6,6 +6,7 @@ from checkpoints.tiny import write_checkpoint, write_controlnet, write_crsdiff, 
 from PIL import Image
 
 from rs_course import checkpoints
+from rs_course.checkpoints.convert import write_checkpoint as write_clean
 from rs_course.checkpoints.images import images
 
 PLACE = {"lon": 8.4, "lat": 49.0, "gsd": 10.0, "cloud_cover": 0.1, "year": 2020, "month": 7, "day": 1}
@@ -196,3 +197,6 @@ def test_content_as_a_picture(tmp_path):
     by_picture = generator.sample("a", conditions={"content": pictures[:1]}, **ask)
     assert same(by_picture, generator.sample("a", conditions={"content": features[:1]}, **ask))
     assert not same(by_picture, generator.sample("a", **ask))
+    write_clean(generator, tmp_path / "clean")
+    again = checkpoints.load(tmp_path / "clean").sample("a", conditions={"content": pictures[:1]}, **ask)
+    assert same(again, by_picture)
