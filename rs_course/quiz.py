@@ -57,7 +57,7 @@ def as_html(questions) -> str:
         letter = chr(ord("a") + question["answer"])
         parts.append(
             f"<p><b>{number}.</b> {escape(question['question'])}</p>"
-            f'<ol type="a">{options}</ol>'
+            f'<ol type="a" style="list-style-type: lower-alpha">{options}</ol>'
             f"<details><summary>Answer</summary><p><b>{letter}.</b> {escape(right['why'])}</p></details>"
         )
     return "\n".join(parts)
