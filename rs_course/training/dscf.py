@@ -56,7 +56,7 @@ RECIPE = {
     "teacher-fine": Stage("teacher", "decibels", 0.10, 5e-4, batch=12),
     "student": Stage("student", "absolute", 0.28, 2e-3),
     "student-fine": Stage("student", "decibels", 0.20, 1e-3, batch=12),
-    "lora": Stage("student", "distilled", 0.09, 1e-3),
+    "lora": Stage("student", "distilled", 0.09, 1e-3, patch=24, batch=8),
     "polish": Stage("student", "decibels", 0.03, 1e-4, patch=64, batch=4),
 }
 # (λ1, λ2, λ3) of truth, teacher, affinity in stage "lora".
