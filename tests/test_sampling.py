@@ -193,6 +193,12 @@ def test_level_in_prompt_or_gsd_in_metadata(loaded):
     assert torch.equal(by_token, generator.sample("a lake", metadata={"gsd": 8.0, "lon": 3}, **ask))
     assert torch.equal(by_token, generator.sample("14_GOOGLE_LEVEL_a lake", metadata={"gsd": 1.0}, **ask))
     assert relative(generator.sample("a lake", **ask), by_token) > 1e-4
+    months = generator.sample(["a lake", "14_GOOGLE_LEVEL_a lake"], metadata=[{"gsd": 8.0}, None], **ask)
+    assert relative(months[:1], by_token) < 1e-4
+    with pytest.raises(ValueError, match="metadata has 3 rows for 2 prompts"):
+        generator.sample(["a", "b"], metadata=[{}] * 3)
+    with pytest.raises(TypeError, match="takes a level, not seven numbers"):
+        generator.sample("a", metadata=torch.zeros(7))
     with pytest.raises(ValueError, match="not a whole number"):
         generator.sample("0.5_GOOGLE_LEVEL_a lake")
 
@@ -342,7 +348,7 @@ MISTAKES = {
     "mask= says where": {"mask": torch.zeros(16, 16)},
     "mask has nothing above 1 of 255": {"mask": np.eye(16, dtype=np.uint8), "image": torch.zeros(3, 16, 16)},
     r"image has values in \[0, 255\]": {"image": torch.tensor([0.0, 255.0]).expand(3, 2, 2)},
-    "loaded without a ControlNet": {"cond_metadata": PLACE},
+    "loaded without controlnet=": {"cond_metadata": PLACE},
     "leave conditions out": {"conditions": {"road": np.zeros((16, 16), dtype=np.uint8)}},
     "seed is -1": {"seed": -1},
     "guidance_interval is": {"guidance_interval": (0.6, 0.2)},

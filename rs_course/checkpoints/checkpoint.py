@@ -136,9 +136,7 @@ class Checkpoint:
         if getattr(content, "ndim", 0) in (1, 2):
             feature = torch.as_tensor(content, dtype=torch.float32).reshape(-1, content.shape[-1])
             if feature.shape[1] == 2 * width:
-                feature = feature[
-                    :, :width
-                ]  # the published code passes a text feature behind it, to no effect
+                feature = feature[:, :width]  # behind it stands a text feature that the model ignores
             if feature.shape[1] != width:
                 raise ValueError(
                     f"conditions['content'] has {feature.shape[1]} numbers; "

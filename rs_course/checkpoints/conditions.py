@@ -24,9 +24,12 @@ def read_condition(net: SatControlNet, value, prompts: int, name: str = "image")
         ValueError: A number of images or channels that the net does not take.
     """
     channels = net.config.conditioning_in_channels
-    if isinstance(value, torch.Tensor) and value.ndim == 5:
+    if getattr(value, "ndim", 0) == 5:
+        value = torch.as_tensor(value)
+        if value.dtype == torch.uint8:  # [B, T, H, W, 3]
+            return read_condition(net, [list(stack) for stack in value], prompts, name)
         if not net.temporal:
-            return value.flatten(1, 2)
+            return _stacked(value.flatten(1, 2), channels, name)
         return value if value.shape[1] == channels else value.transpose(1, 2)
     if isinstance(value, list | tuple) and value and isinstance(value[0], list | tuple):
         stacks = [images(stack, name) for stack in value]
@@ -41,7 +44,7 @@ def read_condition(net: SatControlNet, value, prompts: int, name: str = "image")
         return pictures.transpose(0, 1)[None]  # the frames of one prompt
     if pictures.shape[1] != channels and channels == 3 * len(pictures):
         pictures = pictures.flatten(0, 1)[None]
-    elif pictures.shape[1] != channels and channels == 3 * len(pictures) // max(prompts, 1):
+    elif pictures.shape[1] != channels and channels * prompts == 3 * len(pictures):
         pictures = pictures.unflatten(0, (prompts, -1)).flatten(1, 2)
     return _stacked(pictures, channels, name)
 
@@ -89,34 +92,44 @@ def nets(controlnet) -> list[SatControlNet]:
     return list(controlnet.nets) if isinstance(controlnet, SatMultiControlNet) else [controlnet]
 
 
-def read_cond_metadata(value, images_per_prompt: int) -> torch.Tensor | None:
-    """Metadata of the condition images: ``[B, 7]`` (one image) or ``[B, 7, T]``.
+def images_per_prompt(controlnet, conditions: list[torch.Tensor]) -> int:
+    """How many condition pictures each generated image has."""
+    first = nets(controlnet)[0]
+    if len(conditions) > 1:
+        return len(conditions)
+    return conditions[0].shape[2] if first.temporal else max(conditions[0].shape[1] // 3, 1)
+
+
+def read_cond_metadata(controlnet, value, count: int) -> torch.Tensor:
+    """Metadata of the condition images: ``[B, 7]`` or ``[B, 7, T]``; one column per net where there are
+    several.
 
     Args:
+        controlnet: The ControlNet.
         value: A dict, one dict per image or per prompt, a list of lists (per prompt, per image), or
             normalised numbers ``[7]``, ``[B, 7]``, ``[7, T]``, ``[B, 7, T]`` (``[T, 7]`` where T is
-            ``images_per_prompt``).
-        images_per_prompt: T, the number of condition images of a prompt.
+            ``count``).
+        count: T, the number of condition images of a prompt.
     """
-    if value is None:
-        return None
-    name, several = "cond_metadata", images_per_prompt > 1
-    if (
-        isinstance(value, list | tuple)
-        and value
-        and isinstance(value[0], list | tuple)
-        and isinstance(value[0][0], dict)
-    ):
+    rows = _cond_rows(value, count)
+    if isinstance(controlnet, SatMultiControlNet) and rows.ndim == 2:
+        rows = rows[..., None].repeat(1, 1, count)
+    return rows
+
+
+def _cond_rows(value, count: int) -> torch.Tensor:
+    name = "cond_metadata"
+    listed = isinstance(value, list | tuple) and len(value) > 0
+    if listed and isinstance(value[0], list | tuple) and isinstance(value[0][0], dict):
         return torch.stack([metadata_rows(list(rows), DIFFUSIONSAT, name).T for rows in value])
-    if not isinstance(value, dict) and not (isinstance(value, list | tuple) and isinstance(value[0], dict)):
-        numbers = torch.as_tensor(value, dtype=torch.float32)
-        if numbers.ndim == 3 and numbers.shape[1] == 7:
-            return numbers
-        if numbers.ndim == 2 and numbers.shape[0] == 7 and (numbers.shape[1] != 7 or images_per_prompt == 7):
-            return numbers[None]
-        value = numbers
+    if not isinstance(value, dict) and not (listed and isinstance(value[0], dict)):
+        value = torch.as_tensor(value, dtype=torch.float32)
+        if value.ndim == 3 and value.shape[1] == 7:
+            return value
+        if value.ndim == 2 and value.shape[0] == 7 and (value.shape[1] != 7 or count == 7):
+            return value[None]
     rows = metadata_rows(value, DIFFUSIONSAT, name)
-    return rows.T[None] if several and len(rows) == images_per_prompt else rows
+    return rows.T[None] if count > 1 and len(rows) == count else rows
 
 
 def _is_stack(value) -> bool:

@@ -70,23 +70,14 @@ class DiffusionSat(StableDiffusion):
             if not getattr(checkpoint.unet.config, "use_metadata", True):
                 refuse("metadata", metadata, "was saved with use_metadata=false")
             rows["metadata"] = metadata_rows(metadata, DIFFUSIONSAT)
-        if checkpoint.controlnet is None:
-            refuse(
-                "cond_metadata", cond_metadata, "was loaded without a ControlNet: pass controlnet= to load()"
-            )
+        net = checkpoint.controlnet
+        if net is None:
+            refuse("cond_metadata", cond_metadata, "was loaded without controlnet= in load()")
             return rows
-        rows["condition"] = sat.read_conditions(checkpoint.controlnet, image, len(prompts))
-        first = rows["condition"][0]
-        net = sat.nets(checkpoint.controlnet)[0]
-        count = (
-            len(rows["condition"]) if len(rows["condition"]) > 1 else first.shape[2] if net.temporal else 0
-        )
-        count = count or max(first.shape[1] // 3, 1)
-        rows["cond_metadata"] = sat.read_cond_metadata(cond_metadata, count)
-        if rows["cond_metadata"] is None:
-            del rows["cond_metadata"]
-        elif len(rows["condition"]) > 1 and rows["cond_metadata"].ndim == 2:
-            rows["cond_metadata"] = rows["cond_metadata"][..., None].repeat(1, 1, count)
+        rows["condition"] = sat.read_conditions(net, image, len(prompts))
+        if cond_metadata is not None:
+            count = sat.images_per_prompt(net, rows["condition"])
+            rows["cond_metadata"] = sat.read_cond_metadata(net, cond_metadata, count)
         return rows
 
     def unconditional(self, rows):
@@ -140,14 +131,7 @@ class Text2Earth(StableDiffusion):
         parsed = [parse_level(prompt) for prompt in prompts]
         levels = torch.tensor([level for level, _ in parsed], dtype=torch.float32)
         if metadata is not None:
-            metadata = [metadata] if isinstance(metadata, dict) else metadata
-            metadata_rows(metadata, DIFFUSIONSAT)  # the same mistakes get the same messages in every family
-            if not all(isinstance(row, dict) for row in metadata):
-                raise TypeError(
-                    "This checkpoint takes a level, not seven numbers: pass metadata={'gsd': metres}."
-                )
-            stated = torch.tensor([level_of_gsd(row["gsd"]) if row.get("gsd") else 0.0 for row in metadata])
-            levels = torch.where(levels > 0, levels, stated)
+            levels = torch.where(levels > 0, levels, read_levels(metadata, len(levels)))
         return {"text": [text for _, text in parsed], "level": levels}
 
     def unconditional(self, rows):
@@ -208,6 +192,25 @@ class CRSDiff(StableDiffusion):
             down_block_additional_residuals=down,
             mid_block_additional_residual=mid,
         ).sample
+
+
+def read_levels(metadata, prompts: int) -> torch.Tensor:
+    """Text2Earth's levels from the gsd in ``metadata``, 0 where none is stated.
+
+    Raises:
+        TypeError: Normalised numbers, which no longer tell the gsd.
+        ValueError: A field that does not exist, or another number of rows than prompts.
+    """
+    rows = [metadata] if isinstance(metadata, dict) else list(metadata)
+    metadata_rows(metadata, DIFFUSIONSAT)  # the same mistakes get the same messages in every family
+    if not all(row is None or isinstance(row, dict) for row in rows):
+        raise TypeError("This checkpoint takes a level, not seven numbers: pass metadata={'gsd': metres}.")
+    if 1 not in (prompts, len(rows)) and prompts != len(rows):
+        raise ValueError(
+            f"metadata has {len(rows)} rows for {prompts} prompts: give one per image, or one for all."
+        )
+    stated = [(row or {}).get("gsd") for row in rows]
+    return torch.tensor([float(level_of_gsd(gsd)) if gsd else 0.0 for gsd in stated])
 
 
 def read_maps(checkpoint, conditions: dict) -> Rows:

@@ -67,6 +67,10 @@ def test_a_sequence(root):
     for image in (pil(PICTURES[:3]), [pil(PICTURES[:3])], PICTURES[:3], PICTURES[:3].flatten(0, 1)[None]):
         assert same(draw(image=image, cond_metadata=ROWS), want)
     two = draw(["a", "a"], image=[pil(PICTURES[:3]), pil(PICTURES[3:])], cond_metadata=[ROWS, ROWS])
+    whole = (
+        (PICTURES.unflatten(0, (2, 3)) * 255).round().byte().permute(0, 1, 3, 4, 2)
+    )  # uint8 [B, T, H, W, 3]
+    assert same(draw(["a", "a"], image=whole.numpy(), cond_metadata=[ROWS, ROWS]), two)
     assert same(two[:1], want) and not same(two[1:], want)
     short = draw(image=PICTURES[:2], cond_metadata=PLACE)  # two frames, the same metadata for both
     assert same(short, draw(image=PICTURES[:2], cond_metadata=[PLACE, PLACE]))
