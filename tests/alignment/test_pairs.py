@@ -16,7 +16,7 @@ LABELS = ("River", "Highway", "Pasture", "AnnualCrop")
 
 @pytest.fixture(scope="module")
 def scenes():
-    return [scene(label, seed) for label in LABELS for seed in range(8)]
+    return [scene(label, seed) for label in LABELS for seed in range(4)]
 
 
 @pytest.fixture(scope="module")
