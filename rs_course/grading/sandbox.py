@@ -201,7 +201,9 @@ class Sandbox:
             message = self._process.stderr.read().decode(errors="replace").strip()[-500:]
             self.close()
             raise RuntimeError(f"The sandbox did not start: {message}")
-        self.nested = self.warm and json.loads(hello)["nested"]
+        # A fresh /tmp for each child would hide an interpreter that lies there from what it imports later.
+        hidden = any(folder.startswith("/tmp/") for folder in _interpreter_folders())
+        self.nested = self.warm and not hidden and json.loads(hello)["nested"]
 
     def _run_process(self, job_file, results, limits, cpu_s):
         """A plain child process; what it may use is limited, what it may see is not."""
@@ -275,25 +277,30 @@ def bubblewrap_command() -> list[str]:
             command += ["--symlink", os.readlink(path), path]
         elif os.path.exists(path):
             command += ["--ro-bind", path, path]
-    folders = {
-        sys.prefix,
-        sys.base_prefix,
-        os.path.dirname(os.path.dirname(os.path.realpath(sys.executable))),
-    }
-    if site.ENABLE_USER_SITE and os.path.isdir(site.getusersitepackages()):
-        folders.add(site.getusersitepackages())
-    for folder in sorted(folders):
+    # Before the folders below, one of which may itself lie under /tmp.
+    command += ["--size", str(Limits().disk_mb * 2**20), "--tmpfs", "/tmp"]
+    folders = _interpreter_folders()
+    for folder in folders:
         if not folder.startswith("/usr/"):
             command += ["--ro-bind", folder, folder]
     # An installed course would show its reference solutions; cover it with an empty folder.
     package = str(INSIDE.parents[1])
     if any(package.startswith(folder + os.sep) for folder in (*folders, "/usr")):
-        command += ["--tmpfs", package]
+        command += ["--tmpfs", package, "--remount-ro", package]
     for name in _FILES:
         command += ["--ro-bind", str(INSIDE / name), f"/grader/{name}"]
-    size = str(Limits().disk_mb * 2**20)
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/tmp"]
-    return [*command, "--remount-ro", "/", "--chdir", "/tmp"]
+    # Nothing that outlives a submission may be writable: what one leaves there the next one would find.
+    command += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev", "--remount-ro", "/"]
+    return [*command, "--chdir", "/tmp"]
+
+
+def _interpreter_folders() -> list[str]:
+    """Where this Python and its packages lie."""
+    folders = {sys.prefix, sys.base_prefix}
+    folders.add(os.path.dirname(os.path.dirname(os.path.realpath(sys.executable))))
+    if site.ENABLE_USER_SITE and os.path.isdir(site.getusersitepackages()):
+        folders.add(site.getusersitepackages())
+    return sorted(folders)
 
 
 def _read_events(raw: bytes) -> list:

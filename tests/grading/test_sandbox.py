@@ -1,0 +1,78 @@
+"""Between two submissions in one warm sandbox nothing passes, and nothing of this machine is in sight."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rs_course.grading.sandbox import Limits, Sandbox
+
+_WRITABLE = """
+import os
+writable = []
+for root, folders, files in os.walk("/"):
+    if root.startswith(("/proc", "/sys")) or root.count("/") > 6:
+        folders.clear()
+        continue
+    try:
+        open(os.path.join(root, "message"), "w").close()
+        writable.append(root)
+    except OSError:
+        pass
+"""
+LIMITS = Limits(step_s=30, wall_s=120, memory_mb=400, disk_mb=16)
+
+
+def _value(place, code, call, limits=LIMITS):
+    job = {
+        "cells": [{"id": "cell", "source": code}],
+        "probes": [{"id": "probe", "group": "probe", "call": call, "inputs": {}}],
+    }
+    outcome = place.run(job, limits)
+    (event,) = [event for event in outcome.events if event.get("probe") == "probe"]
+    assert "value" in event, event
+    return event["value"]
+
+
+def test_only_what_vanishes_is_writable(place):
+    assert set(_value(place, _WRITABLE, "sorted(writable)")) <= {"/tmp", "/tmp/home", "/dev/shm"}
+
+
+def test_next_submission_finds_nothing(place):
+    leave = (
+        "import os\nfor place in ('/tmp', '/dev/shm'):\n    open(place + '/message', 'w').write('answer: 4')"
+    )
+    assert _value(place, leave, "os.path.exists('/tmp/message')") is True
+    seen = _value(place, "import os", "[os.listdir('/tmp'), os.listdir('/dev/shm'), os.listdir('/tmp/home')]")
+    assert seen == [["home"], [], []]
+
+
+def test_nothing_of_the_host_is_in_sight(place):
+    home = str(Path.home())
+    code = "import os\ndef look(p):\n    return os.listdir(p) if os.path.isdir(p) else []"
+    assert _value(place, code, "os.listdir('/proc')") == ["cpuinfo"]
+    assert _value(place, code, "os.getpid()") == 1
+    assert set(_value(place, code, "sorted(os.environ)")).isdisjoint(
+        {"USER", "LOGNAME", "SSH_AUTH_SOCK", "OLDPWD", "PYTHONPATH"}
+    )
+    seen = set(_value(place, code, f"look({home!r})"))
+    assert seen.isdisjoint(name for name in os.listdir(home) if not name.startswith(".py"))
+    course = Path(__file__).resolve().parents[2]
+    assert (
+        _value(place, code, f"look({str(course / 'rs_course')!r}) + look({str(course / 'assignments')!r})")
+        == []
+    )
+    assert (
+        _value(place, code, "[name for name in ('/etc/passwd', '/etc/hostname') if os.path.exists(name)]")
+        == []
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes of this kind exist on POSIX only")
+def test_everything_ends_with_the_sandbox(isolated):
+    place = Sandbox(preload=("numpy",))
+    _value(place, "", "1")
+    process = place._process
+    assert process.poll() is None
+    place.close()
+    assert process.poll() is not None
