@@ -33,6 +33,69 @@ def clouds(points: dict, *, provenance, colours=None, behind=None, limit: float 
     return fig
 
 
+def arrows(grid, fields: dict, *, provenance, limit: float = 2.7):
+    """Vector fields in the plane over the points they belong to, side by side.
+
+    Args:
+        grid: Where the arrows start, ``[M, 2]``.
+        fields: Title to a pair (points ``[N, 2]``, arrows ``[M, 2]``).
+        provenance: Of the figure.
+        limit: Both axes run from −limit to limit.
+    """
+    points = {title: cloud for title, (cloud, _) in fields.items()}
+    fig = clouds(
+        points, provenance=provenance, colours=["0.75"] * len(next(iter(points.values()))), limit=limit
+    )
+    for ax, (_, vectors) in zip(fig.axes, fields.values(), strict=True):
+        ax.quiver(
+            *np.asarray(grid).T, *np.asarray(vectors).T, angles="xy", width=0.005, color=plots.COLOURS[1]
+        )
+    return fig
+
+
+def paths(walks: dict, *, provenance, behind, width: float = 7.0):
+    """Ways of points through the plane, from white dots to black ones.
+
+    Args:
+        walks: Title to positions ``[steps, N, 2]``.
+        provenance: Of the figure.
+        behind: Points ``[M, 2]`` drawn in grey.
+        width: Of the figure in inches.
+    """
+    fig = clouds(
+        {title: walk[-1] for title, walk in walks.items()}, provenance=provenance, behind=behind, width=width
+    )
+    for ax, walk in zip(fig.axes, walks.values(), strict=True):
+        ax.plot(*np.asarray(walk).transpose(2, 0, 1), lw=0.8)
+        ax.plot(*np.asarray(walk[0]).T, "o", mfc="white", mec="black", ms=5)
+        ax.plot(*np.asarray(walk[-1]).T, "o", color="black", ms=5)
+    return fig
+
+
+def losses(curve, by_step: dict, *, provenance):
+    """A training curve beside the loss at each step t; the line named "best possible" is the floor of both.
+
+    Args:
+        curve: Loss of every training step.
+        by_step: Name to losses at evenly spaced t = 0 … 999.
+        provenance: Of the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 2.9))
+    left.plot(curve, lw=0.4)
+    left.axhline(np.mean(by_step["best possible"]), color="black", ls="--", label="best possible")
+    left.set(xlabel="training step", ylabel="loss", ylim=(0, 1))
+    left.legend()
+    for name, values in by_step.items():
+        style = {"color": "black", "ls": "--"} if name == "best possible" else {}
+        right.plot(np.linspace(0, 1000, len(values), endpoint=False), values, label=name, **style)
+    right.set(xlabel="t", ylabel="loss at step t")
+    right.legend()
+    plots.badge(fig, provenance)
+    return fig
+
+
 def error_lines(evaluations, errors: dict, *, provenance, fit_from: int | None = None):
     """Error against number of network evaluations, on log-log axes.
 

@@ -58,13 +58,18 @@ def ddpm(
 
     Args:
         variance: σ_t² is β̃_t (``"small"``) or β_t (``"large"``): the two choices of the paper's section 3.2.
+
+    Raises:
+        ValueError: Another ``variance``.
     """
+    if variance not in ("small", "large"):
+        raise ValueError(f"variance is {variance!r}; choose 'small' (β̃_t) or 'large' (β_t).")
     for k, (t, s) in enumerate(pairwise(timesteps or spacing.leading(len(schedule), steps)), 1):
         x0, _ = denoise(xt, t)
         xt, beta_tilde = posterior(x0, xt, t, s, schedule)
         if beta_tilde > 0:  # the last step, to the clean image, adds no noise
             beta = 1 - (schedule.at(t) / schedule.at(s)).item()
-            sigma = math.sqrt({"small": beta_tilde, "large": beta}[variance])
+            sigma = math.sqrt(beta_tilde if variance == "small" else beta)
             xt = xt + sigma * seeds.noise_like(xt, seed=seed, start=start, stream=k)
         yield Step(s, xt, x0)
 

@@ -55,6 +55,11 @@ def test_pure_noise_at_the_last_step():
         timesteps.karras(schedule, 10)
 
 
+def test_unknown_variance_is_named():
+    with pytest.raises(ValueError, match="choose 'small'"):
+        samplers.final(samplers.ddpm(DENOISE, X_T, SCHEDULE, 5, variance="tiny"))
+
+
 @pytest.mark.parametrize("steps", [0, 1001])
 def test_impossible_number_of_steps_is_named(steps):
     with pytest.raises(ValueError, match=f"steps is {steps}"):
