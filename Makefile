@@ -27,11 +27,12 @@ test-style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test-notebooks: setup
-	$(BIN)/rs-course run --profile fast
+test-notebooks test-code: export OMP_NUM_THREADS = 1
+test-notebooks test-code: export MKL_NUM_THREADS = 1
 
-test-code: export OMP_NUM_THREADS = 1
-test-code: export MKL_NUM_THREADS = 1
+test-notebooks: setup
+	$(BIN)/rs-course run --profile fast --jobs 2
+
 test-code: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 --nbval --nbval-current-env tests notebooks
 

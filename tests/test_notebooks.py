@@ -25,7 +25,7 @@ _each_notebook = pytest.mark.parametrize("path", _PATHS, ids=[path.stem for path
 # Skeleton of every notebook: what a reader must find on the page, and the words that show it.
 _PARTS = {
     "goals": r"you (can|will)\b",
-    "prerequisites": r"you need|prerequisites",
+    "prerequisites": r"you need|prerequisites|^\*\*before:",
     "time and memory per profile": r"\bfast\b.*\d+ ?s\b",
     "a prompt to predict": r"> \*\*Predict\.\*\*",
     "an explanation after running": r"\*\*Explain\.\*\*",

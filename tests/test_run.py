@@ -86,6 +86,19 @@ def test_a_failing_notebook_stops_neither_the_others_nor_the_index(folder, capsy
     assert "[2/2] 01_good: unchanged" in capsys.readouterr().out
 
 
+def test_two_notebooks_at_the_same_time(folder, capfd):
+    """Each waits for the other, so one after the other would never end well."""
+    meet = "import pathlib, time\npathlib.Path('{0}').touch()\nend = time.time() + 60\n"
+    meet += "while not pathlib.Path('{1}').exists():\n    assert time.time() < end\n    time.sleep(0.1)"
+    paths = [
+        _notebook(folder / "00_a.ipynb", meet.format("a", "b")),
+        _notebook(folder / "01_b.ipynb", meet.format("b", "a")),
+    ]
+    assert cli.main(["run", *map(str, paths), "--jobs", "2"]) == 0
+    assert (folder / "build/index.html").read_text().count(">ok<") == 2
+    assert "[2/2] 01_b: ok" in capfd.readouterr().out
+
+
 def test_interruption_loses_only_the_running_notebook(folder):
     first = _notebook(folder / "00_first.ipynb", "print(1)")
     second = _notebook(folder / "01_second.ipynb", "import time\nopen('started', 'w')\ntime.sleep(60)")

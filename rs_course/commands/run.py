@@ -12,7 +12,10 @@ from __future__ import annotations
 import ast
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,6 +45,7 @@ def add_arguments(parser):
         help="set one parameter; may be repeated",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="run even what is done and unchanged")
+    parser.add_argument("--jobs", type=int, default=1, help="notebooks at the same time (default: 1)")
     parser.add_argument("--in-place", action="store_true", help="refresh the outputs stored in the notebooks")
 
 
@@ -51,20 +55,20 @@ def run(args):
         parameters["PROFILE"] = args.profile
     if args.in_place and parameters:
         raise ValueError("--in-place stores the notebooks' own defaults; leave -p and --profile out.")
-    jobs, errors = [_job(path, parameters) for path in _find(args.notebooks)], {}
-    for number, job in enumerate(jobs, start=1):
-        label = f"[{number}/{len(jobs)}] {job.path.stem}"
-        if sys.stdout.isatty():
-            print(f"{label} …", end="\r", flush=True)
-        if args.in_place:
-            errors[job.path.stem] = _refresh(job, label)
-        else:
-            errors[job.path.stem] = _bring_up_to_date(job, args.out, args.force, label)
+    jobs = [_job(path, parameters) for path in _find(args.notebooks)]
+    labels = [f"[{number}/{len(jobs)}] {job.path.stem}" for number, job in enumerate(jobs, start=1)]
+    one = _refresh if args.in_place else partial(_bring_up_to_date, build=args.out, force=args.force)
+    if args.jobs == 1:
+        errors = map(_announced(one), jobs, labels)
+    else:
+        # Processes of their own, so that each can see which kernel is its child and what that takes.
+        with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+            errors = pool.map(one, jobs, labels)
+    failed = {job.path.stem: error for job, error in zip(jobs, errors, strict=True) if error}
     if not args.in_place:
         from rs_course.execution.pages import write_index
 
         print(f"index: {write_index(args.out)}")
-    failed = {name: error for name, error in errors.items() if error}
     for name, error in failed.items():
         print(f"rs-course: {name}: {error}", file=sys.stderr)
     return 1 if failed else 0
@@ -86,7 +90,18 @@ def _job(path: Path, parameters: dict) -> Job:
     return Job(path, notebook, parameters, declared | parameters)
 
 
-def _bring_up_to_date(job, build: Path, force: bool, label: str) -> str | None:
+def _announced(one):
+    """Name the notebook while it runs, where somebody watches; its line then replaces the name."""
+
+    def run_one(job, label):
+        if sys.stdout.isatty():
+            print(f"{label} …", end="\r", flush=True)
+        return one(job, label)
+
+    return run_one
+
+
+def _bring_up_to_date(job, label: str, *, build: Path, force: bool) -> str | None:
     """Execute one notebook into the build folder unless it is done, print its line, and return its error."""
     from rs_course.execution import fingerprint, pages, runner
 
