@@ -26,6 +26,7 @@ EXAMS = {
     "a1_alignment": "rs_course.grading.exams.alignment",
     "a2_classification": "rs_course.grading.exams.classification",
     "a3_super_resolution": "rs_course.grading.exams.super_resolution",
+    "final_project": "rs_course.grading.exams.final_project",
 }
 
 

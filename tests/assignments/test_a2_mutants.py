@@ -70,7 +70,7 @@ MUTANTS = {
     "filter_wrong_axis": (
         "clip_filter",
         replaced(("softmax(dim=1)", "softmax(dim=0)")),
-        0,
+        0.5,
         "over the images",
     ),
     "filter_argmax": (
