@@ -301,6 +301,12 @@ def test_half_precision_runs_and_is_close(folders, generator):
     assert a.dtype == torch.float32 and (a - b).abs().mean() < 0.05
 
 
+def test_a_compiled_unet_gives_the_same_images(folders, generator):
+    compiled = checkpoints.load(folders["diffusionsat"]).compile(backend="eager")
+    ask = {"steps": 2, "metadata": PLACE, "output": "latent"}
+    assert relative(compiled.sample("a", **ask), generator.sample("a", **ask)) < 1e-4
+
+
 def test_progress_counts_images(generator, capsys):
     generator.sample(["a", "b", "c"], steps=2, batch_size=2, progress=True)
     assert "3/3 images" in capsys.readouterr().err

@@ -101,6 +101,10 @@ def _pipeline_root(path: Path) -> tuple[Path, Path | None]:
     if len(inside) > 1:
         names = ", ".join(child.name for child in inside)
         raise ValueError(f"{path} holds several checkpoints ({names}): name the folder of one.")
+    if not inside and any(path.rglob("controlnet/config.json")):
+        raise FileNotFoundError(
+            f"{path} holds a ControlNet but no generator: load a generator and pass this as controlnet=."
+        )
     if not inside:
         raise FileNotFoundError(
             f"{path} holds no checkpoint: neither model_index.json with its unet, vae, text_encoder, "

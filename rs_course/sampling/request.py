@@ -162,7 +162,8 @@ def read_size(checkpoint, family, size, latents, rows: Rows, picture) -> tuple[i
             size = from_latents
         elif "condition" in rows:
             stride = nets(checkpoint.controlnet)[0].stride
-            size = tuple(side * factor // stride for side in rows["condition"][0].shape[-2:])
+            drawn = [side * factor // stride for side in rows["condition"][0].shape[-2:]]
+            size = tuple(max(side // unit, 1) * unit for side in drawn)
         elif "maps" in rows:  # as drawn, unless that is beyond what the model was trained at
             drawn = rows["maps"].shape[-2:]
             shrink = min(1.0, min(checkpoint.default_size) / min(drawn))

@@ -85,6 +85,8 @@ def test_one_image_per_prompt_or_one_for_all(root):
     assert not same(shared, draw(["a", "b"], image=PICTURES[:2], cond_metadata=PLACE))
     alone = draw("a", image=PICTURES[0])
     assert alone.shape == (1, 4, 8, 8)  # the size follows from the condition
+    odd = draw("a", image=images(pil(PICTURES[:1]), size=(50, 66)))
+    assert odd.shape == (1, 4, 6, 8)  # rounded down to the latent grid
 
 
 def test_conditions_are_resized_to_what_the_net_expects(root):

@@ -365,6 +365,9 @@ def test_incomplete_folders(folder, tmp_path):
     (net / "model_index.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match="pass this one as controlnet="):
         checkpoints.load(net)
+    run = copy(net / "controlnet", tmp_path / "run" / "checkpoint-5" / "controlnet").parents[1]
+    with pytest.raises(FileNotFoundError, match="holds a ControlNet but no generator"):
+        checkpoints.load(run)
     with pytest.raises(FileNotFoundError, match="There is no ControlNet in"):
         checkpoints.load(folder, controlnet=folder)
     (other / "unet" / "config.json").write_text("{half")
