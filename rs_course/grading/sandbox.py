@@ -320,7 +320,7 @@ def _how_it_ended(report, limits, cpu_s, events):
     if report["timeout"]:
         return f"was stopped after {limits.wall_s:g} s"
     code = os.waitstatus_to_exitcode(report["status"]) if os.name == "posix" else report["status"] >> 8
-    if code in (-signal.SIGXCPU, -signal.SIGKILL) and report["cpu_s"] >= cpu_s - 1:
+    if code < 0 and report["cpu_s"] >= cpu_s - 1:
         return f"was stopped after {cpu_s} s of processor time"
     if code < 0:
         return f"ended the process (signal {signal.Signals(-code).name})"

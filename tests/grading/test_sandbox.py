@@ -68,6 +68,20 @@ def test_nothing_of_the_host_is_in_sight(place):
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "call"),
+    [
+        ("", "len(open('/etc/passwd').read()) > 0"),
+        ("import subprocess", "subprocess.run(['true']).returncode == 0"),
+        ("import socket", "socket.socket() is not None"),
+        ("import os", "os.fork() > 0 or os._exit(0)"),
+    ],
+)
+def test_the_same_works_without_isolation(code, call):
+    """The control: what the hostile submissions fail to do is possible in a plain process."""
+    assert _value(Sandbox("process"), code, call) is True
+
+
 @pytest.mark.skipif(os.name != "posix", reason="processes of this kind exist on POSIX only")
 def test_everything_ends_with_the_sandbox(isolated):
     place = Sandbox(preload=("numpy",))

@@ -6,7 +6,6 @@ Everything goes through :mod:`ctypes`, so it works in a process that has already
 import ctypes
 import os
 import platform
-import resource
 import struct
 
 _NEW_NAMESPACES = (
@@ -38,6 +37,8 @@ def supported() -> bool:
 
 def limit(*, cpu_s, memory_mb, file_mb):
     """Set limits of this process; memory counts on top of what is mapped already (the warm imports)."""
+    import resource  # POSIX only, and the host imports this module on any system.
+
     mapped = 0
     if os.path.exists("/proc/self/statm"):
         with open("/proc/self/statm") as statm:
