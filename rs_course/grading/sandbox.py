@@ -101,7 +101,7 @@ class Sandbox:
     """A place for student code; one submission at a time. Use it as a context manager.
 
     Args:
-        isolation: ``"bubblewrap"`` or ``"process"`` (none but resource limits: for code that you trust).
+        isolation: ``"bubblewrap"`` or ``"process"`` (none: only time is limited, for code that you trust).
         preload: Modules to import once, ahead of all submissions.
         warm: Fork each submission from one warm interpreter where the system allows it.
     """
@@ -206,7 +206,7 @@ class Sandbox:
         self.nested = self.warm and not hidden and json.loads(hello)["nested"]
 
     def _run_process(self, job_file, results, limits, cpu_s):
-        """A plain child process; what it may use is limited, what it may see is not."""
+        """A plain child process: its time is limited, what it may see and use is not."""
         started = time.monotonic()
         process = subprocess.Popen(
             [sys.executable, "-B", str(INSIDE / "runner.py")],

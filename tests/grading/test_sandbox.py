@@ -90,3 +90,17 @@ def test_everything_ends_with_the_sandbox(isolated):
     assert process.poll() is None
     place.close()
     assert process.poll() is not None
+
+
+def test_memory_counts_on_top_of_the_imports(place):
+    """200 MB fit into a limit of 400 MB whatever was imported before; 600 MB do not."""
+    assert (
+        _value(place, "import numpy as np", "int(np.ones(200 * 2**20, np.uint8).sum()) == 200 * 2**20")
+        is True
+    )
+    job = {
+        "cells": [{"id": "c", "source": "import numpy as np\nx = np.ones(600 * 2**20, np.uint8)"}],
+        "probes": [],
+    }
+    (error,) = [event["error"] for event in place.run(job, LIMITS).events if "error" in event]
+    assert error["family"] == "MemoryError"

@@ -35,14 +35,16 @@ def supported() -> bool:
     return platform.system() == "Linux" and platform.machine() in _ARCHITECTURE
 
 
-def limit(*, cpu_s, memory_mb, file_mb):
-    """Set limits of this process; memory counts on top of what is mapped already (the warm imports)."""
+def mapped_bytes() -> int:
+    """Address space that this process uses already, mostly for the warm imports."""
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def limit(*, mapped, cpu_s, memory_mb, file_mb):
+    """Set limits of this process; ``memory_mb`` counts on top of ``mapped`` bytes."""
     import resource  # POSIX only, and the host imports this module on any system.
 
-    mapped = 0
-    if os.path.exists("/proc/self/statm"):
-        with open("/proc/self/statm") as statm:
-            mapped = int(statm.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + memory_mb * 2**20,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s), int(cpu_s) + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_mb * 2**20,) * 2)

@@ -93,6 +93,7 @@ def supervise(request, files):
 
 
 def _become_child(request, files, write_pid):
+    mapped = seal.mapped_bytes()  # while /proc is still in sight
     if request["nested"]:
         if _threads() != 1:
             return
@@ -110,7 +111,7 @@ def _become_child(request, files, write_pid):
     sys.argv[:] = [""]
 
     def close_doors():
-        seal.limit(**request["limits"])
+        seal.limit(mapped=mapped, **request["limits"])
         seal.drop_privileges()
         seal.filter_system_calls()
 
