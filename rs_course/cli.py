@@ -48,6 +48,15 @@ def main(argv=None) -> int:
             file=sys.stderr,
         )
         return 130
+    except ModuleNotFoundError as error:
+        if os.environ.get("RS_COURSE_TRACEBACK") or (error.name or "").startswith("rs_course"):
+            raise
+        print(
+            f"rs-course: {error.name} is not installed here; `python3 -m rs_course.cli setup` makes an "
+            "environment that has everything.",
+            file=sys.stderr,
+        )
+        return 1
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("RS_COURSE_TRACEBACK"):
             raise

@@ -53,6 +53,16 @@ def test_errors_are_one_sentence(monkeypatch, capsys):
         cli.main(["doctor"])
 
 
+def test_a_missing_library_leads_to_the_set_up(monkeypatch, capsys):
+    monkeypatch.delenv("RS_COURSE_TRACEBACK", raising=False)
+    _command(monkeypatch, ModuleNotFoundError("No module named 'torch'", name="torch"))
+    assert cli.main(["doctor"]) == 1
+    assert "torch is not installed here; `python3 -m rs_course.cli setup`" in capsys.readouterr().err
+    _command(monkeypatch, ModuleNotFoundError("No module named 'rs_course.x'", name="rs_course.x"))
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["doctor"])
+
+
 def test_interruption_has_its_own_status(monkeypatch, capsys):
     _command(monkeypatch, KeyboardInterrupt())
     assert cli.main(["doctor"]) == 130

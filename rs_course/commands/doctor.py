@@ -57,13 +57,13 @@ def _versions(_args):
     constraints = Path(__file__).resolve().parents[2] / "constraints.txt"
     if constraints.is_file():
         wanted = {name: pin for name, pin in pins(constraints).items() if name not in _INSTALLERS}
-        different = {name: pin for name, pin in wanted.items() if _installed(name) not in (pin, None)}
-        state = ", ".join(f"{name} {_installed(name)} instead of {pin}" for name, pin in different.items())
-        yield (
-            "pins",
-            state or "installed versions are those of constraints.txt",
-            _SETUP if different else None,
-        )
+        found = {name: _installed(name) for name in wanted}
+        different = [
+            f"{n} {v} instead of {wanted[n]}" for n, v in found.items() if v not in (wanted[n], None)
+        ]
+        count = sum(version is not None for version in found.values())
+        state = ", ".join(different) or f"{count} of {len(found)} pinned packages, each in its pinned version"
+        yield "pins", state, _SETUP if different else None
 
 
 _SETUP = "python3 -m rs_course.cli setup"
