@@ -326,6 +326,14 @@ def test_one_step_suffices(loaded, family, sampler):
     assert loaded[family].sample("a", steps=1, sampler=sampler, output="latent").isfinite().all()
 
 
+def test_images_can_be_trained_on(generator):
+    images = generator.sample("a", steps=1)
+    weight = torch.ones(3, 1, 1, requires_grad=True)
+    (images * weight).sum().backward()
+    images += 1
+    assert weight.grad.isfinite().all() and not images.requires_grad
+
+
 def test_trajectory_ends_in_the_sample(generator):
     steps = list(sampling.trajectory(generator, "a", steps=3, metadata=PLACE))
     assert [s.index for s in steps] == [0, 1, 2] and steps[0].t > steps[-1].t

@@ -35,7 +35,6 @@ class Step:
     prediction: torch.Tensor
 
 
-@torch.no_grad()
 def sample(
     checkpoint, prompts, *, output="image", batch_size=None, start=0, progress=False, **arguments
 ) -> torch.Tensor:
@@ -67,17 +66,18 @@ def sample(
         while done < request.count:
             stop = min(done + size, request.count)
             try:
-                for state in _denoise(checkpoint, request, settings, source, done, stop, start):
-                    latents = state.latents
-                    advance(stop - done)
-                results.append(latents.cpu() if output == "latent" else decode(checkpoint, latents).cpu())
+                # Inference tensors are the fastest; torch.cat below makes ordinary ones, fit for training on.
+                with torch.inference_mode():
+                    for state in _denoise(checkpoint, request, settings, source, done, stop, start):
+                        latents = state.latents
+                        advance(stop - done)
+                    results.append(latents.cpu() if output == "latent" else decode(checkpoint, latents).cpu())
                 done = stop
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise out_of_memory(checkpoint, request) from None
-                size = math.ceil(
-                    size / 2
-                )  # no image depends on its batch, so that a smaller one may take over
+                # No image depends on its batch, so that a smaller one may take over.
+                size = math.ceil(size / 2)
     return torch.cat(results)
 
 
