@@ -7,13 +7,15 @@ import numpy as np
 from rs_course import plots
 
 
-def clouds(points: dict, *, provenance, colours=None, behind=None, limit: float = 2.9, width: float = 9.6):
+def clouds(
+    points: dict, *, provenance, colours=plots.COLOURS[1], behind=None, limit: float = 2.9, width: float = 9.6
+):
     """Scatter plots of points in the plane, side by side.
 
     Args:
         points: Title to points ``[N, 2]``.
         provenance: Of the figure.
-        colours: A number per point, for its colour.
+        colours: One colour, or a number per point.
         behind: Points ``[M, 2]`` drawn in grey under each panel.
         limit: Both axes run from −limit to limit.
         width: Of the figure in inches.
@@ -26,7 +28,7 @@ def clouds(points: dict, *, provenance, colours=None, behind=None, limit: float 
     for ax, (title, x) in zip(axes[0], points.items(), strict=True):
         if behind is not None:
             ax.scatter(*np.asarray(behind).T, s=1, color="0.75")
-        paint = {"color": plots.COLOURS[1]} if colours is None else {"c": colours, "cmap": "Dark2"}
+        paint = {"color": colours} if isinstance(colours, str) else {"c": colours, "cmap": "Dark2"}
         ax.scatter(*np.asarray(x).T, s=2, **paint)
         ax.set(title=title, aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
     plots.badge(fig, provenance)
@@ -43,9 +45,7 @@ def arrows(grid, fields: dict, *, provenance, limit: float = 2.7):
         limit: Both axes run from −limit to limit.
     """
     points = {title: cloud for title, (cloud, _) in fields.items()}
-    fig = clouds(
-        points, provenance=provenance, colours=["0.75"] * len(next(iter(points.values()))), limit=limit
-    )
+    fig = clouds(points, provenance=provenance, colours="0.75", limit=limit, width=8)
     for ax, (_, vectors) in zip(fig.axes, fields.values(), strict=True):
         ax.quiver(
             *np.asarray(grid).T, *np.asarray(vectors).T, angles="xy", width=0.005, color=plots.COLOURS[1]
