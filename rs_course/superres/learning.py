@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from rs_course.superres import degradation
-from rs_course.superres.distillation import distillation_loss
+from rs_course.superres.distillation import distillation_loss, negative_psnr
 from rs_course.superres.span import IMAGE_RANGE, SPAN
 
 
@@ -142,24 +142,32 @@ def absolute(network, low, high, *, dtype: torch.dtype = torch.float32) -> dict[
 
 
 def decibels(network, low, high) -> dict[str, torch.Tensor]:
-    """Negative PSNR of each patch in units of 100 dB: the score itself, so that smooth patches count like
-    rough ones.
+    """The score itself: negative PSNR of each patch in units of 100 dB."""
+    return {"total": negative_psnr(network(low), high)}
 
-    The mean squared error of a batch is nearly that of its roughest patch. 60 dB is where it stops to care.
+
+def distilled(
+    teacher: SPAN, weights: tuple[float, float, float], *, reconstruction: str = "l1"
+) -> Callable[..., dict[str, torch.Tensor]]:
+    """DSCLoRA's loss on the nine maps its repository returns: the convolutions of blocks 1 to 3.
+
+    Args:
+        teacher: Frozen; any width.
+        weights, reconstruction: As in :func:`~rs_course.superres.distillation.distillation_loss`.
     """
-    mse = (network(low) - high).square().mean((1, 2, 3))
-    return {"total": 0.1 * torch.log10(mse + 1e-6).mean()}
-
-
-def distilled(teacher: SPAN, weights: tuple[float, float, float]) -> Callable[..., dict[str, torch.Tensor]]:
-    """DSCLoRA's loss, with affinities after each block; ``weights`` as in ``distillation_loss``."""
 
     def loss(network, low, high):
         image, maps = network(low, return_features=True)
         with torch.no_grad():
             teacher_image, teacher_maps = teacher(low, return_features=True)
         return distillation_loss(
-            image, teacher_image, high, maps["blocks"], teacher_maps["blocks"], weights=weights
+            image,
+            teacher_image,
+            high,
+            maps["convolutions"],
+            teacher_maps["convolutions"],
+            weights=weights,
+            reconstruction=reconstruction,
         )
 
     return loss

@@ -3,7 +3,7 @@
     teacher, student           SPAN with 48 and 26 channels              mean absolute error
     teacher-fine, student-fine the same                                  PSNR itself
     lora                       student frozen + ConvLoRA                 truth + teacher's image + affinities
-    polish                     the same factors, large patches, slowly   PSNR itself
+    polish                     the same factors, large patches           PSNR itself
 
 The factors are then merged, so that the result is an ordinary 26-channel network of 130,828 parameters.
 The paper's loss weights and step counts are not published in its repository; those below are ours, for
@@ -57,10 +57,10 @@ RECIPE = {
     "student": Stage("student", "absolute", 0.28, 2e-3),
     "student-fine": Stage("student", "decibels", 0.20, 1e-3, batch=12),
     "lora": Stage("student", "distilled", 0.09, 1e-3, patch=24, batch=8),
-    "polish": Stage("student", "decibels", 0.03, 1e-4, patch=64, batch=4),
+    "polish": Stage("student", "decibels", 0.03, 5e-4, patch=64, batch=4),
 }
 # (λ1, λ2, λ3) of truth, teacher, affinity in stage "lora".
-WEIGHTS = (0.5, 0.5, 0.04)
+WEIGHTS = (0.5, 0.5, 0.004)
 
 
 def train(out, pools, *, minutes=MINUTES, seed=0, resume=True, recipe=RECIPE, log=print) -> SPAN:

@@ -48,6 +48,8 @@ def test_total_loss_adds_weighted_terms():
     a, b, c = (torch.full((1, 3, 4, 4), v) for v in (0.1, 0.3, 0.6))
     terms = distillation_loss(a, b, c, weights=(10, 1, 1), reconstruction="l2")
     assert terms["total"].item() == pytest.approx(10 * 0.25 + 0.2, rel=1e-6)
+    score = distillation_loss(a, b, a + 0.1, reconstruction="psnr")["reconstruction"]
+    assert score.item() == pytest.approx(-0.2, abs=1e-4)  # 20 dB
 
 
 def test_bad_maps():
@@ -62,5 +64,5 @@ def test_bad_maps():
         affinity(s[0])
     with pytest.raises(ValueError, match="must have one shape"):
         distillation_loss(s, s, torch.zeros(1, 2, 6, 6))
-    with pytest.raises(ValueError, match="'l1' or 'l2'"):
+    with pytest.raises(ValueError, match="'l1', 'l2' or 'psnr'"):
         distillation_loss(s, s, s, reconstruction="l3")
