@@ -63,15 +63,19 @@ RECIPE = {
 WEIGHTS = (0.5, 0.5, 0.004)
 
 
-def train(out, pools, *, minutes=MINUTES, seed=0, resume=True, recipe=RECIPE, log=print) -> SPAN:
+def train(
+    out, *, minutes=MINUTES, seed=0, resume=True, data=None, pools=None, recipe=RECIPE, log=print
+) -> SPAN:
     """Run the recipe; write ``out/model.safetensors`` (official key names), the factors, the teacher.
 
     Args:
         out: Folder; the state of unfinished stages and the teacher lie in ``out/state``.
-        pools: List of (low, high) from :func:`rs_course.superres.learning.pairs`.
         minutes: Time for all stages together; becomes a number of steps by timing each stage's first ones.
         seed: Decides initial weights and batches.
         resume: Go on from ``out/state``; otherwise start again.
+        data: Name, folder or archive of real images at least 256 pixels wide, mixed half and half with
+            simulated scenes (mini-dscf: UC Merced); ``None`` for simulated scenes alone.
+        pools: List of (low, high) from :func:`rs_course.superres.learning.pairs`, instead of ``data``.
         recipe: Stages by name.
         log: Called with one line every hundred steps.
 
@@ -86,6 +90,7 @@ def train(out, pools, *, minutes=MINUTES, seed=0, resume=True, recipe=RECIPE, lo
     if not resume:
         for file in state.iterdir():
             file.unlink()
+    pools = pools or _pools(data)
     torch.manual_seed(seed)
     networks = {"teacher": SPAN(48), "student": SPAN(26)}
     for network in networks.values():
@@ -107,18 +112,18 @@ def train(out, pools, *, minutes=MINUTES, seed=0, resume=True, recipe=RECIPE, lo
             network.load_state_dict(load_file(finished))
             continue
 
-        def data(step, stage=stage, number=number):
+        def patches(step, stage=stage, number=number):
             return learning.batches(
                 pools, batch=stage.batch, patch=stage.patch, seed=seed + 1000 * number, start=step
             )
 
         if name not in plan:
-            seconds = _seconds_per_step(network, loss, data(0))
+            seconds = _seconds_per_step(network, loss, patches(0))
             plan[name] = {"steps": max(1, int(60 * minutes * stage.share / seconds)), **asdict(stage)}
             plan_file.write_text(json.dumps(plan, indent=1))
         run = learning.fit(
             network,
-            data,
+            patches,
             loss,
             steps=plan[name]["steps"],
             rate=stage.rate,
@@ -140,22 +145,15 @@ def train(out, pools, *, minutes=MINUTES, seed=0, resume=True, recipe=RECIPE, lo
     return network
 
 
-def train_from_command(out, *, minutes, seed, resume, data):
-    """``rs-course train mini-dscf``: simulated scenes and, if given, real images.
-
-    Args:
-        out, minutes, seed, resume: As for :func:`train`.
-        data: Name, folder or tar of a data set of real images at least 64 pixels wide whose ``train``
-            split is mixed in half and half (mini-dscf: UC Merced), or ``None``.
-    """
+def _pools(data) -> list[tuple]:
+    """Simulated scenes, and the ``train`` split of a set of real images if one is named: drawn half and half."""
     from rs_course import datasets
 
     scenes, _ = high_resolution(split="train", count=SCENES, first=FIRST_SCENE)
     sources = [(scenes * 255).round().byte().permute(0, 2, 3, 1).numpy()]
     if data is not None:
         sources.append(np.asarray(datasets.load(data, "train").images))
-    pools = [learning.pairs(images) for images in sources]
-    return train(out, pools, minutes=minutes, seed=seed, resume=resume)
+    return [learning.pairs(images) for images in sources]
 
 
 def _packed(network) -> dict[str, torch.Tensor]:

@@ -82,7 +82,7 @@ def test_seconds_of_regression_beat_bicubic(pool):
 def test_recipe_writes_official_layout_and_goes_on(pool, tmp_path):
     recipe = {name: replace(stage, patch=16, batch=2) for name, stage in dscf.RECIPE.items()}
     lines = []
-    network = dscf.train(tmp_path, [pool], minutes=0.05, recipe=recipe, log=lines.append)
+    network = dscf.train(tmp_path, pools=[pool], minutes=0.05, recipe=recipe, log=lines.append)
     loaded = superres.load(tmp_path)
     assert sum(p.numel() for p in loaded.parameters()) == 130_828
     assert all(torch.equal(network.state_dict()[k], v) for k, v in loaded.state_dict().items())
@@ -99,5 +99,5 @@ def test_recipe_writes_official_layout_and_goes_on(pool, tmp_path):
         if "lora_" not in key:
             assert torch.allclose(value, base[key], atol=1e-6), key
     assert superres.load(tmp_path / "teacher").channels == 48
-    again = dscf.train(tmp_path, [pool], minutes=0.05, recipe=recipe)
+    again = dscf.train(tmp_path, pools=[pool], minutes=0.05, recipe=recipe)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), network.parameters(), strict=True))
