@@ -12,7 +12,7 @@ import hashlib
 import re
 from pathlib import Path
 
-STUB = "raise NotImplementedError()"
+STUB = ("# YOUR CODE HERE", "raise NotImplementedError()")
 _PROSE_STUB = "YOUR ANSWER HERE"
 _REGIONS = {
     "solution": (r"[ \t]*###\s*BEGIN SOLUTION[^\n]*\n.*?###\s*END SOLUTION[^\n]*(?:\n|$)"),
@@ -108,7 +108,7 @@ def _checked_metadata(cell, seen) -> dict:
 
 def _stub(match):
     indent = re.match(r"[ \t]*", match.group()).group()
-    return f"{indent}{STUB}\n"
+    return "".join(f"{indent}{line}\n" for line in STUB)
 
 
 def _finish(cell, text):
@@ -116,8 +116,8 @@ def _finish(cell, text):
     if cell.cell_type == "code":
         cell.outputs, cell.execution_count = [], None
     marks = cell.metadata.get("nbgrader")
-    if marks and marks.get("locked"):
-        marks["checksum"] = checksum(cell)
+    if marks:
+        marks |= {"cell_type": cell.cell_type, "checksum": checksum(cell)}
 
 
 def checksum(cell) -> str:
