@@ -89,7 +89,8 @@ def measure(root: Path, name: str) -> dict[str, list[float]]:
     arguments = {"prompts": ["a lake", "a field"], **ASK, **CASES[name]}
     prompts = arguments.pop("prompts")
     found = {}
-    for sampler in SAMPLERS if "mask" not in arguments else (None,):
+    samplers = SAMPLERS if name in ("diffusionsat", "crsdiff") else (None,)
+    for sampler in samplers:
         latents = loaded.sample(prompts, sampler=sampler, output="latent", **arguments)
         found[str(sampler)] = numbers(latents)
     found["image"] = numbers(loaded.sample(prompts, **arguments))
