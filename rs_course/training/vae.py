@@ -31,7 +31,7 @@ ARCHITECTURE = {
 STATE = "training.pt"
 
 
-def train(out, *, minutes=45, seed=0, resume=True, eurosat="eurosat", simulated=10_000):
+def train(out, *, minutes=45, seed=0, resume=True, data="eurosat", simulated=10_000):
     """Train on EuroSAT's training split and on ``simulated`` tiles of the simulated Earth.
 
     Args:
@@ -39,12 +39,12 @@ def train(out, *, minutes=45, seed=0, resume=True, eurosat="eurosat", simulated=
         minutes: Time for the whole training; becomes a number of steps by timing the first ones.
         seed: Of weights, batches and latent samples.
         resume: Go on where an interrupted training stopped.
-        eurosat: Name or path that ``rs_course.datasets.load`` takes.
+        data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
         simulated: Number of simulated tiles.
     """
     from rs_course import datasets
 
-    sets = {"eurosat": (eurosat, None), "simulated": ("simulated", simulated)}
+    sets = {"eurosat": (data, None), "simulated": ("simulated", simulated)}
     images = np.concatenate(
         [np.asarray(datasets.load(source, "train", size=size).images) for source, size in sets.values()]
     )

@@ -1,0 +1,39 @@
+"""``rs-course train NAME``: train one of the minis that ship with the course."""
+
+from importlib import import_module
+from pathlib import Path
+
+# name: module whose ``train(out, *, minutes, seed, resume, data)`` makes it
+TRAINABLE = {
+    "mini-ddpm": "rs_course.training.ddpm",
+    "mini-dscf": "rs_course.training.dscf",
+    "mini-vae": "rs_course.training.vae",
+}
+
+
+def add_arguments(parser):
+    parser.add_argument("name", choices=TRAINABLE, metavar="NAME", help=", ".join(TRAINABLE))
+    parser.add_argument(
+        "--out", type=Path, help="folder of the model and its training state (default: runs/NAME)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, help="time to train in all (default: as for the shipped weights)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--data", help="the real data set: a name, folder or archive (default: the registry's)"
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="start again although an unfinished training lies there"
+    )
+
+
+def run(args):
+    if args.minutes is not None and args.minutes <= 0:
+        raise ValueError(f"--minutes {args.minutes}: give a time above zero.")
+    out = args.out or Path("runs") / args.name
+    chosen = {"minutes": args.minutes, "data": args.data}
+    import_module(TRAINABLE[args.name]).train(
+        out, seed=args.seed, resume=not args.fresh, **{k: v for k, v in chosen.items() if v is not None}
+    )
+    print(f"train: {args.name} lies in {out}")

@@ -1,0 +1,32 @@
+"""``rs-course train``: names, times and what it says."""
+
+import inspect
+from importlib import import_module
+
+import pytest
+
+from rs_course.cli import main
+from rs_course.commands.train import TRAINABLE
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_every_trainable_model_takes_what_the_command_gives(name):
+    parameters = inspect.signature(import_module(TRAINABLE[name]).train).parameters
+    assert {"out", "minutes", "seed", "resume", "data"} <= parameters.keys()
+
+
+def test_a_time_of_zero_is_refused(capsys):
+    assert main(["train", "mini-vae", "--minutes", "0"]) == 1
+    assert "give a time above zero" in capsys.readouterr().err
+
+
+def test_an_unknown_model_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "mini-gan"])
+    assert "mini-gan" in capsys.readouterr().err
+
+
+def test_data_that_is_not_here_leads_to_the_command_that_fetches_it(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path))
+    assert main(["train", "mini-vae", "--out", str(tmp_path / "out")]) == 1
+    assert "rs-course fetch eurosat" in capsys.readouterr().err
