@@ -197,7 +197,7 @@ ATTACKS = {
         notebook(
             {
                 **ANSWERS,
-                "double": _LOOK.format(places=["/tmp", "/home", "/root", "/work", "/var", "/mnt", "/srv"]),
+                "double": _LOOK.format(places=["/tmp", "/home", "/root", "/var", "/mnt", "/srv"]),
             }
         ),
         8,

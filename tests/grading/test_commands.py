@@ -42,7 +42,8 @@ def test_release_and_solution(course):
     student = (course / "assignments" / "release" / "tiny" / "tiny.ipynb").read_text()
     solution = (course / "build" / "solution" / "tiny" / "tiny.ipynb").read_text()
     assert "return 2 * x" not in student and "assert secret" not in student and "4 for all" not in student
-    assert student.count("# YOUR CODE HERE") == student.count("raise NotImplementedError()") == 3 and "YOUR ANSWER HERE" in student
+    assert student.count("# YOUR CODE HERE") == student.count("raise NotImplementedError()") == 3
+    assert "YOUR ANSWER HERE" in student
     assert "return 2 * x" in solution and "BEGIN" not in solution and "4 for all" in solution
     assert main(["release", "--check"]) == 0
     path = course / "assignments" / "source" / "tiny" / "tiny.ipynb"
