@@ -119,7 +119,8 @@ def ablation(args) -> dict:
                 conv_lora.add(network, generator=torch.Generator().manual_seed(seed))
 
             def data(step, seed=seed):
-                return learning.batches(pools, batch=12, patch=32, seed=500 + seed, start=step)
+                # Small patches: affinities cost the fourth power of the side.
+                return learning.batches(pools, batch=8, patch=24, seed=500 + seed, start=step)
 
             if arm not in steps:
                 steps[arm] = max(2, int(args.seconds / seconds_per_step(network, loss, data(0))))

@@ -146,7 +146,7 @@ def train(
 
 
 def _pools(data) -> list[tuple]:
-    """Simulated scenes, and the ``train`` split of a set of real images if one is named: drawn half and half."""
+    """Simulated scenes, and the ``train`` split of a named set of real images: drawn half and half."""
     from rs_course import datasets
 
     scenes, _ = high_resolution(split="train", count=SCENES, first=FIRST_SCENE)
