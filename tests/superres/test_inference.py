@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rs_course import superres
+from rs_course.paths import data_dir
 from rs_course.superres import baselines, quality
 from rs_course.superres.degradation import bicubic, round8
 from rs_course.superres.learning import start_as_interpolation
@@ -154,3 +155,12 @@ def test_real_pictures(shared):
     assert images.shape == (3, 3, 256, 256) and provenance.startswith("real")
     with pytest.raises(ValueError, match="lower count"):
         high_resolution(str(shared / "data" / "ucm_png.tar"), count=10_000)
+
+
+def test_shipped_network_beats_bicubic():
+    network = superres.load("mini-dscf")
+    assert sum(p.numel() for p in network.parameters()) == 130_828
+    high, _ = high_resolution(count=20)
+    results = quality.compare({"bicubic": baselines.bicubic, "mini-dscf": network}, bicubic(high), high)
+    assert (results["mini-dscf"]["psnr"] - results["bicubic"]["psnr"]).mean() > 1.5
+    assert superres.load(data_dir() / "checkpoints" / "mini-dscf" / "teacher").channels == 48
