@@ -15,7 +15,6 @@ _SUBMODULES = (
     "alignment",
     "check",
     "checkpoints",
-    "classification",
     "datasets",
     "diffusion",
     "grading",

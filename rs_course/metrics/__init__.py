@@ -1,5 +1,4 @@
-"""Measures: of image pairs (:mod:`.image`), of sets of images (:mod:`.distribution`), of classifiers
-(:mod:`.classification`).
+"""Measures: of image pairs (:mod:`.image`) and of sets of images (:mod:`.distribution`).
 
 The names below load on first use, so that importing :mod:`rs_course.metrics` needs no torch.
 """
@@ -11,7 +10,6 @@ _HOME = {
     "ssim": "image",
     "luma": "image",
     "CONVENTIONS": "image",
-    "lpips": "perceptual",
     "FeatureStatistics": "distribution",
     "Interval": "distribution",
     "PrecisionRecall": "distribution",
@@ -26,7 +24,7 @@ _HOME = {
     "precision_recall": "distribution",
     "wilson": "distribution",
 }
-_SUBMODULES = ("classification", "distribution", "image", "inception", "perceptual")
+_SUBMODULES = ("distribution", "image", "inception")
 
 
 def __getattr__(name):
