@@ -60,8 +60,7 @@ def execute(source: Path, output: Path, parameters: dict) -> Outcome:
     from papermill import PapermillExecutionError, execute_notebook
 
     error, start = None, time.perf_counter()
-    os.environ.update(QUIET)
-    with _peak_memory() as peak:
+    with _environment(QUIET), _peak_memory() as peak:
         try:
             notebook = execute_notebook(
                 source.resolve(),
@@ -84,6 +83,21 @@ def execute(source: Path, output: Path, parameters: dict) -> Outcome:
 
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
+
+
+@contextmanager
+def _environment(values: dict[str, str]):
+    """Set environment variables for the processes that are started inside the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

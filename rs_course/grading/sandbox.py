@@ -155,6 +155,7 @@ class Sandbox:
             "nested": self.nested,
             "wall_s": limits.wall_s,
             "disk_mb": limits.disk_mb,
+            "keep": [folder for folder in _interpreter_folders() if folder.startswith("/tmp/")],
             "limits": {
                 "cpu_s": cpu_s,
                 "memory_mb": limits.memory_mb,
@@ -201,9 +202,7 @@ class Sandbox:
             message = self._process.stderr.read().decode(errors="replace").strip()[-500:]
             self.close()
             raise RuntimeError(f"The sandbox did not start: {message}")
-        # A fresh /tmp for each child would hide an interpreter that lies there from what it imports later.
-        hidden = any(folder.startswith("/tmp/") for folder in _interpreter_folders())
-        self.nested = self.warm and not hidden and json.loads(hello)["nested"]
+        self.nested = self.warm and json.loads(hello)["nested"]
 
     def _run_process(self, job_file, results, limits, cpu_s):
         """A plain child process: its time is limited, what it may see and use is not."""

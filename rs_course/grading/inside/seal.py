@@ -11,7 +11,7 @@ import struct
 _NEW_NAMESPACES = (
     0x20000 | 0x4000000 | 0x8000000 | 0x10000000 | 0x20000000 | 0x40000000
 )  # ns uts ipc user pid net
-_RDONLY, _NOSUID, _NODEV, _REMOUNT = 1, 2, 4, 32
+_RDONLY, _NOSUID, _NODEV, _REMOUNT, _BIND, _RECURSIVE = 1, 2, 4, 32, 4096, 16384
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 22, 38, 24
 
 # System calls that no assignment needs. New processes and programs are refused, which also bounds what all
@@ -70,13 +70,22 @@ def enter_namespaces():
             stream.write(text)
 
 
-def fresh_file_system(disk_mb):
-    """Cover every writable folder with an empty one of its own, and ``/proc`` with ``cpuinfo`` alone."""
+def fresh_file_system(disk_mb, keep=()):
+    """Cover every writable folder with an empty one of its own, and ``/proc`` with ``cpuinfo`` alone.
+
+    The read-only folders in ``keep`` (an interpreter that lies under ``/tmp``) are brought back into the new
+    ``/tmp``.
+    """
     # torch asks for the processor's features when it first needs them, and refuses to work without.
     with open("/proc/cpuinfo", "rb") as stream:
         processor = stream.read()
+    kept = [(os.open(folder, os.O_PATH), folder) for folder in keep]
     for target, options in (("/tmp", f"size={disk_mb}m"), ("/dev/shm", f"size={disk_mb}m")):
         _call("mount", b"tmpfs", target.encode(), b"tmpfs", _NOSUID | _NODEV, options.encode())
+    for folder, path in kept:
+        os.makedirs(path, exist_ok=True)
+        _call("mount", f"/proc/self/fd/{folder}".encode(), path.encode(), None, _BIND | _RECURSIVE, None)
+        os.close(folder)
     _call("mount", b"tmpfs", b"/proc", b"tmpfs", _NOSUID | _NODEV, b"size=4m")
     with open("/proc/cpuinfo", "wb") as stream:
         stream.write(processor)

@@ -102,7 +102,7 @@ def _become_child(request, files, write_pid):
         if child:
             os.write(write_pid, str(child).encode())
             os._exit(0)
-        seal.fresh_file_system(request["disk_mb"])
+        seal.fresh_file_system(request["disk_mb"], request["keep"])
     os.dup2(files[0], 0)
     os.dup2(files[1], 1)
     os.closerange(3, 256)
