@@ -15,5 +15,6 @@ def progress_bar(count: int, steps: int, shown: bool) -> Iterator[Callable[[int]
     from tqdm.auto import tqdm
 
     form = "{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total} images [{rate_fmt}, {remaining} left]"
-    with tqdm(total=count, unit="image", bar_format=form) as bar:
+    # The caller asked for it, so TQDM_DISABLE, which silences the bars of libraries, does not count here.
+    with tqdm(total=count, unit="image", bar_format=form, disable=False) as bar:
         yield lambda batch: bar.update(batch / steps)
