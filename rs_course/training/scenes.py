@@ -1,0 +1,92 @@
+"""What the latent minis learn from: simulated scenes under many conditions, and real tiles with their class.
+
+The simulator's own dates favour the growing season and clear skies, as archives do. A generator that must
+obey month, clouds and scale has to see all of them, so half of these scenes draw them anew.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+
+from rs_course import paths
+
+CHUNK = 250
+
+
+class Tiles(NamedTuple):
+    """Tiles: uint8 ``[N, 64, 64, 3]``, class numbers ``[N]``, and per tile sentences and metadata."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    captions: list[list[str]]
+    metadata: list[dict]
+
+
+def varied(count: int, *, draw: int = 1, workers: int = 1) -> Tiles:
+    """Scenes whose date, clouds and scale are drawn anew; rendered once into the cache.
+
+    Scene k shows a place of the simulator's training split that ``datasets.load("simulated", seed=draw)``
+    would show too. Each condition is drawn anew for half of the scenes, independently: the date from the
+    whole year, the cloud cover from 0 to 0.9, the ground sample distance from 4 to 40 m on a logarithmic
+    scale.
+
+    Args:
+        count: Number of scenes; classes take turns.
+        draw: Which places.
+        workers: Processes that render.
+    """
+    from rs_course import simulated_earth
+
+    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"varied-{draw}"
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(draw, first, folder) for first in range(0, count, CHUNK)]
+    if workers > 1:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            chunks = list(pool.map(_chunk, *zip(*jobs, strict=True)))
+    else:
+        chunks = [_chunk(*job) for job in jobs]
+    images, rows = zip(*chunks, strict=True)
+    rows = [row for chunk in rows for row in chunk][:count]
+    return Tiles(
+        np.concatenate(images)[:count],
+        np.arange(count) % len(simulated_earth.CLASSES),
+        [row["captions"] for row in rows],
+        [row["metadata"] for row in rows],
+    )
+
+
+def conditions(k: int, draw: int) -> dict:
+    """Date, cloud cover and scale of scene k, where they are drawn anew; a function of (k, draw)."""
+    dice = np.random.default_rng([draw, k])
+    day = datetime.date(int(dice.integers(2016, 2025)), 1, 1) + datetime.timedelta(int(dice.integers(365)))
+    cloud_cover, gsd = dice.uniform(0, 0.9), 4 * 10 ** dice.uniform()
+    drawn = {"date": day, "cloud_cover": round(cloud_cover, 2), "gsd": round(gsd, 1)}
+    return {field: value for field, value in drawn.items() if dice.random() < 0.5}
+
+
+def _chunk(draw: int, first: int, folder) -> tuple[np.ndarray, list[dict]]:
+    from rs_course.datasets.simulated import SCENES_PER_CLASS
+    from rs_course.simulated_earth import CLASSES, scene
+
+    file = folder / f"{first:06d}.npz"
+    if not file.exists():
+        scenes = [
+            scene(
+                CLASSES[k % len(CLASSES)],
+                SCENES_PER_CLASS * draw + k // len(CLASSES),
+                **conditions(k, draw),
+            )
+            for k in range(first, first + CHUNK)
+        ]
+        rows = [{"captions": one.captions, "metadata": one.metadata} for one in scenes]
+        part = file.with_suffix(".part.npz")
+        np.savez(part, images=np.stack([one.image for one in scenes]), rows=json.dumps(rows))
+        part.replace(file)
+    with np.load(file) as stored:
+        return stored["images"], json.loads(str(stored["rows"]))
