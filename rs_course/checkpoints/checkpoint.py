@@ -3,46 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 
 import torch
 
+from .card import Card
 from .families import FAMILIES
 from .images import clip_image_features, images
 
 _OWN_TO_CRSDIFF = ("content_adapter", "metadata_embedding")
-
-
-@dataclass
-class Card:
-    """Where a checkpoint comes from.
-
-    Attributes:
-        source: Record, repository or command that made it.
-        licence: Its licence, as stated there.
-        training_data: What it was trained on.
-        files: The weight files that ``hash`` covers.
-    """
-
-    source: str
-    licence: str
-    training_data: str
-    files: list[Path] = field(default_factory=list, repr=False)
-
-    @cached_property
-    def hash(self) -> str:
-        """SHA-256 of the weight files' own SHA-256 sums, in the order of their names; computed when asked."""
-        import hashlib
-
-        total = hashlib.sha256()
-        for file in sorted(self.files):
-            with file.open("rb") as stream:
-                total.update(hashlib.file_digest(stream, "sha256").digest())
-        return total.hexdigest()
-
-    def __getitem__(self, key: str) -> str:
-        return getattr(self, key)
 
 
 @dataclass(eq=False, repr=False)
@@ -63,7 +31,7 @@ class Checkpoint:
         metadata_embedding: CRS-Diff's metadata vector, else ``None``.
         image_encoder: CLIP's image tower for CRS-Diff's content, where the checkpoint has one.
         settings: What the checkpoint's authors recommend, over the family's own defaults: ``steps``,
-            ``guidance``, ``guidance_interval``, ``size``.
+            ``guidance``, ``guidance_interval``, ``sampler``, ``size``.
     """
 
     family: str

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from .card import write_card
 from .checkpoint import Checkpoint
 from .loading import load_controlnet
 
@@ -44,9 +45,7 @@ def write_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
         _write_json(folder / "model_index.json", _index(checkpoint, scheduler_class))
         card = checkpoint.card
         stated = {"source": card.source, "licence": card.licence, "training_data": card.training_data}
-        _write_json(
-            folder / "card.json", {**stated, "converted_from": card.hash, "settings": checkpoint.settings}
-        )
+        write_card(folder, **stated, settings=checkpoint.settings, converted_from=card.hash)
 
 
 def write_controlnet(source: Path, target: Path, dtype: torch.dtype) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rs_course import paths
 
+from .card import read_card, verify
 from .layout import Layout, find
-from .weights import read_json
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
@@ -28,7 +28,7 @@ def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpo
 
     Raises:
         FileNotFoundError: No such checkpoint, or a part of it is missing.
-        ValueError: Damaged or mismatching files, or an unknown device or type.
+        ValueError: Damaged, changed or mismatching files, or an unknown device or type.
         RuntimeError: Too little memory.
     """
     import torch
@@ -39,7 +39,9 @@ def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpo
     device = read_device(device)
     dtype = read_dtype(dtype, device)
     layout = find(locate(name_or_folder))
-    require_memory(layout, dtype)
+    files = weight_files(layout)
+    require_memory(layout.root, files)
+    verify(layout.root, files)
     parts = load_parts(layout, dtype)
     if layout.family == "crsdiff":
         if controlnet is not None:
@@ -53,7 +55,7 @@ def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpo
         several = isinstance(controlnet, list | tuple)
         located = [locate(one) for one in controlnet] if several else locate(controlnet)
         parts["controlnet"] = load_controlnet(located, dtype)
-    card, settings = read_card(layout, str(name_or_folder))
+    card, settings = read_card(layout, str(name_or_folder), files)
     checkpoint = Checkpoint(layout.family, **parts, card=card, settings=settings)
     if device.type == "cuda":
         # What tensor cores convolve fastest; on a CPU it was measured to cost 4 to 10 %.
@@ -149,7 +151,7 @@ def weight_files(layout: Layout) -> list[Path]:
     return [find_weights(layout.parts[name], stems.get(name, "diffusion_pytorch_model")) for name in weighted]
 
 
-def require_memory(layout: Layout, dtype) -> None:
+def require_memory(folder: Path, files: list[Path]) -> None:
     """Refuse before reading what cannot fit: weights pass through main memory on their way to any device.
 
     Raises:
@@ -157,33 +159,10 @@ def require_memory(layout: Layout, dtype) -> None:
     """
     import psutil
 
-    needed = sum(file.stat().st_size for file in weight_files(layout))
+    needed = sum(file.stat().st_size for file in files)
     free = psutil.virtual_memory().available
     if needed > free:
         raise RuntimeError(
-            f"{layout.root} has {needed / 2**30:.1f} GiB of weights, but {free / 2**30:.1f} GiB are free: "
+            f"{folder} has {needed / 2**30:.1f} GiB of weights, but {free / 2**30:.1f} GiB are free: "
             "close other programs, or take a smaller checkpoint."
         )
-
-
-def read_card(layout: Layout, name: str):
-    """Card and recommended settings: ``card.json`` in the folder, or what the registry says of a published
-    name.
-    """
-    from rs_course import registry
-
-    from .checkpoint import Card
-    from .families import FAMILIES
-
-    file = layout.root / "card.json"
-    stated = read_json(file) if file.is_file() else {}
-    settings = stated.get("settings", {})
-    unknown = f"not stated in {layout.root.name}"
-    known = {"source": str(layout.root), "licence": unknown, "training_data": unknown}
-    if entry := registry.find(name, "checkpoint"):
-        known = {"source": entry.homepage, "licence": entry.licence}
-        known["training_data"] = FAMILIES[layout.family].training_data
-        if entry.image_size:
-            settings = {"size": entry.image_size, **settings}
-    known.update({key: value for key, value in stated.items() if key in known})
-    return Card(**known, files=weight_files(layout)), settings
