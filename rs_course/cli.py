@@ -16,6 +16,7 @@ COMMANDS = {
     "run": ("rs_course.commands.run", "execute the notebooks headlessly and build the index page"),
     "fetch": ("rs_course.commands.fetch", "download or import a data set or checkpoint"),
     "train": ("rs_course.commands.train", "train one of the mini models"),
+    "study": ("rs_course.commands.study", "run a grid of experiments, resumable, into one ledger"),
     "convert": ("rs_course.commands.convert", "turn a published checkpoint into a clean safetensors folder"),
     "grade": ("rs_course.commands.grade", "grade submitted notebooks in isolation"),
     "check": (

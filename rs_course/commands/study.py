@@ -1,0 +1,40 @@
+"""``rs-course study``: run a grid of experiments into one ledger.
+
+    rs-course study eurosat --out runs/eurosat --workers 2
+    rs-course study my_study.toml --out runs/mine --scheduler tcp://10.0.0.1:8786
+
+What is finished is kept: after an interruption, of any kind, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def add_arguments(parser):
+    parser.add_argument("config", help="a TOML file, or the name of one in data/studies")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the records and the ledger")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers", type=int, default=0, help="local worker processes (default: this process)"
+    )
+    where.add_argument("--scheduler", help="address of a Dask scheduler, such as tcp://10.0.0.1:8786")
+    parser.add_argument("--dry-run", action="store_true", help="say how many tasks there are, and stop")
+
+
+def run(args):
+    # One thread per task; libraries read this when they are loaded, which is after this line.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from rs_course import study
+    from rs_course.study.engine import print_progress
+
+    plan = study.read(args.config)
+    if args.dry_run:
+        print(f"{plan.title}: {len(plan.tasks)} tasks")
+        return
+    ledger = study.run(
+        plan, args.out, workers=args.workers, scheduler=args.scheduler, progress=print_progress
+    )
+    print(f"study: {len(ledger)} rows in {args.out / 'ledger.parquet'}")
+    print(f"       rs-course report {args.out}  weighs them")

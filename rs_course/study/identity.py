@@ -1,0 +1,103 @@
+"""What a result depends on, as hashes: a task's id changes exactly when its result might.
+
+Every row of a ledger carries four of them: ``code`` (sources of the modules named), ``data`` (content of the
+data sets), ``checkpoint`` (weights and configuration) and its own ``id``, which covers the settings and the
+other three.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from rs_course.hashing import sha256
+
+_DIGITS = 16
+
+
+def of_inputs(inputs: dict) -> dict:
+    """Hashes of a plan's inputs.
+
+    Args:
+        inputs: ``code``: module or package names; ``data``: ``"simulated"``, names of fetched data sets, or
+            paths; ``checkpoint``: names or paths. Each may be a list, one value, or missing.
+
+    Returns:
+        ``{"code": …, "data": …, "checkpoint": …}``; a missing one is the hash of nothing.
+
+    Raises:
+        ValueError: Another key, or a module that does not exist.
+        FileNotFoundError: Data or a checkpoint that is not here.
+    """
+    readers = {"code": _of_module, "data": _of_data, "checkpoint": _of_checkpoint}
+    if unknown := set(inputs) - set(readers):
+        raise ValueError(f"[inputs] knows code, data and checkpoint, not {unknown.pop()!r}.")
+    hashes = {}
+    for kind, reader in readers.items():
+        named = inputs.get(kind, [])
+        named = [named] if isinstance(named, str) else named
+        hashes[kind] = _short({str(name): reader(str(name)) for name in named})
+    return hashes
+
+
+def of_task(function: str, task: dict, inputs: dict) -> str:
+    """Id of a task: the same settings, code, data and checkpoint give the same id on every machine."""
+    return _short({"function": function, "task": task, **inputs})
+
+
+def _short(content) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def _of_module(name: str) -> str:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"[inputs] code names {name!r}, which is no module here.")
+    origin = Path(spec.origin)
+    return _tree(origin.parent, "*.py") if spec.submodule_search_locations else sha256(origin)
+
+
+@cache
+def _of_data(name: str) -> str:
+    """A fetched data set by its archive, a folder by its files, the simulated Earth by its source."""
+    from rs_course import registry
+
+    if name == "simulated":
+        return _of_module("rs_course.simulated_earth")
+    path = Path(name).expanduser()
+    if not path.exists():
+        entry = registry.find(name, kind="dataset")
+        if entry is None:
+            raise FileNotFoundError(
+                f"[inputs] data names {name!r}, which is neither a path nor one of the data sets simulated, "
+                f"{', '.join(registry.names('dataset'))}."
+            )
+        return _short([_of_data(str(file)) for file in registry.require(entry.name)])
+    return sha256(path) if path.is_file() else _tree(path, "*")
+
+
+@cache
+def _of_checkpoint(name: str) -> str:
+    """Weights and configurations of a folder, and of the folders whose parts it shares."""
+    from rs_course.checkpoints.load import locate
+
+    path = Path(locate(name))
+    if path.is_file():
+        return sha256(path)
+    index = path / "model_index.json"
+    shared = json.loads(index.read_text(encoding="utf-8")).get("_shared_parts", {}) if index.is_file() else {}
+    folders = sorted({(path / relative).resolve() for relative in shared.values()})
+    kinds = ("*.safetensors", "*config.json", "model_index.json")
+    return _short([_tree(folder, *kinds) for folder in (path, *folders)])
+
+
+def _tree(folder: Path, *patterns: str) -> str:
+    """Hash of relative paths and contents."""
+    files = {file for pattern in patterns for file in folder.rglob(pattern) if file.is_file()}
+    plain = [
+        f for f in files if not any(p.startswith((".", "__pycache__")) for p in f.relative_to(folder).parts)
+    ]
+    return _short({file.relative_to(folder).as_posix(): sha256(file) for file in plain})

@@ -1,0 +1,140 @@
+"""From a TOML file to tasks.
+
+    title = "Real EuroSAT with generated tiles"
+    function = "rs_course.classification.experiment:run_task"
+
+    [inputs]                       # what the results depend on besides the settings; hashed into every task
+    code = ["rs_course.classification"]
+    data = ["eurosat"]
+    checkpoint = ["mini-text2earth"]
+
+    [base]                         # settings of every task
+    dataset = "eurosat"
+    seed = [0, 1, 2]               # a list is swept over
+
+    [[grid]]                       # each block is the product of its lists; blocks are joined
+    arm = "real"
+    budget = [1, 4, 16]
+
+    [[grid]]
+    arm = "mixed"
+    budget = [1, 4, 16]
+    ratio = [1, 2, 4]
+
+A task that two blocks describe is run once. Further tables of the file (the generated sets, the claims to
+test) are kept in ``Plan.extra``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+DEFAULT_FUNCTION = "rs_course.classification.experiment:run_task"
+_PLAIN = (str, int, float, bool)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study before it is run.
+
+    Attributes:
+        title: One line.
+        function: ``"module:name"`` of the function that turns a task into a row.
+        tasks: One dict of plain values per task, in the order of the file, each once.
+        inputs: ``code`` (modules or packages), ``data`` and ``checkpoint`` (names or paths); see
+            :mod:`rs_course.study.identity`.
+        extra: The file's other tables.
+    """
+
+    title: str
+    tasks: tuple[dict, ...]
+    function: str = DEFAULT_FUNCTION
+    inputs: dict = field(default_factory=dict)
+    extra: dict = field(default_factory=dict)
+
+    def resolve(self) -> Callable[[dict], dict]:
+        """Import the task function.
+
+        Raises:
+            ValueError: Not ``"module:name"``, or there is no such function.
+        """
+        module, _, name = self.function.partition(":")
+        try:
+            return getattr(import_module(module), name)
+        except (ModuleNotFoundError, AttributeError, ValueError) as error:
+            if isinstance(error, ModuleNotFoundError) and error.name != module:
+                raise
+            raise ValueError(
+                f"there is no function {self.function!r}: give 'package.module:function' of something that "
+                "can be imported."
+            ) from error
+
+
+def read(path) -> Plan:
+    """Read a study configuration.
+
+    Raises:
+        FileNotFoundError: No such file, nor a shipped study of this name.
+        ValueError: Not TOML, no grid, or a value that is no number, text, or list of them.
+    """
+    path = _locate(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    return from_dict(content, name=path.stem)
+
+
+def from_dict(content: dict, *, name: str = "study") -> Plan:
+    """As :func:`read`, from the parsed content."""
+    content = dict(content)
+    base, blocks = content.pop("base", {}), content.pop("grid", [])
+    if isinstance(blocks, dict):
+        blocks = [blocks]
+    if not blocks:
+        raise ValueError(f"the study {name!r} has no [[grid]] block, so it has no tasks.")
+    tasks = {
+        json.dumps(task, sort_keys=True): task for block in blocks for task in _expand({**base, **block})
+    }
+    return Plan(
+        title=content.pop("title", name),
+        tasks=tuple(tasks.values()),
+        function=content.pop("function", DEFAULT_FUNCTION),
+        inputs=content.pop("inputs", {}),
+        extra=content,
+    )
+
+
+def _expand(block: dict) -> list[dict]:
+    swept = {}
+    for key, value in block.items():
+        values = value if isinstance(value, list) else [value]
+        if not values:
+            raise ValueError(f"{key} = [] sweeps over nothing: give at least one value, or leave it out.")
+        for item in values:
+            if not isinstance(item, _PLAIN):
+                raise ValueError(
+                    f"{key} holds a {type(item).__name__}; a task's settings are numbers, texts, true or "
+                    "false."
+                )
+        swept[key] = values
+    return [dict(zip(swept, values, strict=True)) for values in itertools.product(*swept.values())]
+
+
+def _locate(path) -> Path:
+    from rs_course.paths import data_dir
+
+    path = Path(path).expanduser()
+    shipped = data_dir() / "studies" / f"{path.name.removesuffix('.toml')}.toml"
+    if path.is_file():
+        return path
+    if path.parent == Path(".") and shipped.is_file():
+        return shipped
+    there = ", ".join(sorted(file.stem for file in shipped.parent.glob("*.toml")))
+    raise FileNotFoundError(f"there is no study {str(path)!r}: give a TOML file, or one of {there}.")

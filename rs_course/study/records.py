@@ -1,0 +1,97 @@
+"""What a study leaves on disk.
+
+    DIR/study.json          title, function, inputs and their hashes, the ids of all tasks in order
+    DIR/records/ID.json     one finished task: its settings and its results
+    DIR/failures/ID.json    one task that stopped with an error; it is tried again by the next run
+    DIR/ledger.parquet      all finished tasks of the plan, one row each, in the plan's order
+
+Each file appears under its name only when it is complete, so whatever is there can be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+LEDGER = "ledger.parquet"
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a file that appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_text(json.dumps(content, default=_plain), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def finished(folder: Path) -> set[str]:
+    """Ids of the tasks that have a record."""
+    return {path.stem for path in (folder / "records").glob("[!.]*.json")}
+
+
+def failures(folder: Path, ids) -> dict[str, str]:
+    """``{id: error}`` of those tasks that failed in the last run and have no record since."""
+    ids = set(ids) - finished(folder)
+    found = {path.stem: path for path in (folder / "failures").glob("[!.]*.json")}
+    return {
+        name: json.loads(found[name].read_text(encoding="utf-8"))["error"]
+        for name in sorted(ids & found.keys())
+    }
+
+
+def merge(folder: Path, ids) -> Path | None:
+    """Join the records of some tasks into the ledger, in this order.
+
+    Returns:
+        The ledger's path, or ``None`` while no task has finished.
+    """
+    import pandas as pd
+
+    paths = [folder / "records" / f"{name}.json" for name in ids]
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+    if not rows:
+        return None
+    path = folder / LEDGER
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    pd.DataFrame(rows).to_parquet(partial, index=False, compression="zstd")
+    os.replace(partial, path)
+    return path
+
+
+def ledger(path):
+    """Read a ledger.
+
+    Args:
+        path: The Parquet file, or the folder of a study.
+
+    Returns:
+        pandas ``DataFrame``, one row per finished task.
+
+    Raises:
+        FileNotFoundError: There is none yet.
+    """
+    import pandas as pd
+
+    path = Path(path).expanduser()
+    path = path / LEDGER if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no ledger at {path}: run `rs-course study CONFIG --out DIR` first."
+        )
+    return pd.read_parquet(path)
+
+
+def _plain(value):
+    """JSON of numpy's and torch's numbers and arrays."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        f"a task returned a {type(value).__name__}; results are numbers, texts and lists of them."
+    )

@@ -1,0 +1,113 @@
+"""From TOML to tasks, and what changes a task's id."""
+
+import json
+
+import pytest
+
+from rs_course.study import identity, plan
+
+_TEXT = """
+title = "Two blocks"
+function = "tests.study.cheap:square"
+
+[base]
+dataset = "simulated"
+seed = [0, 1]
+
+[[grid]]
+arm = "real"
+budget = [1, 4]
+
+[[grid]]
+arm = ["real", "mixed"]
+budget = 4
+
+[claims]
+gain = "mixed above real"
+"""
+
+
+def test_blocks_are_products_and_a_task_that_two_describe_is_run_once(tmp_path):
+    (tmp_path / "two.toml").write_text(_TEXT, encoding="utf-8")
+    read = plan.read(tmp_path / "two.toml")
+    assert read.title == "Two blocks"
+    assert [(t["arm"], t["budget"], t["seed"]) for t in read.tasks] == [
+        ("real", 1, 0), ("real", 4, 0), ("real", 1, 1), ("real", 4, 1), ("mixed", 4, 0), ("mixed", 4, 1),
+    ]  # fmt: skip
+    assert all(task["dataset"] == "simulated" for task in read.tasks)
+    assert read.extra == {"claims": {"gain": "mixed above real"}}
+    assert read.resolve()({"x": 3, "seed": 0})["accuracy"] == 0.09
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"base": {"seed": 0}}, "no .*grid.* block"),
+        ({"grid": [{"seed": []}]}, "sweeps over nothing"),
+        ({"grid": [{"seed": {"a": 1}}]}, "holds a dict"),
+        ({"grid": [{"seed": 0}], "function": "rs_course.nothing:run"}, "no function 'rs_course.nothing:run'"),
+        ({"grid": [{"seed": 0}], "function": "json:nothing"}, "no function 'json:nothing'"),
+    ],
+)
+def test_bad_configurations_get_one_sentence(content, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        plan.from_dict(content).resolve()
+
+
+def test_bad_files_get_one_sentence(tmp_path):
+    (tmp_path / "bad.toml").write_text("title = ", encoding="utf-8")
+    with pytest.raises(ValueError, match="not valid TOML"):
+        plan.read(tmp_path / "bad.toml")
+    with pytest.raises(FileNotFoundError, match=r"give a TOML file, or one of .*simulated_fast"):
+        plan.read("nothing")
+
+
+def test_an_id_changes_with_settings_code_data_and_checkpoint_and_with_nothing_else(tmp_path):
+    for name in ("data", "weights"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data" / "a.png").write_bytes(b"one")
+    (tmp_path / "weights" / "model.safetensors").write_bytes(b"one")
+    inputs = {
+        "code": "rs_course.hashing",
+        "data": str(tmp_path / "data"),
+        "checkpoint": str(tmp_path / "weights"),
+    }
+    task = {"arm": "real", "seed": 0}
+
+    def now(task=task, **changed):
+        identity._of_data.cache_clear()
+        identity._of_checkpoint.cache_clear()
+        return identity.of_task("m:f", task, identity.of_inputs({**inputs, **changed}))
+
+    first = now()
+    assert now() == now(task=dict(reversed(task.items()))) == first
+    assert now(task={**task, "seed": 1}) != first
+    assert now(code="rs_course.paths") != first
+    (tmp_path / "weights" / "README.md").write_text("a card is no weight")
+    assert now() == first
+    (tmp_path / "weights" / "model.safetensors").write_bytes(b"two")
+    second = now()
+    assert second != first
+    (tmp_path / "data" / "a.png").write_bytes(b"two")
+    assert now() not in (first, second)
+
+
+def test_weights_shared_with_another_folder_count(tmp_path):
+    for name in ("vae", "generator"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "vae" / "model.safetensors").write_bytes(b"one")
+    index = {"_shared_parts": {"vae": "../vae"}}
+    (tmp_path / "generator" / "model_index.json").write_text(json.dumps(index))
+    first = identity.of_inputs({"checkpoint": str(tmp_path / "generator")})
+    identity._of_checkpoint.cache_clear()
+    (tmp_path / "vae" / "model.safetensors").write_bytes(b"two")
+    assert identity.of_inputs({"checkpoint": str(tmp_path / "generator")}) != first
+
+
+def test_unknown_inputs_are_named():
+    with pytest.raises(ValueError, match="not 'weights'"):
+        identity.of_inputs({"weights": "x"})
+    with pytest.raises(ValueError, match="no module here"):
+        identity.of_inputs({"code": "rs_course_nothing"})
+    with pytest.raises(FileNotFoundError, match="neither a path nor one of the data sets"):
+        identity.of_inputs({"data": "nothing"})
