@@ -10,6 +10,7 @@ Each file appears under its name only when it is complete, so whatever is there 
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 LEDGER = "ledger.parquet"
+_BYTES = "bytes in base64"
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -51,7 +53,9 @@ def merge(folder: Path, ids) -> Path | None:
     import pandas as pd
 
     paths = [folder / "records" / f"{name}.json" for name in ids]
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
+    rows = [
+        json.loads(path.read_text(encoding="utf-8"), object_hook=_restore) for path in paths if path.is_file()
+    ]
     if not rows:
         return None
     path = folder / LEDGER
@@ -85,7 +89,9 @@ def ledger(path):
 
 
 def _plain(value):
-    """JSON of numpy's and torch's numbers and arrays."""
+    """JSON of numpy's and torch's numbers and arrays, and of bytes."""
+    if isinstance(value, bytes):
+        return {_BYTES: base64.b64encode(value).decode()}
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
@@ -95,3 +101,7 @@ def _plain(value):
     raise TypeError(
         f"a task returned a {type(value).__name__}; results are numbers, texts and lists of them."
     )
+
+
+def _restore(value: dict):
+    return base64.b64decode(value[_BYTES]) if set(value) == {_BYTES} else value
