@@ -120,22 +120,24 @@ class FeatureNorm(nn.Module):
     own.
     """
 
-    def __init__(self, channels: int, feature_channels: int):
+    def __init__(self, channels: int, feature_channels: int, groups: int = GROUPS):
         super().__init__()
+        self.groups = groups
         self.conv_gamma = nn.Conv2d(feature_channels, channels, 3, padding=1)
         self.conv_beta = nn.Conv2d(feature_channels, channels, 3, padding=1)
 
     def forward(self, x, feature):
-        return F.group_norm(x, GROUPS, eps=1e-5) * (1 + self.conv_gamma(feature)) + self.conv_beta(feature)
+        normal = F.group_norm(x, self.groups, eps=1e-5)
+        return normal * (1 + self.conv_gamma(feature)) + self.conv_beta(feature)
 
 
 class AttentiveFeatureNorm(nn.Module):
     """Attention over pixels, then :class:`FeatureNorm`."""
 
-    def __init__(self, channels: int, feature_channels: int):
+    def __init__(self, channels: int, feature_channels: int, groups: int = GROUPS):
         super().__init__()
         self.attention = SpatialAttention(channels)
-        self.fdn = FeatureNorm(channels, feature_channels)
+        self.fdn = FeatureNorm(channels, feature_channels, groups)
 
     def forward(self, x, feature):
         return self.fdn(self.attention(x), feature)
@@ -145,15 +147,20 @@ class ResBlock(nn.Module):
     """Residual block with time embedding; with ``feature_channels`` its norms listen to a map feature."""
 
     def __init__(
-        self, channels: int, out_channels: int, emb_channels: int, feature_channels: int | None = None
+        self,
+        channels: int,
+        out_channels: int,
+        emb_channels: int,
+        feature_channels: int | None = None,
+        groups: int = GROUPS,
     ):
         super().__init__()
         local = feature_channels is not None
         if local:  # these norms stand before in_layers and out_layers instead of in them
-            self.norm_in = AttentiveFeatureNorm(channels, feature_channels)
-            self.norm_out = AttentiveFeatureNorm(out_channels, feature_channels)
+            self.norm_in = AttentiveFeatureNorm(channels, feature_channels, groups)
+            self.norm_out = AttentiveFeatureNorm(out_channels, feature_channels, groups)
         norms = [
-            nn.Identity() if local else nn.GroupNorm(GROUPS, width) for width in (channels, out_channels)
+            nn.Identity() if local else nn.GroupNorm(groups, width) for width in (channels, out_channels)
         ]
         convs = [nn.Conv2d(width, out_channels, 3, padding=1) for width in (channels, out_channels)]
         self.in_layers = nn.Sequential(norms[0], nn.SiLU(), convs[0])
@@ -188,15 +195,16 @@ class LocalAdapter(nn.Module):
 
     Args:
         model_channels: Width of the first level.
-        channel_mult: Width of each level over the first.
+        channel_mult: Width of each level over the first; a fraction may be one of them.
         inject_channels: Widths of the map features, one per level; level i's first block listens to feature
             i.
         context_dim: Width of the text states.
-        num_heads: Attention heads.
+        num_heads: Attention heads, one number or one per level (the middle has the last level's).
         attention_levels: Levels with cross-attention.
         local_channels: Channels of the maps.
         num_res_blocks: Blocks per level.
         in_channels: Channels of the latents.
+        norm_groups: Groups of all group norms; the published model has 32 everywhere.
     """
 
     stride = 8  # map pixels per latent pixel
@@ -204,14 +212,15 @@ class LocalAdapter(nn.Module):
     def __init__(
         self,
         model_channels: int = 320,
-        channel_mult: tuple[int, ...] = (1, 2, 4, 4),
+        channel_mult: tuple[float, ...] = (1, 2, 4, 4),
         inject_channels: tuple[int, ...] = (192, 256, 384, 512),
         context_dim: int = 768,
-        num_heads: int = 8,
+        num_heads: int | list[int] = 8,
         attention_levels: tuple[int, ...] = (0, 1, 2),
         local_channels: int = 18,
         num_res_blocks: int = 2,
         in_channels: int = 4,
+        norm_groups: int = GROUPS,
     ):
         super().__init__()
         self.config = {
@@ -219,11 +228,12 @@ class LocalAdapter(nn.Module):
             "channel_mult": list(channel_mult),
             "inject_channels": list(inject_channels),
             "context_dim": context_dim,
-            "num_heads": num_heads,
+            "num_heads": num_heads if isinstance(num_heads, int) else list(num_heads),
             "attention_levels": list(attention_levels),
             "local_channels": local_channels,
             "num_res_blocks": num_res_blocks,
             "in_channels": in_channels,
+            "norm_groups": norm_groups,
         }
         self.model_channels = model_channels
         emb_channels = 4 * model_channels
@@ -232,10 +242,19 @@ class LocalAdapter(nn.Module):
         )
         self.feature_extractor = FeatureExtractor(local_channels, list(inject_channels))
 
-        def attention(width):
+        heads = [num_heads] * len(channel_mult) if isinstance(num_heads, int) else num_heads
+
+        def attention(width, level):
             return Transformer2DModel(
-                num_heads, width // num_heads, width, cross_attention_dim=context_dim, norm_num_groups=GROUPS
+                heads[level],
+                width // heads[level],
+                width,
+                cross_attention_dim=context_dim,
+                norm_num_groups=norm_groups,
             )
+
+        def residual(inputs, outputs, feature=None):
+            return ResBlock(inputs, outputs, emb_channels, feature, norm_groups)
 
         width = model_channels
         self.input_blocks = nn.ModuleList([nn.ModuleList([nn.Conv2d(in_channels, width, 3, padding=1)])])
@@ -243,17 +262,17 @@ class LocalAdapter(nn.Module):
         for level, mult in enumerate(channel_mult):
             for block in range(num_res_blocks):
                 feature = inject_channels[level] if block == 0 else None
-                layers = [ResBlock(width, mult * model_channels, emb_channels, feature)]
-                width = mult * model_channels
+                layers = [residual(width, round(mult * model_channels), feature)]
+                width = round(mult * model_channels)
                 if level in attention_levels:
-                    layers.append(attention(width))
+                    layers.append(attention(width, level))
                 self.input_blocks.append(nn.ModuleList(layers))
                 widths.append(width)
             if level < len(channel_mult) - 1:
                 self.input_blocks.append(nn.ModuleList([Downsample(width)]))
                 widths.append(width)
         self.middle_block = nn.ModuleList(
-            [ResBlock(width, width, emb_channels), attention(width), ResBlock(width, width, emb_channels)]
+            [residual(width, width), attention(width, -1), residual(width, width)]
         )
         self.zero_convs = nn.ModuleList(nn.Sequential(nn.Conv2d(c, c, 1)) for c in widths)
         self.middle_block_out = nn.Sequential(nn.Conv2d(width, width, 1))

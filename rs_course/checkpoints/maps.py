@@ -84,6 +84,23 @@ def sketch(pictures) -> torch.Tensor:
     )
 
 
+def classes_of_scene(scene) -> np.ndarray:
+    """Segmentation of a simulated scene: uint8 ``[256, 256]``, places in :data:`SEGMENTATION_COLOURS`."""
+    from rs_course.simulated_earth import LANDCOVER
+
+    names = list(SEGMENTATION_COLOURS)
+    number_of = np.zeros(256, dtype=np.uint8)
+    for name, (number, _) in LANDCOVER.items():
+        number_of[number] = names.index(_CLASS_OF.get(name, "background"))
+    return number_of[scene.landcover]
+
+
+def painted(classes: np.ndarray) -> torch.Tensor:
+    """Segmentation classes ``[..., H, W]`` in their colours: float ``[..., 3, H, W]`` in [0, 1]."""
+    colours = torch.tensor(list(SEGMENTATION_COLOURS.values())).float() / 255
+    return colours[torch.as_tensor(classes).long()].movedim(-1, -3)
+
+
 def maps_of_scene(scene, size: int | None = None) -> dict[str, torch.Tensor]:
     """True maps of a simulated scene: ``road``, ``depth`` and ``segmentation``.
 
@@ -95,18 +112,13 @@ def maps_of_scene(scene, size: int | None = None) -> dict[str, torch.Tensor]:
         Dict for ``conditions``; each ``[1, 3, size, size]``. Depth is bright where the ground is high, that
         is near to the sensor, over the scene's own range.
     """
-    from rs_course.simulated_earth import LANDCOVER
-
-    colours = np.full((256, 3), 255, dtype=np.float32)
-    for name, (number, _) in LANDCOVER.items():
-        colours[number] = SEGMENTATION_COLOURS[_CLASS_OF.get(name, "background")]
     low, high = scene.elevation.min(), scene.elevation.max()
     layers = {
         "road": np.repeat(scene.roads[..., None], 3, axis=2).astype(np.float32),
         "depth": np.repeat(((scene.elevation - low) / max(high - low, 1e-6))[..., None], 3, axis=2),
-        "segmentation": colours[scene.landcover] / 255,
     }
     tensors = {name: torch.from_numpy(layer).float().movedim(-1, 0)[None] for name, layer in layers.items()}
+    tensors["segmentation"] = painted(classes_of_scene(scene))[None]
     if size is None:
         return tensors
     shrink = torch.nn.functional.adaptive_avg_pool2d

@@ -1,0 +1,121 @@
+"""What mini-crsdiff and the mini ControlNets learn from: simulated scenes with maps, at two dates each."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import NamedTuple
+
+import numpy as np
+
+from rs_course import paths
+
+from .scenes import conditions
+
+CHUNK = 250
+MAP_SIDE = 128  # eight map pixels per latent pixel, as CRS-Diff has them
+
+
+class MappedScenes(NamedTuple):
+    """Scenes with their maps; N rows each.
+
+    Attributes:
+        images: uint8 ``[N, 64, 64, 3]``.
+        other_images: The same places on another date.
+        truth: uint8 ``[N, 3, 128, 128]``: share of road, height over the scene's own range, class.
+        filtered: uint8 ``[N, 3, 64, 64]``: lines, edges and sketch that scikit-image finds in ``images``.
+        labels: Class numbers ``[N]``.
+        captions: Per scene, its sentences.
+        metadata, other_metadata: Per scene, those of ``images`` and of ``other_images``.
+    """
+
+    images: np.ndarray
+    other_images: np.ndarray
+    truth: np.ndarray
+    filtered: np.ndarray
+    labels: np.ndarray
+    captions: list[list[str]]
+    metadata: list[dict]
+    other_metadata: list[dict]
+
+
+def scenes(count: int, *, draw: int = 3) -> MappedScenes:
+    """The first ``count`` scenes of a draw, rendered once into the cache; classes take turns.
+
+    Conditions vary as in :func:`rs_course.training.scenes.varied`. The other date is any day of those years;
+    it is cloudless in two of three scenes, because under a cloud there is no season to learn.
+
+    Args:
+        count: Number of scenes.
+        draw: Which places of the simulator's training split.
+    """
+    from rs_course import simulated_earth
+
+    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"mapped-{draw}"
+    folder.mkdir(parents=True, exist_ok=True)
+    chunks = [_chunk(draw, first, folder) for first in range(0, count, CHUNK)]
+    arrays = [np.concatenate(parts)[:count] for parts in zip(*(chunk[:4] for chunk in chunks), strict=True)]
+    rows = [row for chunk in chunks for row in chunk[4]][:count]
+    labels = np.arange(count) % len(simulated_earth.CLASSES)
+    return MappedScenes(
+        *arrays, labels, *([row[key] for row in rows] for key in ("captions", "metadata", "other_metadata"))
+    )
+
+
+def maps(truth: np.ndarray, filtered: np.ndarray):
+    """CRS-Diff's 18 channels, float ``[N, 18, 128, 128]`` in [0, 1], in the order of ``crsdiff.MAPS``."""
+    import torch
+    import torch.nn.functional as F
+
+    from rs_course.checkpoints.maps import painted
+
+    fine = torch.from_numpy(truth[:, :2]).float() / 255
+    coarse = torch.from_numpy(filtered).float() / 255
+    # ``sample`` enlarges maps that are drawn on the tile's own pixels, with another kernel of the same kind.
+    coarse = F.interpolate(coarse, size=(MAP_SIDE, MAP_SIDE), mode="bicubic", antialias=True).clamp(0, 1)
+    grey = torch.cat([coarse, fine], dim=1).repeat_interleave(3, dim=1)
+    return torch.cat([grey, painted(truth[:, 2])], dim=1)
+
+
+def _chunk(draw: int, first: int, folder):
+    file = folder / f"{first:06d}.npz"
+    if not file.exists():
+        arrays, rows = zip(*(_row(k, draw) for k in range(first, first + CHUNK)), strict=True)
+        stacked = [np.stack(parts) for parts in zip(*arrays, strict=True)]
+        part = file.with_suffix(".part.npz")
+        np.savez(part, *stacked, rows=json.dumps(rows))
+        part.replace(file)
+    with np.load(file) as stored:
+        return *(stored[f"arr_{i}"] for i in range(4)), json.loads(str(stored["rows"]))
+
+
+def _row(k: int, draw: int):
+    from rs_course.checkpoints import maps as extract
+    from rs_course.datasets.simulated import SCENES_PER_CLASS
+    from rs_course.simulated_earth import CLASSES, scene
+
+    place = CLASSES[k % len(CLASSES)], SCENES_PER_CLASS * draw + k // len(CLASSES)
+    chosen = conditions(k, draw)
+    dice = np.random.default_rng([draw, k, 1])
+    day = datetime.date(int(dice.integers(2016, 2025)), 1, 1) + datetime.timedelta(int(dice.integers(365)))
+    clear = dice.random() < 2 / 3
+    one = scene(*place, **chosen)
+    changed = {**chosen, "date": day} | ({"cloud_cover": 0.0} if clear else {})
+    other = scene(*place, **changed)
+
+    true = extract.maps_of_scene(one, MAP_SIDE)
+    road, height = (np.uint8(true[name][0, 0].numpy() * 255 + 0.5) for name in ("road", "depth"))
+    step = 256 // MAP_SIDE
+    classes = extract.classes_of_scene(one)[step // 2 :: step, step // 2 :: step]
+    found = [find(one.image)[0, 0].numpy() for find in (extract.lines, extract.edges, extract.sketch)]
+    arrays = (
+        one.image,
+        other.image,
+        np.stack([road, height, classes]),
+        np.uint8(np.stack(found) * 255 + 0.5),
+    )
+    return arrays, {
+        "captions": list(one.captions),
+        "metadata": one.metadata,
+        "other_metadata": other.metadata,
+    }
