@@ -57,7 +57,14 @@ def style() -> None:
 
 
 def tiles(
-    images, titles=None, *, provenance, columns: int | None = None, scale: float = 1.5, suptitle=None
+    images,
+    titles=None,
+    *,
+    provenance,
+    columns: int | None = None,
+    scale: float = 1.5,
+    suptitle=None,
+    row_labels=None,
 ) -> Figure:
     """Draw a batch of images as a grid.
 
@@ -69,9 +76,10 @@ def tiles(
         columns: Tiles per row; by default up to eight.
         scale: Width of one tile in inches.
         suptitle: Title of the whole figure.
+        row_labels: One string per row, written up its left side.
 
     Raises:
-        ValueError: Not an image batch, or not one title (or provenance) per image.
+        ValueError: Not an image batch, or not one title (or provenance) per image, or label per row.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -86,10 +94,13 @@ def tiles(
             raise ValueError(f"{name} has {len(given)} entries for {count} images; give one per image.")
     columns = columns or min(count, 8)
     rows = math.ceil(count / columns)
-    title_height = 0.17 * max((t.count("\n") + 1 for t in titles), default=0) if titles else 0.04
+    if row_labels is not None and len(row_labels) != rows:
+        raise ValueError(f"row_labels has {len(row_labels)} entries for {rows} rows; give one per row.")
+    titles_of_rows = [(titles or [])[i : i + columns] for i in range(0, count, columns)]
     height, width = pixels.shape[1:3]
     head = 0.34 if suptitle else 0.06
-    size = (columns * scale, rows * (scale * height / width + title_height) + head + _BADGE_INCHES)
+    head += sum(map(_title_height, titles_of_rows))
+    size = (columns * scale, rows * scale * height / width + head + _BADGE_INCHES)
     fig = Figure(figsize=size, layout="constrained", dpi=100)
     FigureCanvasAgg(fig)
     fig.get_layout_engine().set(
@@ -104,6 +115,10 @@ def tiles(
             axis.set_title(titles[i], fontsize=8, loc="center", pad=3)
         if not isinstance(provenance, str):
             _frame(axis, _colour_of(provenance[i]))
+    for axis, label in zip(axes[::columns], row_labels or [], strict=False):
+        axis.text(
+            -0.06, 0.5, label, transform=axis.transAxes, rotation=90, ha="right", va="center", fontsize=8
+        )
     if suptitle:
         fig.suptitle(suptitle, fontsize=10, x=0.01, ha="left")
     badge(fig, provenance if isinstance(provenance, str) else list(dict.fromkeys(provenance)))
@@ -171,6 +186,11 @@ def png(figure) -> bytes:
 
 _BADGE_INCHES = 0.26
 _CONVENTIONS = "uint8 [N, H, W, 3] or float [N, 3, H, W] in [0, 1]"
+
+
+def _title_height(titles) -> float:
+    """Inches above a row of tiles."""
+    return max((0.17 * (title.count("\n") + 1) for title in titles if title), default=0.04)
 
 
 def _colour_of(provenance: str) -> str:

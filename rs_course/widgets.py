@@ -63,7 +63,7 @@ def sliders(draw, controls: dict, *, start: dict | None = None, alt: str, static
     box_of = {name: _control(name, allowed, start.get(name)) for name, allowed in controls.items()}
 
     def render():
-        return _png(draw(**{name: control.value for name, control in box_of.items()}))
+        return png_bytes(draw(**{name: control.value for name, control in box_of.items()}))
 
     first = render()
     picture = ipywidgets.Image(value=first, format="png", layout=ipywidgets.Layout(max_width="100%"))
@@ -77,7 +77,7 @@ def sliders(draw, controls: dict, *, start: dict | None = None, alt: str, static
     return Panel(
         ipywidgets.HBox([ipywidgets.VBox(list(box_of.values())), picture]),
         text=f"<Sliders: {alt}>",
-        png=first if static is None else _png(static),
+        png=first if static is None else png_bytes(static),
         alt=alt,
         controls=box_of,
         picture=picture,
@@ -116,6 +116,64 @@ def explorer(*, seed: int = 0, static=None):
     )
 
 
+# What the grid explorer may change along an axis, and the values it tries.
+AXES = {
+    "noise": range(4),
+    "guidance": [1, 2, 4, 8],
+    "steps": [4, 8, 16, 32],
+    "month": [1, 4, 7, 10],
+    "cloud_cover": [0.0, 0.3, 0.6, 0.9],
+    "gsd": [5, 10, 20, 40],
+    "lat": [60, 45, 35, -35],
+}
+
+
+def grid_explorer(checkpoint, prompts, *, provenance: str, metadata=None, seed: int = 0, static=None):
+    """Explore a generator: two things of :data:`AXES` change over a grid of tiles, the controls set the rest.
+
+    Args:
+        checkpoint: From ``rs_course.checkpoints.load``.
+        prompts: Sentences to choose from.
+        provenance: Of the tiles.
+        metadata: Fields that no axis or control changes, physical units.
+        seed: Of the noise.
+        static: Figure for pages without a kernel.
+
+    Returns:
+        A :class:`Panel`, as from :func:`sliders`.
+    """
+    from rs_course.sampling.sweep import sweep
+
+    def draw(down, across, prompt, month, cloud_cover, guidance):
+        rows = {down: AXES[down]} if down != across else None
+        fixed = {"month": month, "cloud_cover": cloud_cover}
+        look = sweep(
+            checkpoint,
+            prompt,
+            rows,
+            {across: AXES[across]},
+            metadata={**(metadata or {}), **fixed},
+            seed=seed,
+            **({} if "guidance" in (down, across) else {"guidance": guidance}),
+        )
+        return look.figure(provenance=provenance, suptitle=prompt)
+
+    return sliders(
+        draw,
+        {
+            "down": list(AXES),
+            "across": list(AXES),
+            "prompt": list(prompts),
+            "month": (1, 12, 1),
+            "cloud_cover": (0.0, 0.9, 0.1),
+            "guidance": (1.0, 8.0, 0.5),
+        },
+        start={"across": "guidance", "month": 7, "guidance": checkpoint.defaults["guidance"]},
+        alt="A grid of generated tiles: initial noise changes down the rows, the guidance scale across.",
+        static=static,
+    )
+
+
 def _control(name, allowed, value):
     import ipywidgets
 
@@ -142,7 +200,7 @@ def _control(name, allowed, value):
     )
 
 
-def _png(picture) -> bytes:
+def png_bytes(picture) -> bytes:
     """PNG bytes of a Figure or a uint8 image."""
     if hasattr(picture, "savefig"):
         from rs_course import plots
