@@ -1,0 +1,105 @@
+"""A board to draw a land-cover map on, with a picture that follows it; made of buttons, so mouse and keyboard
+both work and nothing has to be installed.
+
+    painter.board(draw, [Stroke("water", "oval", (3, 2), (9, 7))], alt="A drawn map and tiles made from it")
+
+Two clicks make a stroke: where it starts and where it ends. ipywidgets is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from rs_course.checkpoints.drawing import BOARD, COVERS, SHAPES, Stroke, classes
+from rs_course.checkpoints.maps import SEGMENTATION_COLOURS
+from rs_course.widgets import Panel, png_bytes
+
+
+class Board:
+    """The strokes so far, the buttons that show them, and the picture made from them.
+
+    Attributes:
+        strokes: What has been drawn, in order.
+        cells: 16×16 buttons, row by row.
+        cover, shape: What the next stroke is.
+        undo: Takes the last stroke back, or a first click.
+        picture: The image widget.
+    """
+
+    def __init__(self, draw, strokes):
+        import ipywidgets
+
+        self._draw, self.strokes, self._start = draw, [Stroke(*stroke) for stroke in strokes], None
+        small = ipywidgets.Layout(width="18px", height="18px", padding="0px", margin="0px")
+        # One style per cover, shared by the cells that show it: a repaint sends a name, not a colour.
+        self._styles = [
+            ipywidgets.ButtonStyle(button_color="rgb({}, {}, {})".format(*colour))
+            for colour in SEGMENTATION_COLOURS.values()
+        ]
+        self.cells = [
+            ipywidgets.Button(layout=small, tooltip=f"row {i // BOARD}, column {i % BOARD}")
+            for i in range(BOARD * BOARD)
+        ]
+        for i, cell in enumerate(self.cells):
+            cell.on_click(lambda _, i=i: self.click(divmod(i, BOARD)))
+        wide = ipywidgets.Layout(width="16em")
+        self.cover = ipywidgets.Dropdown(options=COVERS, value="water", description="cover", layout=wide)
+        self.shape = ipywidgets.Dropdown(options=SHAPES, value="oval", description="shape", layout=wide)
+        self.undo = ipywidgets.Button(description="undo")
+        self.undo.on_click(lambda _: self.take_back())
+        self.note = ipywidgets.Label()
+        self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
+        self.picture.add_class("rs-course-picture")
+        self._show()
+
+    def click(self, place: tuple[int, int]) -> None:
+        """A cell was clicked: the first click starts a stroke, the second ends it."""
+        if self._start is None:
+            self._start = place
+            self.note.value = f"from row {place[0]}, column {place[1]} to …"
+        else:
+            self.strokes.append(Stroke(self.cover.value, self.shape.value, self._start, place))
+            self._start = None
+            self._show()
+
+    def take_back(self) -> None:
+        """Forget a first click, or else the last stroke."""
+        if self._start is None and self.strokes:
+            self.strokes.pop()
+        self._start = None
+        self._show()
+
+    def widget(self):
+        """Everything in one box."""
+        import ipywidgets
+
+        rows = [ipywidgets.HBox(self.cells[i : i + BOARD]) for i in range(0, BOARD * BOARD, BOARD)]
+        tools = ipywidgets.VBox([self.cover, self.shape, self.undo, self.note])
+        return ipywidgets.HBox([tools, ipywidgets.VBox(rows), self.picture])
+
+    def _show(self) -> None:
+        for cell, cover in zip(self.cells, classes(self.strokes, BOARD).ravel(), strict=True):
+            if cell.style is not self._styles[cover]:
+                cell.style = self._styles[cover]
+        self.note.value = "two clicks make a stroke"
+        self.picture.value = png_bytes(self._draw(self.strokes))
+
+
+def board(draw, strokes=(), *, alt: str) -> Panel:
+    """A board with some strokes on it, and what ``draw`` makes of them; redrawn after each stroke.
+
+    Args:
+        draw: Called with the list of strokes; returns a matplotlib ``Figure`` or a uint8 image ``[H, W, 3]``.
+        strokes: What is drawn already.
+        alt: Text for people who cannot see the picture.
+
+    Returns:
+        A panel whose static twin is the first picture; ``.controls["board"]`` is the :class:`Board`.
+    """
+    drawn = Board(draw, strokes)
+    return Panel(
+        drawn.widget(),
+        text=f"<Board: {alt}>",
+        png=bytes(drawn.picture.value),
+        alt=alt,
+        controls={"board": drawn},
+        picture=drawn.picture,
+    )
