@@ -15,6 +15,7 @@ _SUBMODULES = (
     "alignment",
     "check",
     "checkpoints",
+    "classification",
     "datasets",
     "diffusion",
     "grading",

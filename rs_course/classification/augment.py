@@ -1,0 +1,119 @@
+"""Classical augmentation: what every study of synthetic data has to beat, or to be combined with.
+
+    x, y = augment.parse("flip+rotate+cutmix")(x, y, np.random.default_rng(0))
+
+Each function takes a batch ``x`` ``[N, 3, H, W]`` in [0, 1], its targets ``y`` ``[N, C]`` (a distribution
+over
+the classes per image: Mixup and CutMix make soft ones) and a NumPy generator, and returns new ``x`` and
+``y``. Nothing here knows whether an image is real or generated, so each combines with synthetic data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def flip(x, y, rng):
+    """Mirror half of the images. From above there is no left and right."""
+    mirrored = torch.from_numpy(rng.random(len(x)) < 0.5).to(x.device)
+    return torch.where(mirrored[:, None, None, None], x.flip(3), x), y
+
+
+def rotate(x, y, rng):
+    """Turn each image by 0, 90, 180 or 270 degrees; with ``flip`` these are the symmetries of the square."""
+    turns = torch.from_numpy(rng.integers(4, size=len(x))).to(x.device)
+    turned = x.clone()
+    for k in (1, 2, 3):
+        turned[turns == k] = torch.rot90(x[turns == k], k, (2, 3))
+    return turned, y
+
+
+def crop(x, y, rng, *, share: float = 0.125):
+    """Shift each image by up to ``share`` of its side, reflecting at the border.
+
+    Not a resized crop: that would change the ground resolution, and with it what a field or a house is.
+    """
+    n, _, height, width = x.shape
+    by, bx = round(share * height), round(share * width)
+    padded = F.pad(x, (bx, bx, by, by), mode="reflect")
+    rows = torch.from_numpy(rng.integers(2 * by + 1, size=(n, 1)) + np.arange(height)).to(x.device)
+    columns = torch.from_numpy(rng.integers(2 * bx + 1, size=(n, 1)) + np.arange(width)).to(x.device)
+    image = torch.arange(n, device=x.device)
+    cut = padded.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return cut.permute(0, 3, 1, 2), y
+
+
+def jitter(x, y, rng, *, amount: float = 0.2):
+    """Scale contrast and saturation and shift the brightness of each image by up to ``amount``."""
+
+    def draw(low, high):
+        return torch.from_numpy(rng.uniform(low, high, (len(x), 1, 1, 1))).to(x)
+
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = mean + (x - mean) * draw(1 - amount, 1 + amount) + draw(-amount / 2, amount / 2)
+    grey = x.mean(1, keepdim=True)
+    return (grey + (x - grey) * draw(1 - amount, 1 + amount)).clamp(0, 1), y
+
+
+def cutout(x, y, rng, *, share: float = 0.5):
+    """Paint a square of ``share`` of the side in the batch's mean colour (DeVries & Taylor 2017)."""
+    n, _, height, width = x.shape
+    inside = _boxes(rng, n, height, width, share).to(x.device)
+    return torch.where(inside[:, None], x.mean((0, 2, 3), keepdim=True), x), y
+
+
+def mixup(x, y, rng, *, alpha: float = 0.2):
+    """λ·A + (1 − λ)·B of images and of targets, λ ~ Beta(α, α) (Zhang et al. 2018)."""
+    share = float(rng.beta(alpha, alpha))
+    other = torch.from_numpy(rng.permutation(len(x))).to(x.device)
+    return torch.lerp(x[other], x, share), torch.lerp(y[other], y, share)
+
+
+def cutmix(x, y, rng, *, alpha: float = 1.0):
+    """Paste a box of B into A; targets are mixed by area, λ·A + (1 − λ)·B (Yun et al. 2019)."""
+    n, _, height, width = x.shape
+    inside = _boxes(rng, 1, height, width, float(np.sqrt(1 - rng.beta(alpha, alpha)))).to(x.device)
+    other = torch.from_numpy(rng.permutation(n)).to(x.device)
+    share = 1 - inside.float().mean().item()  # of A that is still to be seen: the box may leave the image
+    return torch.where(inside[:, None], x[other], x), torch.lerp(y[other], y, share)
+
+
+def _boxes(rng, n: int, height: int, width: int, share: float) -> torch.Tensor:
+    """Bool ``[n, H, W]``: a box per image, ``share`` of each side, centred anywhere in the image."""
+
+    def line(length):
+        half = share * length / 2
+        away = np.abs(np.arange(length) + 0.5 - rng.uniform(0, length, (n, 1)))
+        return torch.from_numpy(away < half)
+
+    return line(height)[:, :, None] & line(width)[:, None, :]
+
+
+AUGMENTATIONS = {f.__name__: f for f in (flip, rotate, crop, jitter, cutout, mixup, cutmix)}
+
+
+def parse(names: str | tuple[str, ...] | None) -> Callable:
+    """One function out of several, applied in the given order.
+
+    Args:
+        names: For instance ``"flip+rotate+cutmix"``, or a sequence of names; ``None``, ``""`` or ``"none"``
+            leaves the images as they are.
+
+    Raises:
+        ValueError: A name that is not in :data:`AUGMENTATIONS`.
+    """
+    names = (names or "").split("+") if names is None or isinstance(names, str) else names
+    wanted = [name for name in names if name not in ("", "none")]
+    if unknown := [name for name in wanted if name not in AUGMENTATIONS]:
+        raise ValueError(f"There is no augmentation {unknown[0]!r}; there are {', '.join(AUGMENTATIONS)}.")
+
+    def apply(x, y, rng):
+        for name in wanted:
+            x, y = AUGMENTATIONS[name](x, y, rng)
+        return x, y
+
+    return apply

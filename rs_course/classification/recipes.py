@@ -1,0 +1,148 @@
+"""Recipes of He et al. 2023 (ICLR, arXiv 2210.07574): how synthetic images are asked for, sorted and taught.
+
+A recipe is written as its steps joined by ``+``: ``"language-enhancement+clip-filter+soft-targets"``.
+
+========================  ==========================================================================
+making the images
+``basic``                 B: one template per class
+``language-enhancement``  LE: many sentences per class
+``real-guidance``         RG: SDEdit of the real shots
+training with them
+``clip-filter``           CF: keep what a scorer recognises as its class
+``soft-targets``          SCE: half of the target comes from a zero-shot teacher
+``paired``                mixed training: every step takes a real and a synthetic batch, weights 1:1
+``pretrain``              first synthetic images, then real ones
+========================  ==========================================================================
+
+Without ``paired`` and ``pretrain``, real and synthetic images are pooled into one set.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rs_course.classification.sets import Tiles
+
+MAKING = ("basic", "language-enhancement", "real-guidance")
+TEACHING = ("clip-filter", "soft-targets", "paired", "pretrain")
+# Real guidance: share of the sampler's steps that is run on each real shot, by shots per class.
+GUIDANCE_STRENGTH = {16: 0.15, 8: 0.20, 4: 0.35, 2: 0.40, 1: 0.50}
+
+
+def parse(recipe: str) -> tuple[str, frozenset[str]]:
+    """How the images are made, and the steps of training with them.
+
+    Raises:
+        ValueError: Unknown or contradicting steps.
+    """
+    steps = [step for step in recipe.split("+") if step]
+    if unknown := [step for step in steps if step not in MAKING + TEACHING]:
+        raise ValueError(
+            f"There is no recipe {unknown[0]!r}: join some of {', '.join(MAKING + TEACHING)} with +."
+        )
+    making = [step for step in steps if step in MAKING]
+    teaching = frozenset(steps) - frozenset(making)
+    if len(making) > 1 or {"paired", "pretrain"} <= teaching:
+        raise ValueError(
+            f"The recipe {recipe!r} contradicts itself: choose one of {', '.join(making or teaching)}."
+        )
+    return (making or ["basic"])[0], teaching
+
+
+def guidance_strength(shots: int) -> float:
+    """Strength of real guidance for so many shots; between the published numbers the next larger strength.
+
+    With many shots there is variety already, so the images may stay close; with one they must not.
+    """
+    if shots < 1:
+        raise ValueError(f"Real guidance starts from real images; {shots} per class are none.")
+    return next(strength for known, strength in GUIDANCE_STRENGTH.items() if shots >= known)
+
+
+def clip_filter(probabilities, labels, *, threshold: float | None = None) -> np.ndarray:
+    """CF: which synthetic images to keep, bool ``[N]``: p(own class) > 1/C.
+
+    Args:
+        probabilities: Of the classes, from a scorer (:func:`zero_shot_logits`, softmax) ``[N, C]``.
+        labels: The class each image was made for ``[N]``.
+        threshold: Another limit than 1/C.
+    """
+    p = np.asarray(probabilities)
+    own = p[np.arange(len(p)), np.asarray(labels)]
+    return own > (1 / p.shape[1] if threshold is None else threshold)
+
+
+def best_of_each(
+    probabilities, labels, count: int, *, seed: int = 0, threshold: float | None = None
+) -> np.ndarray:
+    """CF with a number: ``count`` images of each class, at random among those that pass.
+
+    As in the authors' code, a class with too few of them gets its ``count`` most probable images instead.
+
+    Returns:
+        int64 rows, classes taking turns.
+
+    Raises:
+        ValueError: A class has fewer than ``count`` images in all.
+    """
+    p, labels = np.asarray(probabilities), np.asarray(labels)
+    keep, own, chosen = clip_filter(p, labels, threshold=threshold), p[np.arange(len(p)), labels], []
+    for k in range(p.shape[1]):
+        members = np.flatnonzero(labels == k)
+        if len(members) < count:
+            raise ValueError(
+                f"Class number {k} has {len(members)} synthetic images, so {count} cannot be kept: generate "
+                "more."
+            )
+        passed = np.random.default_rng([seed, k]).permutation(members[keep[members]])
+        ranked = members[np.argsort(-own[members], kind="stable")]
+        chosen.append(passed[:count] if len(passed) >= count else ranked[:count])
+    return np.stack(chosen, axis=1).ravel()
+
+
+def filtered(tiles: Tiles, probabilities, *, threshold: float | None = None) -> Tiles:
+    """The images that pass the filter.
+
+    Raises:
+        ValueError: A class loses all its images.
+    """
+    kept = tiles.take(clip_filter(probabilities, tiles.labels, threshold=threshold))
+    if lost := [tiles.classes[k] for k in np.flatnonzero((kept.per_class() == 0) & (tiles.per_class() > 0))]:
+        raise ValueError(
+            f"The filter leaves no image of the class {lost[0]}: the scorer does not recognise it. Lower "
+            "threshold=, or look at what was generated."
+        )
+    return kept
+
+
+def soft_targets(teacher_logits, labels, *, share: float = 0.5, temperature: float = 2.0) -> np.ndarray:
+    """SCE as targets ``[N, C]``: s · softmax(teacher / T) + (1 − s) · one-hot, s = 0.5, T = 2.
+
+    The cross-entropy is linear in the target, so the cross-entropy with this one is He et al.'s loss
+    s · H(teacher, student) + (1 − s) · CE(label, student). T divides the teacher's logits only, and there is
+    no factor T².
+    """
+    p = softmax(np.asarray(teacher_logits) / temperature)
+    return (share * p + (1 - share) * np.eye(p.shape[1])[np.asarray(labels)]).astype(np.float32)
+
+
+def softmax(logits) -> np.ndarray:
+    """Probabilities ``[N, C]`` of logits, in float64."""
+    z = np.asarray(logits, np.float64)
+    p = np.exp(z - z.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
+def zero_shot_logits(scorer, images, prompts) -> np.ndarray:
+    """exp(scale) · cosine of every image with every class ``[N, C]``.
+
+    Args:
+        scorer: From :func:`rs_course.alignment.load`.
+        images: uint8 ``[N, H, W, 3]`` or float ``[N, 3, H, W]``.
+        prompts: One sentence (or list of sentences) per class.
+    """
+    from rs_course.alignment import class_embeddings
+
+    prompts = [[p] if isinstance(p, str) else list(p) for p in prompts]
+    cosine = scorer.image_embeddings(images) @ class_embeddings(scorer, prompts).T
+    return (scorer.model.logit_scale.exp().item() * cosine).cpu().numpy()

@@ -1,0 +1,275 @@
+"""Training a classifier on one set of images, or on real and synthetic ones side by side.
+
+    model = fit(images, labels, seed=0)
+    probability = predict(model, test_images)
+
+A target is a distribution over the classes. Label smoothing, He et al.'s soft targets, Mixup and CutMix all
+are such distributions, so there is one loss: the cross-entropy with the target.
+
+Compute is counted in steps of ``batch`` images, whatever the size of the set: two arms with the same
+``steps`` have had the same number of gradient steps on the same number of images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from rs_course.classification import augment as augmentation
+from rs_course.classification.classifiers import build
+from rs_course.validation import image_batch
+
+
+class Progress(NamedTuple):
+    """What :func:`steps_of` yields after a step."""
+
+    step: int
+    loss: float
+
+
+def fit(
+    images,
+    labels,
+    *,
+    classes: int | None = None,
+    classifier: str | torch.nn.Module = "small-cnn",
+    extra=None,
+    extra_weight: float = 1.0,
+    extra_batch: int | None = None,
+    steps: int | None = None,
+    epochs: float = 8,
+    batch: int = 64,
+    rate: float = 6e-3,
+    decay: float = 0.05,
+    smoothing: float = 0.1,
+    augment="flip+rotate",
+    seed: int = 0,
+    device=None,
+) -> torch.nn.Module:
+    """Train a classifier; the same arguments give the same weights on one machine.
+
+    Args:
+        images: uint8 ``[N, H, W, 3]``, or float ``[N, 3, H, W]`` in [0, 1].
+        labels: Class numbers ``[N]``, or targets ``[N, C]`` whose rows sum to one.
+        classes: C, where it is not the largest label plus one.
+        classifier: A name for :func:`rs_course.classification.classifiers.build`, or a module to train on
+            (it is changed in place).
+        extra: A second pair (images, labels or targets), usually synthetic. Each step then takes one batch of
+            both, and the loss is CE(first) + ``extra_weight`` · CE(extra) (He et al. 2023, mixed training).
+        extra_weight: See ``extra``.
+        extra_batch: Images of the second pair a step; as many as ``batch`` without it.
+        steps: Gradient steps; ``None`` makes them from ``epochs`` over the first pair (and the second).
+        epochs: Passes over the data, where ``steps`` is not given.
+        batch: Images of each pair a step. A smaller set is repeated (and augmented anew) within a batch.
+        rate: Highest learning rate of the one-cycle schedule (Smith & Topin 2019), for AdamW.
+        decay: Weight decay.
+        smoothing: Label smoothing.
+        augment: See :func:`rs_course.classification.augment.parse`.
+        seed: Of weights, order and augmentation.
+        device: Where to train; the CPU by default.
+
+    Returns:
+        The classifier in evaluation mode: images ``[N, 3, H, W]`` in [0, 1] to logits ``[N, C]``.
+
+    Raises:
+        TypeError, ValueError: Images, labels or settings that do not fit; one sentence says which.
+    """
+    pairs = [(images, labels)] if extra is None else [(images, labels), extra]
+    if classes is None:
+        classes = max(_class_count(target) for _, target in pairs)
+    if isinstance(classifier, str):
+        classifier = build(classifier, classes, seed=seed)
+    batches = [batch, extra_batch or batch][: len(pairs)]
+    pairs = [(as_tensor(x), as_targets(y, classes, len(x))) for x, y in pairs]
+    if steps is None:
+        steps = max(1, round(epochs * sum(len(x) for x, _ in pairs) / sum(batches)))
+    run = steps_of(
+        classifier.to(device),
+        pairs,
+        weights=(1.0, extra_weight)[: len(pairs)],
+        steps=steps,
+        batches=batches,
+        rate=rate,
+        decay=decay,
+        smoothing=smoothing,
+        augment=augment,
+        seed=seed,
+    )
+    for _ in run:
+        pass
+    return classifier.eval()
+
+
+def steps_of(
+    model,
+    pairs,
+    *,
+    weights,
+    steps: int,
+    batches,
+    rate: float,
+    decay: float,
+    smoothing: float = 0.0,
+    augment=None,
+    warm_up: float = 0.25,
+    clip_norm: float | None = None,
+    seed: int = 0,
+) -> Iterator[Progress]:
+    """The training of :func:`fit` as a generator: one gradient step, one yield.
+
+    Args:
+        model: Changed in place, on its own device.
+        pairs: List of (inputs, targets ``[N, C]``); inputs are images from :func:`as_tensor`, or anything
+            else that ``model`` takes.
+        weights: Weight of the loss of each pair.
+        batches: Rows of each pair a step.
+        warm_up: Share of the steps in which the learning rate rises, along a cosine; then it falls to zero.
+        clip_norm: Largest norm of the gradient.
+        steps, rate, decay, smoothing, augment, seed: As in :func:`fit`.
+
+    Raises:
+        ValueError: Fewer than one step or image.
+    """
+    if steps < 1 or min(batches) < 1:
+        raise ValueError(
+            f"steps={steps}, batch={min(batches)}: a training needs at least one step of one image."
+        )
+    change = augmentation.parse(augment)
+    device = next(model.parameters()).device
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    rng = np.random.default_rng(seed)
+    streams = [
+        _order(len(x), rows, np.random.default_rng([seed, k]))
+        for k, ((x, _), rows) in enumerate(zip(pairs, batches, strict=True))
+    ]
+    model.train()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * _one_cycle((step + 0.5) / steps, warm_up)
+        parts = []
+        for (x, y), stream in zip(pairs, streams, strict=True):
+            rows = torch.from_numpy(next(stream))
+            parts.append(change(to_float(x[rows].to(device)), y[rows].to(device), rng))
+        with fast_arithmetic(device):
+            logits = model(torch.cat([x for x, _ in parts]))
+        loss = sum(
+            weight * F.cross_entropy(part.float(), y, label_smoothing=smoothing)
+            for part, (_, y), weight in zip(logits.split(list(batches)), parts, weights, strict=True)
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+        optimizer.step()
+        yield Progress(step, loss.item())
+
+
+def _one_cycle(done: float, warm_up: float) -> float:
+    """Share of the highest learning rate after ``done`` of the training: up and down along cosines."""
+    if done < warm_up:
+        return 0.5 - 0.5 * math.cos(math.pi * done / warm_up)
+    return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))
+
+
+@torch.no_grad()
+def predict(model: torch.nn.Module, images, *, symmetries: bool = False, batch: int = 250) -> torch.Tensor:
+    """Class probabilities ``[N, C]``, float32 on the CPU.
+
+    Args:
+        model: A classifier; it is put into evaluation mode.
+        images: As for :func:`fit`.
+        symmetries: Average over the eight symmetries of the square, at eight times the cost.
+        batch: Images per forward pass.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    views = [(k, mirrored) for mirrored in (False, True) for k in range(4)] if symmetries else [(0, False)]
+    result = []
+    for part in as_tensor(images).split(batch):
+        x, total = to_float(part.to(device)), 0
+        for k, mirrored in views:
+            view = torch.rot90(x, k, (2, 3))
+            with fast_arithmetic(device):
+                logits = model(view.flip(3) if mirrored else view)
+            total = total + logits.float().softmax(1)
+        result.append((total / len(views)).cpu())
+    return torch.cat(result)
+
+
+def fast_arithmetic(device: torch.device):
+    """bfloat16 autocast where the hardware multiplies it (twice the speed on such a CPU), else nothing."""
+    fast = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+    return torch.autocast(device.type, torch.bfloat16) if fast else contextlib.nullcontext()
+
+
+def as_tensor(images) -> torch.Tensor:
+    """Images as uint8 ``[N, 3, H, W]`` (a view of uint8 arrays) or as the checked float tensor.
+
+    Raises:
+        TypeError, ValueError: Not a batch of images, or an empty one.
+    """
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"images has shape {list(images.shape)}; uint8 arrays are [N, H, W, 3].")
+        with warnings.catch_warnings():  # memory-mapped data sets are read-only, and nothing is written here
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    elif isinstance(images, torch.Tensor) and images.dtype == torch.uint8:
+        tensor = images
+    else:
+        tensor = image_batch(images)
+    if not len(tensor):
+        raise ValueError("There are no images to learn from: the set is empty.")
+    return tensor
+
+
+def to_float(x: torch.Tensor) -> torch.Tensor:
+    """uint8 to float in [0, 1]; floats stay as they are."""
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+
+def as_targets(labels, classes: int, count: int) -> torch.Tensor:
+    """Labels ``[N]`` or distributions ``[N, C]`` as float targets ``[N, C]``.
+
+    Raises:
+        ValueError: Another number of them, a label out of range, or rows that do not sum to one.
+    """
+    labels = torch.as_tensor(np.asarray(labels) if not isinstance(labels, torch.Tensor) else labels)
+    if len(labels) != count:
+        raise ValueError(f"{count} images and {len(labels)} labels: give one label per image.")
+    if labels.ndim == 1:
+        if labels.min() < 0 or labels.max() >= classes:
+            bad = labels[(labels < 0) | (labels >= classes)][0].item()
+            raise ValueError(
+                f"The label {bad} is not possible: with {classes} classes they are 0 to {classes - 1}."
+            )
+        return F.one_hot(labels.long(), classes).float()
+    if labels.ndim != 2 or labels.shape[1] != classes or (labels.sum(1) - 1).abs().max() > 1e-3:
+        raise ValueError(
+            f"labels has shape {list(labels.shape)}: give class numbers [N], or targets [N, {classes}] whose "
+            "rows sum to one."
+        )
+    return labels.float()
+
+
+def _class_count(labels) -> int:
+    labels = np.asarray(labels)
+    return labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+
+
+def _order(count: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Endless batches of row numbers: one shuffled pass after the other, cut into pieces of ``batch``."""
+    waiting = np.empty(0, np.int64)
+    while True:
+        while len(waiting) < batch:
+            waiting = np.concatenate([waiting, rng.permutation(count)])
+        yield waiting[:batch]
+        waiting = waiting[batch:]
