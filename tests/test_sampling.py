@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 from checkpoints.tiny import FAMILIES, write_checkpoint, write_controlnet
-from diffusers import DDPMScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from diffusers import (
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionPipeline,
+)
 
 from rs_course import checkpoints, sampling, seeds
 from rs_course.sampling import memory
@@ -55,6 +60,15 @@ def test_noise_of_a_stochastic_sampler_is_the_image_s_own(generator):
     both = generator.sample(["a", "b"], **ask)
     assert relative(generator.sample("b", start=1, **ask), both[1:]) < 1e-4
     assert relative(generator.sample(["a", "b"], **{**ask, "eta": 0.0}), both) > 0.01
+
+
+def test_a_schedule_that_says_nothing_of_clipping_does_not_clip_latents():
+    base = DPMSolverMultistepScheduler(prediction_type="v_prediction")
+    for name in ("ddim", "ddpm"):
+        scheduler, _ = make_sampler(base, name, 0.0, {})
+        assert scheduler.config.clip_sample is False
+    stated = DDPMScheduler(clip_sample=True)
+    assert make_sampler(stated, "ddim", 0.0, {})[0].config.clip_sample is True
 
 
 def test_initial_noise_is_that_of_the_seed(generator):

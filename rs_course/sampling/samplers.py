@@ -62,6 +62,8 @@ def make_sampler(
         kind, own = SAMPLERS[name]
         if kind is DDIMScheduler and isinstance(base, DDIMScheduler):
             kind = type(base)  # CRS-Diff keeps its step rule
+        if "clip_sample" not in base.config:
+            own = {**own, "clip_sample": False}  # diffusers' default is for pixels; latents have no range
         scheduler = kind.from_config(base.config, **options.get(name, {}), **own)
     if name == "ddpm":
         eta = 1.0
