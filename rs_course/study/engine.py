@@ -70,7 +70,7 @@ def _run(plan, tasks, hashes, out, backend, say):
     try:
         for count, (name, result, seconds, error) in enumerate(backend(plan.function, waiting), start=1):
             if error is None:
-                row = {"id": name, **tasks[name], **result, **hashes, "seconds": seconds}
+                row = {"id": name, **tasks[name], **result, **hashes, "wall_seconds": seconds}
                 records.write_json(out / "records" / f"{name}.json", row)
             else:
                 records.write_json(out / "failures" / f"{name}.json", {"task": tasks[name], "error": error})

@@ -24,7 +24,7 @@ def _plan(log=None, *, count=6, **settings):
 
 
 def _same(a, b):
-    a, b = (frame.drop(columns="seconds") for frame in (a, b))
+    a, b = (frame.drop(columns="wall_seconds") for frame in (a, b))
     return a.astype(str).equals(b.astype(str))
 
 
@@ -38,7 +38,7 @@ def test_a_second_run_does_nothing_and_a_missing_record_is_made_again(tmp_path):
     first = study.run(_plan(log), tmp_path / "out", progress=said.append)
     assert len(first) == 12 == len(_lines(log)) == len(said)
     assert first["accuracy"].tolist() == [x * x / 100 for x in range(6) for _ in range(2)]
-    assert {"id", "code", "data", "checkpoint", "seconds"} <= set(first.columns)
+    assert {"id", "code", "data", "checkpoint", "wall_seconds"} <= set(first.columns)
     assert first["correct"][4] == bytes([2])
     assert first["predictions"][5].tolist() == [2, 1]
     study.run(_plan(log), tmp_path / "out")
