@@ -1,0 +1,163 @@
+"""How good are the minis' tiles? Judged by what they are for: recognising classes.
+
+    rs-course generate classes:eurosat --per-class 1000 --checkpoint mini-text2earth --out SETS/eurosat
+    rs-course generate classes:simulated --per-class 1000 --checkpoint mini-diffusionsat --out SETS/simulated
+    python benchmarks/generator_quality.py --generated SETS
+
+For each collection: is the prompted class recognised by a classifier that has seen real tiles only; how well
+does a classifier do that has seen generated tiles only (classification accuracy score, Ravuri & Vinyals
+2019), beside the same one trained on as many real tiles; distances between the distributions with their floor
+(real against real) and ceiling (against another class); precision and recall; and how near the nearest
+training tile is. Writes ``data/results/generator_quality.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rs_course import alignment, classification, datasets, metrics
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "data" / "results" / "generator_quality.json"
+EUROSAT = ROOT.parent / "shared" / "data" / "eurosat.tar"
+SEEDS = (0, 1, 2)
+CHECKPOINTS = {"eurosat": "mini-text2earth", "simulated": "mini-diffusionsat"}
+
+
+def sets(collection: str, eurosat) -> tuple:
+    """Reference tiles to train on (1,000 per class) and unseen ones to test on (200 per class)."""
+    source = eurosat if collection == "eurosat" else "simulated"
+    sizes = {} if collection == "eurosat" else {"train": 10_000, "test": 2_000}
+    return tuple(datasets.load(source, split, size=sizes.get(split)) for split in ("train", "test"))
+
+
+def classifiers(images, labels, test) -> tuple[list, list[float]]:
+    """One classifier per seed, and the accuracy of each on the test tiles."""
+    models = [classification.fit(images, labels, seed=seed) for seed in SEEDS]
+    right = [classification.predict(model, test.images).argmax(1).numpy() == test.labels for model in models]
+    return models, [float(np.mean(r)) for r in right]
+
+
+def recognised(models, images, labels) -> dict:
+    """Share of tiles whose prompted class the classifiers see: overall per seed, and mean per class."""
+    labels = np.asarray(labels)
+    hits = np.stack([classification.predict(m, images).argmax(1).numpy() == labels for m in models])
+    per_class = [round(float(hits[:, labels == k].mean()), 4) for k in np.unique(labels)]
+    return {"seeds": [round(float(h.mean()), 4) for h in hits], "per_class": per_class}
+
+
+def distances(features, labels, train, train_labels, test, test_labels) -> dict:
+    """Generated, real (floor) and another class (ceiling) against the unseen real tiles."""
+
+    def real_of(k):
+        return train[train_labels == k % 10][:200]
+
+    def mean(values):
+        return float(np.mean(values))
+
+    rng = np.random.default_rng(0)
+    same = rng.permutation(len(train))[: len(test)]
+    some = rng.permutation(len(features))[: len(test)]
+    pr = metrics.precision_recall(test, features[some])
+    floor = metrics.precision_recall(test, train[same])
+    classes = range(len(np.unique(test_labels)))
+    own = [metrics.fid(features[labels == k][:200], test[test_labels == k]) for k in classes]
+    real = [metrics.fid(real_of(k), test[test_labels == k]) for k in classes]
+    # The ceiling: class k is compared with its neighbour in the alphabet, so that only the content is wrong.
+    other = [metrics.fid(real_of(k - 1), test[test_labels == k]) for k in classes]
+    whole, unseen = features[some], train[same]
+    return {
+        "fid": {"generated": metrics.fid(whole, test), "real": metrics.fid(unseen, test)},
+        "fid within a class": {"generated": mean(own), "real": mean(real), "other class": mean(other)},
+        "kid": {"generated": float(metrics.kid(whole, test)), "real": float(metrics.kid(unseen, test))},
+        "precision": {"generated": pr.precision, "real": floor.precision},
+        "recall": {"generated": pr.recall, "real": floor.recall},
+    }
+
+
+def memorisation(features, train, test) -> dict:
+    """Cosine to the nearest training tile: of generated tiles, and of real tiles that training never saw.
+
+    Returns:
+        Medians, 99th percentiles, and the share of generated tiles that are nearer to a training tile than
+        99.9 % of the unseen real tiles are; 0.001 is what chance gives.
+    """
+    unit = [torch.nn.functional.normalize(torch.as_tensor(f).float(), dim=1) for f in (features, train, test)]
+    generated, known, unseen = unit
+    near = torch.cat([(part @ known.T).max(1).values for part in generated.split(500)]).numpy()
+    base = torch.cat([(part @ known.T).max(1).values for part in unseen.split(500)]).numpy()
+    return {
+        "median": {"generated": float(np.median(near)), "unseen real": float(np.median(base))},
+        "99th percentile": {
+            "generated": float(np.quantile(near, 0.99)), "unseen real": float(np.quantile(base, 0.99))
+        },
+        "nearer than 99.9 % of unseen real": float((near > np.quantile(base, 0.999)).mean()),
+    }  # fmt: skip
+
+
+def measure(collection: str, folder: Path, eurosat) -> dict:
+    """All numbers of one collection."""
+    train, test = sets(collection, eurosat)
+    generated = datasets.load(folder)
+    images, labels = np.asarray(generated.images), np.asarray(generated.labels)
+    known = np.asarray(train.images)
+    real_models, real_accuracy = classifiers(known, train.labels, test)
+    _, generated_accuracy = classifiers(images, labels, test)
+    judge = alignment.load("mini-clip-b")
+    embedded = [judge.image_embeddings(x).double().numpy() for x in (images, known, np.asarray(test.images))]
+    ratio = np.mean(generated_accuracy) / np.mean(real_accuracy)
+    return {
+        "checkpoint": CHECKPOINTS[collection],
+        "tiles": {"generated": len(images), "real": len(known), "test": len(test)},
+        "recognised": recognised(real_models, images, labels),
+        "recognised real test tiles": recognised(real_models, np.asarray(test.images), test.labels),
+        "classification accuracy score": {
+            "generated": generated_accuracy, "real": real_accuracy, "ratio": float(ratio)
+        },
+        **distances(embedded[0], labels, embedded[1], np.asarray(train.labels), embedded[2], test.labels),
+        "memorisation": memorisation(*embedded),
+    }  # fmt: skip
+
+
+def rounded(value):
+    """Four decimals, all through a structure."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return round(float(value), 4) if isinstance(value, float | np.floating) else value
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--generated", type=Path, required=True, help="folder with the generated sets")
+    parser.add_argument("--eurosat", default=EUROSAT, help="EuroSAT: a name, folder or archive")
+    parser.add_argument("--only", choices=CHECKPOINTS, help="one collection; the other's numbers stay")
+    arguments = parser.parse_args()
+    stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    for collection in [arguments.only] if arguments.only else CHECKPOINTS:
+        started = time.monotonic()
+        numbers = rounded(measure(collection, arguments.generated / collection, arguments.eurosat))
+        numbers["seconds"] = round(time.monotonic() - started)
+        stored[collection] = numbers
+        stored["made by"] = {
+            "command": "python benchmarks/generator_quality.py",
+            "features": "mini-clip-b, image embeddings before normalisation to files",
+            "classifier": f"small-cnn, seeds {', '.join(map(str, SEEDS))}",
+            "torch": torch.__version__, "machine": platform.machine(),
+        }  # fmt: skip
+        RESULT.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+        print(json.dumps({collection: numbers}, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

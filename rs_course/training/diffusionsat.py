@@ -1,0 +1,105 @@
+"""mini-diffusionsat: text and seven metadata numbers to tiles of the simulated Earth.
+
+    rs-course train mini-diffusionsat
+
+The SatUNet of DiffusionSat (Khanna et al. 2024, arXiv 2312.03606) at course scale. It learns from simulated
+scenes, whose date, clouds, place and scale really shape the pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
+from rs_course.datasets import class_prompt
+
+from . import latent
+from .mixture import simulated_tiles
+from .scenes import Tiles
+
+UNET = {
+    "sample_size": 16,
+    "block_out_channels": (48, 64, 96),
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "attention_head_dim": (3, 4, 6),
+    "norm_num_groups": 16,
+    "cross_attention_dim": 128,
+    "use_linear_projection": True,
+}
+PIPELINE = "DiffusionSatPipeline"
+DROP = 0.1  # share of tiles trained without text and metadata, which is what guidance compares with
+DROP_FIELD = 0.1  # share of tiles on which each single field is unknown
+
+
+class Denoiser(torch.nn.Module):
+    """``(x_t, t, text states, metadata)`` to v."""
+
+    def __init__(self, unet):
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, x, t, states, metadata):
+        return self.unet(x, t, states, metadata=metadata).sample
+
+
+def train(out, *, minutes=60, seed=0, resume=True, data=None, simulated=6_000, scenes=6_000):
+    """Train on simulated scenes.
+
+    Args:
+        out: Folder of the checkpoint; the training state lies there too.
+        minutes: Time for the whole training, over all resumed runs.
+        seed: Of weights, batches, steps and noise.
+        resume: Go on where an interrupted training stopped.
+        data: Not used: this mini learns from the simulated Earth alone.
+        simulated, scenes: Simulated tiles of the simulator's own choice, and under many conditions.
+    """
+    from rs_course.checkpoints.satunet import SatUNet
+
+    vae, tokenizer, text_encoder, folders = latent.shared_parts()
+    texts = latent.Texts(tokenizer, text_encoder)
+    tiles = simulated_tiles(simulated, scenes)
+    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
+    network = Denoiser(SatUNet(**UNET))
+    encoded = latent.encode(vae, tiles.images)[:, 0]
+
+    def make(first):
+        return batches(tiles, encoded, texts, seed, first)
+
+    def save(network, out):
+        latent.save_pipeline(out, network.unet, PIPELINE, folders)
+
+    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume)
+
+
+def batches(tiles: Tiles, encoded: torch.Tensor, texts, seed: int, first: int, size: int = 32):
+    """Endless batches ``(x0 [B, 4, 16, 16], states [B, 77, D], metadata [B, 7])``, each by (seed, k).
+
+    Args:
+        tiles, encoded: Tiles and their latents ``[N, 4, 16, 16]``.
+        texts: Sentences to states.
+        seed, first: Which batches.
+        size: Tiles a batch.
+    """
+    known = torch.stack([normalize_metadata(**{f: row[f] for f in FIELDS}) for row in tiles.metadata])
+    k = first
+    while True:
+        draw = np.random.default_rng([seed, k])
+        chosen = draw.integers(len(tiles.images), size=size)
+        dropped = draw.random(size) < DROP
+        sentences = ["" if d else prompt_of(tiles, i, draw) for i, d in zip(chosen, dropped, strict=True)]
+        unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | dropped[:, None]
+        metadata = known[chosen].masked_fill(torch.from_numpy(unknown), 0.0)
+        yield encoded[chosen].float(), texts(sentences), metadata
+        k += 1
+
+
+def prompt_of(tiles: Tiles, i: int, draw) -> str:
+    """The class prompt for half of the tiles, one or two true sentences for the rest."""
+    if draw.random() < 0.5:
+        return class_prompt(int(tiles.labels[i]))
+    own = tiles.captions[i]
+    picks = draw.choice(len(own), min(len(own), int(draw.integers(1, 3))), replace=False)
+    return " ".join(own[p] for p in picks)

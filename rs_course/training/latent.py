@@ -1,0 +1,207 @@
+"""Training in latent space, the same for every mini generator: encode once, then learn to denoise.
+
+A generator's own module (``diffusionsat``, ``text2earth``, …) says which network, which tiles and what it is
+told about each tile; this one holds what they share. Rombach et al. 2022 (arXiv 2112.10752); v-prediction
+after Salimans & Ho 2022 (arXiv 2202.00512), weighted by min-SNR (Hang et al. 2023, arXiv 2303.09556).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rs_course.diffusion.learning import EMA
+from rs_course.diffusion.learning import train as learn
+from rs_course.diffusion.schedules import Schedule
+
+from .clock import Clock
+
+# Stable Diffusion's schedule with a larger last β: on 16×16 latents, a quarter as wide as those it was made
+# for, its own would leave the mean colour readable in what should be pure noise.
+BETAS = {"beta_start": 0.00085, "beta_end": 0.02, "beta_schedule": "scaled_linear"}
+SCHEDULER = {
+    "_class_name": "DPMSolverMultistepScheduler",
+    "num_train_timesteps": 1000,
+    **BETAS,
+    "prediction_type": "v_prediction",
+    "algorithm_type": "dpmsolver++",
+    "solver_order": 2,
+    "timestep_spacing": "trailing",
+    "steps_offset": 1,
+}
+VIEWS = 4  # of a real tile that are encoded: it may be turned and mirrored, seen from above
+STATE = "training.pt"
+
+
+def schedule() -> Schedule:
+    """The noise schedule of all latent minis."""
+    first, last = BETAS["beta_start"] ** 0.5, BETAS["beta_end"] ** 0.5
+    return Schedule.from_betas(torch.linspace(first, last, 1000, dtype=torch.float64) ** 2)
+
+
+@torch.inference_mode()
+def encode(vae, images: np.ndarray, *, views: int = 1, batch: int = 50) -> torch.Tensor:
+    """Latents of tiles as the UNet sees them: uint8 ``[N, H, W, 3]`` to float16 ``[N, views, C, h, w]``.
+
+    View 0 is the tile, 1 its mirror image, 2 and 3 the same turned by a quarter.
+    """
+    out = []
+    for start in range(0, len(images), batch):
+        x = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).permute(0, 3, 1, 2)
+        x = x.float() / 127.5 - 1
+        with torch.autocast("cpu", torch.bfloat16):
+            seen = [
+                vae.encode(view).latent_dist.mean
+                for view in (x, x.flip(3), x.rot90(1, (2, 3)), x.flip(3).rot90(1, (2, 3)))[:views]
+            ]
+        out.append((torch.stack(seen, 1).float() * vae.config.scaling_factor).half())
+    return torch.cat(out).clone()
+
+
+def shared_parts(vae="mini-vae", clip="mini-clip"):
+    """The autoencoder, tokenizer and text tower that the minis share, and the folders they lie in."""
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTokenizer
+
+    from rs_course.checkpoints.load import locate
+    from rs_course.checkpoints.loading import load_model, load_text_encoder
+
+    folders = {"vae": locate(vae), "text_encoder": locate(clip), "tokenizer": locate(clip)}
+    return (
+        load_model(AutoencoderKL, folders["vae"], torch.float32).eval(),
+        CLIPTokenizer.from_pretrained(folders["tokenizer"]),
+        load_text_encoder(folders["text_encoder"], torch.float32).eval(),
+        folders,
+    )
+
+
+class Texts:
+    """Sentences to text states, those said before from memory.
+
+    Args:
+        tokenizer, text_encoder: Of the shared CLIP.
+        remember: How many sentences to keep.
+    """
+
+    def __init__(self, tokenizer, text_encoder, remember: int = 20_000):
+        self.tokenizer, self.text_encoder, self.remember = tokenizer, text_encoder, remember
+        self.known: dict[str, torch.Tensor] = {}
+
+    def __call__(self, sentences: list[str]) -> torch.Tensor:
+        """States ``[N, 77, D]``, in bfloat16."""
+        from rs_course.checkpoints.prompts import encode as states_of
+
+        new = [s for s in dict.fromkeys(sentences) if s not in self.known]
+        if new:
+            with torch.no_grad():
+                states = states_of(self.tokenizer, self.text_encoder, new).bfloat16()
+            fresh = dict(zip(new, states, strict=True))
+            out = torch.stack([fresh.get(s, self.known.get(s)) for s in sentences])
+            room = self.remember - len(self.known)
+            self.known.update(list(fresh.items())[: max(0, room)])
+            return out
+        return torch.stack([self.known[s] for s in sentences])
+
+
+def fit(
+    out,
+    network: torch.nn.Module,
+    batches: Callable[[int], Iterator],
+    save: Callable[[torch.nn.Module, Path], None],
+    *,
+    minutes: float,
+    seed: int = 0,
+    resume: bool = True,
+    lr: float = 7e-4,
+    decay_from: float = 0.4,
+    ema_decay: float = 0.999,
+    log_every: int = 500,
+):
+    """Train a network to predict v and write the averaged weights.
+
+    Args:
+        out: Folder of the training state, ``log.jsonl`` and the checkpoint.
+        network: Called as ``network(x_t, t, *condition)``.
+        batches: ``batches(first)`` yields ``(x0, *condition)`` of the steps ``first``, ``first + 1``, …
+        save: ``save(averaged_network, out)`` writes the checkpoint.
+        minutes: Time for the whole training, over all resumed runs.
+        seed: Of steps and noise.
+        resume: Go on where an interrupted training stopped.
+        lr, decay_from: Learning rate, and the share of the time after which it falls linearly to zero.
+        ema_decay: Of the averaged weights.
+        log_every: Steps between two lines of the log, at which state and checkpoint are saved.
+
+    Returns:
+        The averaged network.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    ema = EMA(network, ema_decay)
+    learned = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=lr, betas=(0.9, 0.99), weight_decay=1e-2)
+    clock, first = Clock(minutes), 0
+    if resume and (out / STATE).exists():
+        state = torch.load(out / STATE, weights_only=True)
+        network.load_state_dict(state["model"])
+        ema.model.load_state_dict(state["ema"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = ema.updates = state["step"]
+        clock.spent(state["seconds"])
+
+    def keep(step: int) -> None:
+        parts = {"model": network, "ema": ema.model, "optimizer": optimizer}
+        state = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({**state, "step": step, "seconds": clock.seconds}, out / (STATE + ".part"))
+        (out / (STATE + ".part")).replace(out / STATE)
+        save(ema.model, out)
+
+    losses = []
+    options = {"predicts": "v", "min_snr": 5.0, "ema": ema, "autocast": torch.bfloat16, "seed": seed}
+    for progress in learn(network, batches(first), schedule(), optimizer, first_step=first, **options):
+        step = progress.step + 1
+        rate = lr * min(1, step / 200) * min(1, max(0, (1 - clock.share) / (1 - decay_from)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses.append(progress.loss)
+        if step % log_every == 0:
+            line = {"step": step, "seconds": round(clock.seconds), "loss": round(float(np.mean(losses)), 5)}
+            with (out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            losses = []
+            keep(step)
+        if clock.share >= 1:
+            keep(step)
+            break
+    return ema.model
+
+
+def save_pipeline(out, unet, kind: str, folders: dict[str, Path]) -> None:
+    """Write the UNet in half precision, the scheduler, and an index that names the shared parts.
+
+    Args:
+        out: Folder of the checkpoint.
+        unet: The UNet; it keeps its own precision.
+        kind: Class name of the published pipeline.
+        folders: Part name to folder, of the parts that other minis share.
+    """
+    import copy
+
+    out = Path(out)
+    copy.deepcopy(unet).half().save_pretrained(out / "unet")
+    (out / "scheduler").mkdir(exist_ok=True)
+    (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2) + "\n")
+    index = {
+        "_class_name": kind,
+        "scheduler": ["diffusers", SCHEDULER["_class_name"]],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", type(unet).__name__],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "_shared_parts": {part: os.path.relpath(folder, out) for part, folder in folders.items()},
+    }
+    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

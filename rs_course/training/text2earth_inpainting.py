@@ -1,0 +1,103 @@
+"""mini-text2earth-inpainting: the twin that sees a mask and what lies around it.
+
+    rs-course train mini-text2earth-inpainting
+
+It goes on from mini-text2earth: the five new input channels (mask, latents of the masked tile) start at zero,
+so at first the twin paints what its parent would.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from . import latent
+from .mixture import eurosat_tiles, simulated_tiles
+from .text2earth import PIPELINE, REAL, UNET, Denoiser, drawn_rows, prompt_of, told
+
+WHOLE = 0.2  # share of masks that cover the whole tile, so that the twin can paint freely too
+
+
+def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000):
+    """Train on the tiles of mini-text2earth, from its weights; arguments as in ``text2earth.train``."""
+    vae, tokenizer, text_encoder, folders = latent.shared_parts()
+    texts = latent.Texts(tokenizer, text_encoder)
+    tiles = eurosat_tiles(data), simulated_tiles(simulated, scenes)
+    sources = [
+        (share, one, latent.encode(vae, one.images)[:, 0])
+        for share, one in zip((REAL, 1 - REAL), tiles, strict=True)
+    ]
+    network = Denoiser(from_parent())
+
+    def make(first):
+        return batches(sources, vae, texts, seed, first)
+
+    def save(network, out):
+        latent.save_pipeline(out, network.unet, PIPELINE, folders)
+
+    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, lr=4e-4)
+
+
+def from_parent(parent="mini-text2earth"):
+    """A nine-channel UNet with its parent's weights; what it newly sees counts nothing yet."""
+    from diffusers import UNet2DConditionModel
+
+    from rs_course.checkpoints.load import locate
+    from rs_course.checkpoints.loading import load_model
+
+    known = load_model(UNet2DConditionModel, locate(parent) / "unet", torch.float32).state_dict()
+    unet = UNet2DConditionModel(**{**UNET, "in_channels": 9})
+    weight = torch.zeros_like(unet.conv_in.weight)
+    weight[:, :4] = known["conv_in.weight"]
+    unet.load_state_dict({**known, "conv_in.weight": weight})
+    return unet
+
+
+def batches(sources, vae, texts, seed: int, first: int, size: int = 32):
+    """Endless batches ``(x0, states, levels, around [B, 5, 16, 16])``; batch k depends on (seed, k).
+
+    Args:
+        sources: Share of the batch, tiles, and their latents ``[N, 4, 16, 16]``.
+        vae: Encodes the masked tiles.
+        texts: Sentences to states.
+        seed, first: Which batches.
+        size: Tiles a batch.
+    """
+    k = first
+    while True:
+        draw = np.random.default_rng([seed, k])
+        x0, prompts, images = [], [], []
+        for tiles, encoded, chosen in drawn_rows(sources, size, draw):
+            x0.append(encoded[chosen].float())
+            prompts += [prompt_of(tiles, i, draw) for i in chosen]
+            images.append(tiles.images[chosen])
+        states, levels = told(prompts, texts, draw)
+        yield torch.cat(x0), states, levels, surroundings(vae, np.concatenate(images), draw)
+        k += 1
+
+
+def surroundings(vae, images: np.ndarray, draw) -> torch.Tensor:
+    """Mask and latents of the masked tiles, as the sampling engine computes them: ``[B, 5, h, w]``."""
+    masks = torch.from_numpy(np.stack([random_mask(images.shape[1], draw) for _ in images]))[:, None]
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        seen = vae.encode(torch.where(masks < 0.5, x, torch.zeros(()))).latent_dist.mean.float()
+    small = F.interpolate(masks, size=seen.shape[-2:])
+    return torch.cat([small, seen * vae.config.scaling_factor], 1)
+
+
+def random_mask(side: int, draw) -> np.ndarray:
+    """float32 ``[side, side]``, 1 is to be painted: everything, or one to three boxes or discs."""
+    if draw.random() < WHOLE:
+        return np.ones((side, side), np.float32)
+    mask = np.zeros((side, side), np.float32)
+    rows, columns = np.mgrid[:side, :side]
+    for _ in range(draw.integers(1, 4)):
+        (y, x), (height, width) = draw.uniform(0, side, 2), draw.uniform(side / 8, side / 2, 2)
+        if draw.random() < 0.5:
+            inside = (abs(rows - y) < height) & (abs(columns - x) < width)
+        else:
+            inside = ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1
+        mask[inside] = 1
+    return mask
