@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from rs_course.study import backends, identity, records
 from rs_course.study.plan import Plan
+from rs_course.study.sets import Sets
 
 
 def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, progress=None):
@@ -36,13 +37,13 @@ def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, prog
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     hashes = identity.of_inputs(plan.inputs)
-    tasks = {identity.of_task(plan.function, task, hashes): task for task in plan.tasks}
+    own = Sets(plan.extra.get("sets", {}), out)
+    tasks = {_id(plan, task, hashes, own): task for task in plan.tasks}
     plan.resolve()
     try:
         with FileLock(out / ".lock", timeout=0):
-            _run(
-                plan, tasks, hashes, out, backends.choose(workers, scheduler), progress or (lambda line: None)
-            )
+            backend, say = backends.choose(workers, scheduler), progress or (lambda line: None)
+            _run(plan, tasks, hashes, own, out, backend, say)
     except Timeout:
         raise RuntimeError(
             f"another run is at work in {out}: wait for it, or choose another folder."
@@ -56,7 +57,22 @@ def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, prog
     return records.ledger(out)
 
 
-def _run(plan, tasks, hashes, out, backend, say):
+def _id(plan, task, hashes, own: Sets) -> str:
+    """Id of a task: its settings, its inputs, and what the sets that it names are made of."""
+    return identity.of_task(
+        plan.function, {**task, "sets": sorted(name for name, _ in own.of(task).values())}, hashes
+    )
+
+
+def _make_sets(own: Sets, tasks, backend, say):
+    for waiting in own.needed(tasks):
+        for name, _, seconds, error in backend("rs_course.study.sets:make", waiting):
+            if error is not None:
+                raise RuntimeError(f"the set {name} could not be made: {error}")
+            say(f"made the set {name} in {seconds:.0f} s")
+
+
+def _run(plan, tasks, hashes, own, out, backend, say):
     described = {
         "title": plan.title, "function": plan.function, "inputs": plan.inputs, "hashes": hashes,
         "ids": list(tasks), "extra": plan.extra,
@@ -68,7 +84,9 @@ def _run(plan, tasks, hashes, out, backend, say):
         say(f"{len(tasks) - len(waiting)} of {len(tasks)} tasks are done already")
     start = time.monotonic()
     try:
-        for count, (name, result, seconds, error) in enumerate(backend(plan.function, waiting), start=1):
+        _make_sets(own, waiting.values(), backend, say)
+        resolved = {name: own.resolve(task) for name, task in waiting.items()}
+        for count, (name, result, seconds, error) in enumerate(backend(plan.function, resolved), start=1):
             if error is None:
                 row = {"id": name, **tasks[name], **result, **hashes, "wall_seconds": seconds}
                 records.write_json(out / "records" / f"{name}.json", row)

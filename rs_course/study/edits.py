@@ -1,0 +1,86 @@
+"""Images after a disaster, painted by a generator into images before it.
+
+This is image editing as augmentation, the course's own protocol: pre-event image + text → post-event image.
+The mask of what the event would change is known in the simulation; on xBD it is the damaged buildings.
+
+The course's minis have never seen a disaster. They are asked for the nearest thing they know (water for a
+flood), so what they deliver tests the protocol, and not what a generator that knows disasters could do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+def prompts(checkpoint: str, kinds) -> list[str]:
+    """What to ask a generator for, one sentence per kind of disaster."""
+    from rs_course.datasets import class_prompt, events
+
+    if Path(checkpoint).name.startswith("mini-"):
+        return [class_prompt(events.NEAREST[kind], "eurosat") for kind in kinds]
+    return [events.PROMPTS[kind] for kind in kinds]
+
+
+def make(folder, pairs, *, checkpoint: str, per_class: int, seed: int = 0, **settings) -> Path:
+    """Edit the training images before the event; a shard holds one image of every class.
+
+    Args:
+        folder: Of the Parquet shards; finished ones are kept.
+        pairs: Folder with ``before`` and ``changed``, as ``events.write`` makes it.
+        checkpoint: Name or folder of a generator. With mask input it inpaints; without, the old pixels are
+            put back outside the mask after every step, and ``strength`` below 1 is SDEdit inside it.
+        per_class: Edited images of each class; the training images are used in turn.
+        seed: Of the noise.
+        **settings: For ``checkpoint.sample``.
+
+    Returns:
+        The folder.
+    """
+    import torch
+
+    from rs_course import checkpoints, datasets
+
+    folder, pairs = Path(folder), Path(pairs)
+    before, changed = (
+        datasets.load(pairs / part, "train", origin="simulated") for part in ("before", "changed")
+    )
+    generator, asked = checkpoints.load(checkpoint), prompts(checkpoint, before.classes)
+    members = [np.flatnonzero(before.labels == k) for k in range(len(before.classes))]
+    for turn in range(per_class):
+        file = folder / f"part-{turn:05d}.parquet"
+        if file.exists():
+            continue
+        rows = [int(own[turn % len(own)]) for own in members]
+        picture = torch.from_numpy(np.array(before.images[rows])).permute(0, 3, 1, 2) / 255
+        mask = torch.from_numpy(np.array(changed.images[rows])[..., 0] > 127)[:, None].float()
+        start = turn * len(rows)
+        images = generator.sample(asked, image=picture, mask=mask, seed=seed, start=start, **settings)
+        made = {
+            "seed": seed,
+            "checkpoint": Path(checkpoint).name,
+            "checkpoint_sha256": generator.card.hash if generator.card else "",
+            "settings": settings,
+        }
+        _write(
+            file, images, asked, start, [before.metadata[row]["event"] for row in rows], before.classes, made
+        )
+    return folder
+
+
+def _write(file, images, asked, start, struck, classes, made):
+    from rs_course.datasets import write_shard
+
+    pixels = images.mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    rows = [
+        {
+            "index": start + i,
+            "image": pixels[i],
+            "prompt": asked[i],
+            "label": kind,
+            "metadata": {"event": struck[i]},
+        }
+        for i, kind in enumerate(classes)
+    ]
+    write_shard(file, [row | made for row in rows], classes=classes)

@@ -1,0 +1,126 @@
+"""Reading a ledger: which rows, their mean and spread, and paired differences between two kinds of rows.
+
+Two rows are a *pair* when they have the same seed (the same real images, the same order, the same initial
+weights) and were tested on the same images. Differences of pairs are what a study's claims are judged by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rs_course.classification.statistics import Difference, Spread, paired_difference, spread, unpack
+
+
+def select(ledger, **where):
+    """Rows whose columns have these values; a list stands for any of its values.
+
+    Raises:
+        ValueError: A column that the ledger does not have.
+    """
+    chosen = np.ones(len(ledger), bool)
+    for column, value in where.items():
+        if column not in ledger.columns:
+            raise ValueError(f"the ledger has no column {column!r}; it has {', '.join(ledger.columns)}.")
+        values = list(value) if isinstance(value, list | tuple | set) else [value]
+        chosen &= ledger[column].isin(values).to_numpy()
+    return ledger[chosen]
+
+
+def curve(ledger, x: str, y: str = "accuracy") -> dict[float, Spread]:
+    """Mean and standard deviation of ``y`` over seeds, for every value of ``x``, in its order."""
+    return {value: spread(rows[y]) for value, rows in ledger.groupby(x)}
+
+
+def correctness(rows) -> np.ndarray:
+    """Bool ``[S, T]``: whether test image t was named rightly under seed s, seeds ascending.
+
+    Raises:
+        ValueError: No rows, several rows of one seed, or rows that were tested on different images.
+    """
+    if not len(rows):
+        raise ValueError("no rows match, so there is nothing to compare.")
+    if rows["test_hash"].nunique() > 1:
+        raise ValueError("rows that were tested on different images cannot be compared pair by pair.")
+    if rows["seed"].duplicated().any():
+        varying = [c for c in ("arm", "real_per_class", "ratio", "recipe", "augment", "classifier", "steps")
+                   if c in rows and rows[c].nunique(dropna=False) > 1]  # fmt: skip
+        raise ValueError(
+            f"several rows of one seed match: say which {' and '.join(varying) or 'of them'} is meant."
+        )
+    ordered = rows.sort_values("seed")
+    return np.stack([unpack(row.correct, row.n_test) for row in ordered.itertuples()])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One kind of rows against another.
+
+    Attributes:
+        overall: Mean difference over the cells.
+        cells: The difference in each cell, by the value of ``per``; empty without ``per``.
+        better, worse: Mean accuracy of both over seeds and cells.
+    """
+
+    overall: Difference
+    cells: dict
+    better: float
+    worse: float
+
+    @property
+    def error_removed(self) -> float:
+        """Share of the errors of ``worse`` that ``better`` does not make; negative where it makes more."""
+        return (self.better - self.worse) / (1 - self.worse) if self.worse < 1 else 0.0
+
+
+def compare(
+    ledger, better: dict, worse: dict, *, per: str | None = None, resamples: int = 2000
+) -> Comparison:
+    """Accuracy of the rows ``better`` minus that of the rows ``worse``, pair by pair.
+
+    Args:
+        ledger: Rows of a study.
+        better, worse: Values of columns, as for :func:`select`.
+        per: A column that both must agree in (``"real_per_class"``): compared value by value, then averaged.
+        resamples: Of the bootstrap over seeds and test images.
+
+    Raises:
+        ValueError: Nothing matches on one side, or rows that do not pair.
+    """
+    sides = [select(ledger, **where) for where in (better, worse)]
+    for side, where in zip(sides, (better, worse), strict=True):
+        if not len(side):
+            raise ValueError(f"no row of the ledger has {', '.join(f'{k} = {v}' for k, v in where.items())}.")
+    if per is None:
+        keys = [None]
+    else:
+        keys = sorted(set(sides[0][per]) & set(sides[1][per]))
+        if not keys:
+            raise ValueError(f"the two sides have no value of {per} in common.")
+    pairs = {
+        key: _paired(*(side if key is None else side[side[per] == key] for side in sides)) for key in keys
+    }
+    seeds = min(len(a) for a, _ in pairs.values())
+    mean = [np.mean([pair[k][:seeds] for pair in pairs.values()], axis=0) for k in (0, 1)]
+    return Comparison(
+        overall=paired_difference(*mean, resamples=resamples),
+        cells={
+            key: paired_difference(*pair, resamples=resamples)
+            for key, pair in pairs.items()
+            if key is not None
+        },
+        better=float(mean[0].mean()),
+        worse=float(mean[1].mean()),
+    )
+
+
+def _paired(first, second):
+    """Correctness of both sides for the seeds that both have."""
+    seeds = sorted(set(first["seed"]) & set(second["seed"]))
+    if not seeds:
+        raise ValueError("the two sides have no seed in common.")
+    sides = [correctness(side[side["seed"].isin(seeds)]) for side in (first, second)]
+    if set(first["test_hash"]) != set(second["test_hash"]):
+        raise ValueError("the two sides were tested on different images, so they do not pair.")
+    return sides

@@ -1,0 +1,138 @@
+"""Figures of a study; each takes a ledger and draws on axes that it makes or is given."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rs_course import plots
+from rs_course.study.evidence import compare, curve, select
+
+_VERDICT_COLOURS = {"shown": "#009E73", "not shown": "#8A8A8A", "contradicted": "#D55E00"}
+
+
+def learning_curves(lines: dict, *, x: str = "real_per_class", axes=None):
+    """Accuracy against the number of real images: a line per name, a dot per seed, a band of one deviation.
+
+    Args:
+        lines: ``{name: rows}``.
+        x: Column of the horizontal axis.
+        axes: Where to draw.
+    """
+    axes = _axes(axes)
+    for colour, (name, rows) in zip(_cycle(), lines.items(), strict=False):
+        points = curve(rows, x)
+        at = np.array(list(points))
+        mean = np.array([100 * p.mean for p in points.values()])
+        deviation = np.array([100 * p.std if p.n > 1 else 0 for p in points.values()])
+        axes.plot(at, mean, "-o", ms=3.5, color=colour, label=name)
+        axes.fill_between(at, mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0)
+        axes.plot(rows[x], 100 * rows["accuracy"], ".", ms=3, color=colour, alpha=0.5)
+    values = sorted({value for rows in lines.values() for value in rows[x]})
+    axes.set_xscale("log")
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.minorticks_off()
+    axes.set(xlabel="real training images per class", ylabel="test accuracy, %")
+    axes.legend()
+    return axes.figure
+
+
+def differences(rows: dict, *, axes=None, xlabel: str = "percentage points"):
+    """Differences with their intervals, one line each, coloured by what they show.
+
+    Args:
+        rows: ``{name: Difference}``.
+        axes: Where to draw.
+        xlabel: What the differences are of.
+    """
+    from rs_course.study.claims import verdict
+
+    axes = _axes(axes, (6.8, 0.32 * len(rows) + 0.9))
+    for y, difference in enumerate(rows.values()):
+        colour = _VERDICT_COLOURS[verdict(difference)]
+        axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, lw=2)
+        axes.plot(100 * difference.estimate, y, "o", color=colour, ms=5)
+    axes.axvline(0, color="k", lw=0.8)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set_xlabel(xlabel)
+    return axes.figure
+
+
+def gains(ledger, better: list[dict], worse: dict, *, per: str = "real_per_class", names=None, axes=None):
+    """Gain over the same control, budget by budget, for several settings side by side."""
+    axes = _axes(axes)
+    names = names or [", ".join(f"{v}" for v in where.values()) for where in better]
+    for shift, (colour, name, where) in enumerate(zip(_cycle(), names, better, strict=False)):
+        cells = compare(ledger, where, worse, per=per, resamples=500).cells
+        at = np.arange(len(cells)) + 0.16 * (shift - (len(better) - 1) / 2)
+        estimate = [100 * d.estimate for d in cells.values()]
+        low = [100 * (d.estimate - d.low) for d in cells.values()]
+        high = [100 * (d.high - d.estimate) for d in cells.values()]
+        axes.errorbar(at, estimate, [low, high], fmt="o", ms=3.5, lw=1.2, color=colour, label=name)
+        axes.set_xticks(range(len(cells)), [f"{value:g}" for value in cells])
+    axes.axhline(0, color="k", lw=0.8)
+    axes.set(xlabel="real training images per class", ylabel="gain, percentage points")
+    axes.legend()
+    return axes.figure
+
+
+def confusions(rows: dict, *, figure=None):
+    """Confusion matrices side by side, mean over seeds, in per cent of the true class.
+
+    Args:
+        rows: ``{title: rows}`` of one setting each.
+        figure: Where to draw.
+    """
+    import matplotlib.pyplot as plt
+
+    figure = figure or plt.figure(figsize=(3.1 * len(rows) + 0.4, 3.6))
+    panels = figure.subplots(1, len(rows), squeeze=False, sharey=True)[0]
+    for axes, (title, part) in zip(panels, rows.items(), strict=True):
+        classes = list(part["classes"].iloc[0])
+        side = len(classes)
+        mean = np.mean([np.reshape(list(matrix), (side, side)) for matrix in part["confusion"]], axis=0)
+        share = 100 * mean / mean.sum(1, keepdims=True)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+        for i, j in zip(*np.nonzero(share >= 8), strict=True):
+            axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=6,
+                      color="white" if share[i, j] > 55 else "black")  # fmt: skip
+        axes.set_xticks(range(side), classes, rotation=90, fontsize=6)
+        axes.set_yticks(range(side), classes, fontsize=6)
+        axes.set_title(f"{title}\n{100 * part['accuracy'].mean():.1f} % right", fontsize=8)
+        axes.grid(False)
+    panels[0].set_ylabel("true class")
+    return figure
+
+
+def bars(rows: dict, *, axes=None, ylabel: str = "test accuracy, %"):
+    """Mean accuracy of several settings, a dot per seed."""
+    axes = _axes(axes)
+    for x, (colour, (_, part)) in enumerate(zip(_cycle(), rows.items(), strict=False)):
+        axes.bar(x, 100 * part["accuracy"].mean(), 0.6, color=colour, alpha=0.75)
+        axes.plot([x] * len(part), 100 * part["accuracy"], "k.", ms=4)
+    axes.set_xticks(range(len(rows)), list(rows), fontsize=8)
+    axes.set_ylabel(ylabel)
+    low = min(100 * part["accuracy"].min() for part in rows.values())
+    axes.set_ylim(max(0, math.floor(low / 10) * 10 - 10), None)
+    return axes.figure
+
+
+def settings(ledger, **where) -> dict:
+    """``{value: rows}`` for the one column whose value is a list, in its order; empty groups are left out."""
+    column, values = next((key, value) for key, value in where.items() if isinstance(value, list))
+    groups = {value: select(ledger, **{**where, column: value}) for value in values}
+    return {value: rows for value, rows in groups.items() if len(rows)}
+
+
+def _axes(axes=None, size=None):
+    if axes is not None:
+        return axes
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size)[1]
+
+
+def _cycle():
+    return plots.COLOURS * 4

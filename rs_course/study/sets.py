@@ -1,0 +1,154 @@
+"""Image sets that a study makes for itself, once, before its tasks.
+
+A table of the study's file describes a set; a task names it with an @::
+
+    [sets.tiles]
+    making = "basic"                   # a recipe of rs_course.classification.recipes.MAKING
+    checkpoint = "mini-text2earth"
+    dataset = "eurosat"                # whose look the prompts ask for, and where the shots come from
+    per_class = 400
+
+    [[grid]]
+    synthetic = "@tiles"
+
+===========  ==========================================================================================
+making       the images
+===========  ==========================================================================================
+recipes      generated from prompts; ``real-guidance`` starts from the shots of the task that asks
+``events``   pairs of :mod:`rs_course.datasets.events`: folders ``before``, ``after``, ``changed``
+``xbd``      the same folders from a local copy of xBD (:mod:`rs_course.datasets.xbd`)
+``edit``     images after an event, painted by a generator into those before it (a mask says where)
+===========  ==========================================================================================
+
+Sets lie in ``DIR/sets/NAME-HASH``; the hash covers the description, the checkpoint's weights and the real
+data, so a new checkpoint makes new sets.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rs_course.study import identity
+
+# Not part of what a set is, only of how it is made.
+_HANDLING = ("batch_size",)
+_SAMPLING = ("steps", "guidance", "sampler", "strength", "batch_size")
+
+
+class Sets:
+    """The sets of one plan.
+
+    Args:
+        described: The plan's table ``sets``.
+        folder: Where they lie.
+    """
+
+    def __init__(self, described: dict, folder: Path):
+        self.described, self.folder = described, Path(folder) / "sets"
+        self._made: dict[str, dict] = {}
+
+    def of(self, task: dict) -> dict:
+        """``{setting: (set, path below it)}`` for the task's values that start with @.
+
+        Raises:
+            ValueError: A set that the study does not describe.
+        """
+        found = {}
+        for key, value in task.items():
+            if isinstance(value, str) and value.startswith("@"):
+                name, _, below = value[1:].partition("/")
+                found[key] = (self._specify(name, task), below)
+        return found
+
+    def _specify(self, name: str, task: dict) -> str:
+        """The set's folder name; remembers its description."""
+        if name not in self.described:
+            raise ValueError(f"a task names the set @{name}, but the study has no table [sets.{name}].")
+        spec = dict(self.described[name])
+        if spec.get("making") == "real-guidance":
+            spec["shots"] = {key: task[key] for key in ("real_per_class", "seed")}
+        for key in ("from", "shots_from"):
+            if key in spec:
+                spec[key] = self._specify(spec[key].lstrip("@"), task)
+        inputs = {"checkpoint": spec.get("checkpoint", []), "code": "rs_course.simulated_earth"}
+        if "shots" in spec:
+            inputs["data"] = spec["dataset"]
+        what = {key: value for key, value in spec.items() if key not in _HANDLING}
+        folder = f"{name}-{identity.of_task('set', what, identity.of_inputs(inputs))[:8]}"
+        self._made[folder] = spec
+        return folder
+
+    def needed(self, tasks) -> list[dict[str, dict]]:
+        """Tasks that make the sets of some tasks and are not done, in rounds: the next needs those before."""
+        for task in tasks:
+            self.of(task)
+        rounds: list[dict[str, dict]] = [{}, {}]
+        for name, spec in self._made.items():
+            folder = self.folder / name
+            if not (folder / DONE).exists():
+                rounds["from" in spec][name] = {**spec, "folder": str(folder.resolve())}
+        return [part for part in rounds if part]
+
+    def resolve(self, task: dict) -> dict:
+        """The task with folders in the place of names."""
+        paths = {
+            key: str((self.folder / name / below).resolve()) for key, (name, below) in self.of(task).items()
+        }
+        return {**task, **paths}
+
+
+DONE = "complete"
+
+
+def make(spec: dict) -> dict:
+    """Make one set; what is there already is kept. The function of the tasks from :meth:`Sets.needed`."""
+    spec = dict(spec)
+    folder, making = Path(spec.pop("folder")), spec.pop("making", "basic")
+    makers = {"events": _events, "xbd": _xbd, "edit": _edit}
+    folder.mkdir(parents=True, exist_ok=True)
+    makers.get(making, _generate)(folder, making, spec)
+    (folder / DONE).touch()
+    return {"images": sum(1 for _ in folder.rglob("*.png")) or None}
+
+
+def _generate(folder, making, spec):
+    """Images from prompts, or from real shots."""
+    from rs_course import checkpoints, datasets
+    from rs_course.classification import arms
+    from rs_course.classification import making as recipe
+    from rs_course.classification.prompts import class_prompts
+
+    look = spec.get("look", spec["dataset"] if spec["dataset"] == "simulated" else "eurosat")
+    data = datasets.load(spec["dataset"], "train")
+    prompts = class_prompts(making, data.classes, dataset=look, count=spec.get("sentences", 200))
+    shots = spec.get("shots")
+    tiles = arms.real_shots(data, shots["real_per_class"], seed=shots["seed"]) if shots else None
+    seed = spec.get("seed", 0) + (1000 * (1 + shots["seed"]) if shots else 0)
+    recipe.make(
+        folder,
+        checkpoints.load(spec["checkpoint"]),
+        recipe.plan(prompts, spec["per_class"], shots=tiles),
+        data.classes,
+        name=Path(spec["checkpoint"]).name,
+        shots=tiles,
+        seed=seed,
+        **{key: spec[key] for key in _SAMPLING if key in spec},
+    )
+
+
+def _events(folder, making, spec):
+    from rs_course.datasets import events
+
+    events.write(folder, **spec)
+
+
+def _xbd(folder, making, spec):
+    from rs_course.datasets import xbd
+
+    xbd.write(folder, **spec)
+
+
+def _edit(folder, making, spec):
+    from rs_course.study import edits
+
+    edits.make(folder, folder.parent / spec["from"], **{k: v for k, v in spec.items() if k != "from"})
