@@ -23,6 +23,8 @@ _HOME = {
     "MinimalPair": "pairs",
     "minimal_pair_accuracy": "pairs",
     "EmbeddingCache": "cache",
+    "info_nce": "contrastive",
+    "sigmoid_loss": "contrastive",
 }
 
 

@@ -204,19 +204,19 @@ def reports(count: int = 200) -> dict[str, dict[str, float]]:
     "unchanged" is another sample of the same simulator. Recall, precision and FID compare with one fixed set.
     """
     from rs_course import alignment, datasets
+    from rs_course.alignment import changes
 
     data = datasets.load("simulated", "test", size=2 * count)
-    reference, images = data.images[::2], np.asarray(data.images[1::2])
-    captions = [sentences[0] for sentences in data.captions[1::2]]
+    reference, images = np.split(np.asarray(data.images), 2)
+    captions = [sentences[0] for sentences in data.captions[count:]]
     scorer = alignment.load("mini-clip", device="cpu")
-    target = scorer.image_embeddings(np.asarray(reference))
-    few = np.arange(count) % 8
+    target = scorer.image_embeddings(reference)
     sets = {
         "unchanged": (images, captions),
-        "swap": (images, captions[1:] + captions[:1]),
-        "blur": (_blurred(images), captions),
-        "mirror": (np.ascontiguousarray(images[:, :, ::-1]), captions),
-        "collapse": (images[few], [captions[i] for i in few]),
+        "swap": (images, changes.swap(captions, 1)),
+        "blur": (changes.blur(images, 2), captions),
+        "mirror": (changes.mirror(images, 1), captions),
+        "collapse": tuple(np.array(changes.collapse(rows, 0.96)) for rows in (images, captions)),
     }
     order = {"unchanged": "unchanged"} | _ANSWERS
     return {name: _report(scorer, target, *sets[change]) for name, change in order.items()}
@@ -233,13 +233,6 @@ def _report(scorer, target, images, captions) -> dict[str, float]:
         "precision": round(near.precision, 2),
         "recall": round(near.recall, 2),
     }
-
-
-def _blurred(images: np.ndarray) -> np.ndarray:
-    """uint8 tiles smoothed by a Gaussian of two pixels."""
-    from scipy.ndimage import gaussian_filter
-
-    return gaussian_filter(images, (0, 2, 2, 0))
 
 
 @exercise(
