@@ -1,0 +1,166 @@
+"""A checkpoint drawn from what is in it: all that reaches the UNet, and what Stable Diffusion does not have.
+
+>>> architecture(load("mini-diffusionsat"), provenance="computed · mini-diffusionsat")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rs_course import plots
+
+from .checkpoint import Checkpoint
+
+_GREY, _INK, _NEW = "#E8E8E8", "#404040", plots.COLOURS[1]
+_DOORS = {
+    "attention": "cross-attention",
+    "time": "+ time vector,\nin every block",
+    "skips": "+ skip\nconnections",
+    "input": "first\nconvolution",
+}
+
+
+class Way(NamedTuple):
+    """One way into the UNet.
+
+    Attributes:
+        door: Where it enters: a key of ``_DOORS``.
+        source: What a person gives.
+        part: The network that translates it, or "" where none does.
+        parameters: Of that network.
+        becomes: What the UNet receives.
+        new: Whether Stable Diffusion lacks it.
+    """
+
+    door: str
+    source: str
+    part: str
+    parameters: int
+    becomes: str
+    new: bool = False
+
+
+def ways_in(checkpoint: Checkpoint) -> list[Way]:
+    """Everything that reaches the UNet, from top to bottom of the figure; sizes are the checkpoint's own."""
+    unet = checkpoint.unet
+    latent = checkpoint.vae.config.latent_channels
+    side = checkpoint.default_size[0] // checkpoint.vae_factor
+    width, vector = unet.config.cross_attention_dim, unet.time_embedding.linear_2.out_features
+    ways = [Way("attention", "prompt", "CLIP text tower", count(checkpoint.text_encoder), f"77 × {width}")]
+    adapter = checkpoint.content_adapter
+    if adapter is not None:
+        tokens = f"{adapter.tokens} more tokens"
+        ways.append(
+            Way("attention", "picture, as CLIP\nfeature", "content adapter", count(adapter), tokens, True)
+        )
+    ways.append(Way("time", "step t", "sinusoid, MLP", count(unet.time_embedding), f"{vector}"))
+    if hasattr(unet, "metadata_embedding"):
+        fields = "lon, lat, gsd, cloud,\nyear, month, day"
+        ways.append(
+            Way("time", fields, "7 × (sinusoid, MLP)", count(unet.metadata_embedding), f"{vector}", True)
+        )
+    elif checkpoint.metadata_embedding is not None:
+        fields = "year, month, day, gsd,\ncloud, lat, lon"
+        own = count(checkpoint.metadata_embedding)
+        ways.append(Way("time", fields, "7 × (sinusoid, linear)", own, f"{vector}", True))
+    elif unet.class_embedding is not None:
+        ways.append(
+            Way("time", "level, 10 to 18", "sinusoid, MLP", count(unet.class_embedding), f"{vector}", True)
+        )
+    if checkpoint.controlnet is not None:
+        inputs = (
+            "six maps,\n18 channels" if checkpoint.family == "crsdiff" else "condition picture,\nits metadata"
+        )
+        part = "map encoder" if checkpoint.family == "crsdiff" else "ControlNet"
+        residuals = f"{1 + _skips(unet)} residuals"
+        ways.append(Way("skips", inputs, part, count(checkpoint.controlnet), residuals, True))
+    ways.append(Way("input", "noise", "", 0, f"{latent} × {side} × {side}"))
+    if unet.config.in_channels > latent:
+        seen = f"{unet.config.in_channels - latent} × {side} × {side}"
+        ways.append(Way("input", "mask, and picture\naround it", "VAE encoder", 0, seen, True))
+    return ways
+
+
+def architecture(checkpoint: Checkpoint, *, provenance: str, title: str | None = None):
+    """Draw the checkpoint; orange is what Stable Diffusion does not have.
+
+    Args:
+        checkpoint: Any family.
+        provenance: Of the figure.
+        title: Headline; by default the family.
+
+    Returns:
+        matplotlib ``Figure``.
+    """
+    import matplotlib.pyplot as plt
+
+    ways = ways_in(checkpoint)
+    height = 0.52 * len(ways)
+    figure, axis = plt.subplots(figsize=(8.2, height + 0.55))
+    axis.set(xlim=(0, 8.2), ylim=(0, height))
+    axis.set_axis_off()
+    own = count(checkpoint.unet) - sum(way.parameters for way in ways if _inside_unet(way))
+    _box(axis, 5.85, height / 2, 1.7, height - 0.12, "")
+    axis.text(
+        6.3, height / 2, f"UNet\n{_millions(own)}\nonce per step", ha="center", va="center", fontsize=7.5
+    )
+    _box(axis, 7.55, height / 2, 0.95, 0.62, f"VAE decoder\n{_millions(count(checkpoint.vae.decoder))}")
+    _arrow(axis, (6.74, height / 2), (7.05, height / 2))
+    pixels = " × ".join(map(str, (3, *checkpoint.default_size)))
+    axis.text(7.55, height / 2 - 0.42, f"tile\n{pixels}", ha="center", va="top", fontsize=7.5)
+    doors = set()
+    for row, way in enumerate(ways):
+        _draw_way(axis, height - 0.52 * (row + 0.5), way, door=way.door not in doors)
+        doors.add(way.door)
+    axis.set_title(title or checkpoint.family)
+    plots.badge(figure, provenance)
+    return figure
+
+
+def count(module) -> int:
+    """Number of parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _draw_way(axis, y: float, way: Way, *, door: bool) -> None:
+    colour = _NEW if way.new else _INK
+    axis.text(1.3, y, way.source, ha="right", va="center", fontsize=8, color=colour)
+    start = 1.4
+    if way.part:
+        numbers = f"\n{_millions(way.parameters)}" if way.parameters else ""
+        _box(axis, 2.45, y, 1.65, 0.42, way.part + numbers, new=way.new)
+        _arrow(axis, (start, y), (1.6, y), colour)
+        start = 3.3
+    _arrow(axis, (start, y), (5.0, y), colour)
+    axis.text(3.4, y + 0.05, way.becomes, ha="left", va="bottom", fontsize=7.5, color=colour)
+    if door:
+        axis.text(5.05, y, _DOORS[way.door], ha="left", va="center", fontsize=6.5, color="#606060")
+
+
+def _box(axis, x: float, y: float, width: float, height: float, text: str, *, new: bool = False) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    edge = _NEW if new else "#909090"
+    box = {"boxstyle": "round,pad=0,rounding_size=0.06", "facecolor": "#FCE8DC" if new else _GREY}
+    axis.add_patch(
+        FancyBboxPatch((x - width / 2, y - height / 2), width, height, edgecolor=edge, lw=1.2, **box)
+    )
+    axis.text(x, y, text, ha="center", va="center", fontsize=7.5)
+
+
+def _arrow(axis, start, end, colour: str = _INK) -> None:
+    axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.2})
+
+
+def _inside_unet(way: Way) -> bool:
+    return way.door == "time" and "linear" not in way.part
+
+
+def _skips(unet) -> int:
+    """Skip connections of a UNet: one after its first convolution, one per block and per downsampler."""
+    downs = unet.down_blocks
+    return 1 + sum(len(block.resnets) + len(block.downsamplers or ()) for block in downs)
+
+
+def _millions(parameters: int) -> str:
+    return f"{parameters / 1e6:.2f} M" if parameters < 10e6 else f"{parameters / 1e6:.0f} M"
