@@ -15,8 +15,10 @@ COMMANDS = {
     "doctor": ("rs_course.commands.doctor", "say what this machine has, what is missing and how to mend it"),
     "run": ("rs_course.commands.run", "execute the notebooks headlessly and build the index page"),
     "fetch": ("rs_course.commands.fetch", "download or import a data set or checkpoint"),
+    "generate": ("rs_course.commands.generate", "make a data set with a generator, resumable"),
     "train": ("rs_course.commands.train", "train one of the mini models"),
     "study": ("rs_course.commands.study", "run a grid of experiments, resumable, into one ledger"),
+    "report": ("rs_course.commands.report", "weigh a study: figures and a one-page summary"),
     "convert": ("rs_course.commands.convert", "turn a published checkpoint into a clean safetensors folder"),
     "grade": ("rs_course.commands.grade", "grade submitted notebooks in isolation"),
     "check": (

@@ -90,7 +90,7 @@ def confusions(rows: dict, *, figure=None):
     figure = figure or plt.figure(figsize=(3.1 * len(rows) + 0.4, 3.6))
     panels = figure.subplots(1, len(rows), squeeze=False, sharey=True)[0]
     for axes, (title, part) in zip(panels, rows.items(), strict=True):
-        classes = list(part["classes"].iloc[0])
+        classes = list(part["class_names"].iloc[0])
         side = len(classes)
         mean = np.mean([np.reshape(list(matrix), (side, side)) for matrix in part["confusion"]], axis=0)
         share = 100 * mean / mean.sum(1, keepdims=True)

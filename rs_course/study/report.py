@@ -1,0 +1,123 @@
+"""One page that answers: figures and a summary from a study's ledger.
+
+    DIR/report/report.md      question, answer, findings with intervals, provenance
+    DIR/report/*.png          learning curves, gains, controls, recipes, confusion matrices
+
+What can be drawn depends on which arms the ledger holds; a figure whose rows are missing is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from rs_course.study import claims, panels, records
+
+
+def write(folder, out=None) -> Path:
+    """Draw the figures and write the page.
+
+    Args:
+        folder: Of the study.
+        out: Where to write; by default ``report`` in that folder.
+
+    Returns:
+        The page.
+
+    Raises:
+        FileNotFoundError: No ledger there.
+    """
+    folder = Path(folder)
+    ledger = records.ledger(folder)
+    study = described(folder)
+    out = Path(out) if out else folder / "report"
+    out.mkdir(parents=True, exist_ok=True)
+    findings = claims.judge(ledger, study["extra"].get("claims", []))
+    drawn = panels.draw(ledger, out, provenance(study))
+    page = out / "report.md"
+    page.write_text(summary(ledger, study, findings, drawn), encoding="utf-8")
+    return page
+
+
+def described(folder) -> dict:
+    """What ``study.json`` says: title, inputs, hashes, ids, and the file's other tables."""
+    return json.loads((Path(folder) / "study.json").read_text(encoding="utf-8"))
+
+
+def provenance(study: dict) -> str:
+    """The badge of a study's figures."""
+    data = study["inputs"].get("data", [])
+    names = ", ".join(data if isinstance(data, list) else [data]) or "no data named"
+    return f"computed · {names} · checkpoint {study['hashes']['checkpoint'][:8]}"
+
+
+def summary(ledger, study: dict, findings, drawn: list[str]) -> str:
+    """The page as Markdown."""
+    lines = [f"# {study['title']}", ""]
+    if question := study["extra"].get("question"):
+        lines += [f"*{question}*", ""]
+    if findings:
+        lines += [f"**{counted(findings)}**", "", *_findings(findings), ""]
+    seeds, missing = ledger["seed"].nunique(), len(study["ids"]) - len(ledger)
+    lines += [
+        f"{len(ledger)} runs, {seeds} seed{'s' if seeds > 1 else ''}. Differences are paired by seed and "
+        "test image, intervals from a bootstrap over both; *d* is the mean difference of the seeds over "
+        "their standard deviation."
+    ]
+    if missing:
+        lines += ["", f"**{missing} of {len(study['ids'])} runs are not done.**"]
+    lines += ["", "## Figures", ""]
+    for name in drawn:
+        lines += [f"![{panels.TITLES[name]}]({name}.png)", "", f"*{panels.TITLES[name]}.*", ""]
+    lines += ["## Accuracy", "", _table(ledger), "", "## Provenance", ""]
+    for kind, digest in study["hashes"].items():
+        lines.append(f"- {kind}: `{digest}` ({study['inputs'].get(kind, 'none named')})")
+    return "\n".join(lines) + "\n"
+
+
+def counted(findings) -> str:
+    """One sentence: how many claims are shown, not shown, contradicted."""
+    verdicts = Counter(finding.verdict for finding in findings)
+    order = (claims.SHOWN, claims.NOT_SHOWN, claims.CONTRADICTED, claims.MISSING)
+    return f"Of {len(findings)} claims: {', '.join(f'{verdicts[v]} {v}' for v in order if verdicts[v])}."
+
+
+def _findings(findings) -> list[str]:
+    lines = [
+        "| verdict | claim | difference, points [95 %] | *d* | errors removed | after |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for finding in findings:
+        cells = ["", "", ""]
+        if finding.comparison is not None:
+            overall, removed = finding.comparison.overall, finding.comparison.error_removed
+            cells = [claims.points(overall), f"{overall.cohens_d:+.1f}", f"{100 * removed:.0f} %"]
+        lines.append(f"| {' | '.join([f'**{finding.verdict}**', finding.text, *cells, finding.source])} |")
+    return lines
+
+
+def _table(ledger) -> str:
+    """Mean ± deviation of every setting, one line each."""
+    from rs_course.classification.statistics import spread
+
+    settings = (
+        "dataset",
+        "classifier",
+        "arm",
+        "real_per_class",
+        "ratio",
+        "synthetic_per_class",
+        "recipe",
+        "augment",
+    )
+    keys = [key for key in settings if key in ledger and ledger[key].nunique(dropna=False) > 1] or ["arm"]
+    lines = [f"| {' | '.join(keys)} | accuracy, % | macro F1, % |", "| --- " * (len(keys) + 2) + "|"]
+    for values, rows in ledger.groupby(keys, sort=False, dropna=False):
+        named = [
+            "" if value != value else f"{value:g}" if isinstance(value, float) else str(value)
+            for value in values
+        ]
+        scores = [f"{spread(100 * rows[name]):.1f}" for name in ("accuracy", "macro_f1")]
+        lines.append(f"| {' | '.join(named + scores)} |")
+    return "\n".join(lines)
