@@ -60,7 +60,7 @@ def write_model(module: torch.nn.Module, folder: Path, name: str) -> None:
     """One model: its config and its weights."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     if name in _WEIGHTS:
         module.config.save_pretrained(folder)
     else:

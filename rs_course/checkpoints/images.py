@@ -8,6 +8,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+# Of OpenAI's CLIP models, in RGB.
+_CLIP_COLOURS = {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+}
+
 
 def images(value, name: str = "image", *, mode: str | None = "RGB", size: tuple[int, int] | None = None):
     """Read one picture or many.
@@ -66,11 +72,16 @@ def resize(batch: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def clip_image_features(encoder, pictures: torch.Tensor) -> torch.Tensor:
-    """Projected, un-normalised CLIP features ``[N, D]`` of pictures ``[N, 3, H, W]`` in [0, 1]."""
+    """Projected, un-normalised CLIP features ``[N, D]`` of pictures ``[N, 3, H, W]`` in [0, 1].
+
+    Colours are normalised by ``image_mean`` and ``image_std`` of the encoder's config, else by OpenAI's.
+    """
     side = encoder.config.image_size
     pictures = F.interpolate(pictures, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
-    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
-    std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
+    mean, std = (
+        torch.tensor(getattr(encoder.config, name, usual)).view(3, 1, 1)
+        for name, usual in _CLIP_COLOURS.items()
+    )
     normal = ((pictures.clamp(0, 1) - mean) / std).to(encoder.device, encoder.dtype)
     with torch.no_grad():
         return encoder(normal).image_embeds.float().cpu()

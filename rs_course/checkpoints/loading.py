@@ -89,6 +89,9 @@ def load_image_encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
 
     stated = read_json(folder / "config.json")
     own = {**stated.get("vision_config", stated), "projection_dim": stated.get("projection_dim", 512)}
+    if (folder / "preprocessor_config.json").is_file():
+        preparation = read_json(folder / "preprocessor_config.json")
+        own |= {name: preparation[name] for name in ("image_mean", "image_std") if name in preparation}
     config = CLIPVisionConfig(**own)
     file = find_weights(folder, "model")
     with torch.device("meta"):

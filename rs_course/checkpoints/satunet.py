@@ -67,7 +67,7 @@ class SatUNet(UNet2DConditionModel):
             # there.
             self.class_embedding = nn.Identity()
 
-    def forward(self, sample, timestep, encoder_hidden_states, metadata=None, **kwargs):
+    def forward(self, sample, timestep, encoder_hidden_states, metadata=None, class_labels=None, **kwargs):
         """Predict the noise (or velocity).
 
         Args:
@@ -75,11 +75,14 @@ class SatUNet(UNet2DConditionModel):
             timestep: Number or ``[B]``.
             encoder_hidden_states: Text states ``[B, 77, D]``.
             metadata: Normalised ``[B, 7]``; ``None`` means all unknown, which is zeros.
+            class_labels: A vector ``[B, 4 C]`` that is added to the metadata's: mini-crsdiff, whose own
+                metadata enters so, stands on this UNet.
             kwargs: As in ``UNet2DConditionModel.forward``.
         """
         if self.config.use_metadata:
             if metadata is None:
                 metadata = sample.new_zeros(1, self.config.num_metadata)
             metadata = metadata.to(sample.device).expand(sample.shape[0], -1)
-            kwargs["class_labels"] = self.metadata_embedding.vector(metadata, self.time_proj, sample.dtype)
-        return super().forward(sample, timestep, encoder_hidden_states, **kwargs)
+            vector = self.metadata_embedding.vector(metadata, self.time_proj, sample.dtype)
+            class_labels = vector if class_labels is None else vector + class_labels
+        return super().forward(sample, timestep, encoder_hidden_states, class_labels, **kwargs)

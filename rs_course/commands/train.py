@@ -5,6 +5,9 @@ from pathlib import Path
 
 # name: module whose ``train(out, *, minutes, seed, resume, data)`` makes it
 TRAINABLE = {
+    "mini-controlnet-date": "rs_course.training.controlnet_date",
+    "mini-controlnet-superres": "rs_course.training.controlnet_superres",
+    "mini-crsdiff": "rs_course.training.crsdiff",
     "mini-ddpm": "rs_course.training.ddpm",
     "mini-dscf": "rs_course.training.dscf",
     "mini-vae": "rs_course.training.vae",

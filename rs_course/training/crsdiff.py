@@ -1,0 +1,262 @@
+"""mini-crsdiff: maps, a content picture and metadata, any subset, to tiles of the simulated Earth.
+
+    rs-course train mini-crsdiff
+
+CRS-Diff (Tang et al. 2024, arXiv 2403.11614) at course scale. As in Uni-ControlNet (Zhao et al. 2023, arXiv
+2305.16322), which it follows, the UNet below stays as it is, and only what tells it about maps, content and
+metadata is learnt. That UNet is mini-diffusionsat's, whose own metadata stays unknown here.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rs_course.checkpoints.crsdiff import MAPS, ContentAdapter, LocalAdapter, MetadataVector
+from rs_course.checkpoints.metadata import CRSDIFF, DIFFUSIONSAT, FIELDS, metadata_rows
+
+from . import latent, mapped
+from .diffusionsat import prompt_of
+
+INJECT_CHANNELS = (96, 64, 64)
+CONTENT_MULT = (1, 2)  # two content tokens; the published model has four
+# How often the published training leaves things out (configs/crs.yaml of its repository).
+DROP_TEXT, KEEP_ALL, DROP_ALL = 0.5, 0.1, 0.1
+DROP_EACH = {"mlsd": 0.6, "hed": 0.5, "sketch": 0.5, "road": 0.5, "depth": 0.5, "segmentation": 0.5}
+DROP_CONTENT = 0.5
+DROP_FIELD = 0.1  # share of scenes on which each single field is unknown
+DRAWS = 2  # noise levels learnt from one reading of the maps
+SCHEDULER = {
+    "_class_name": "DDIMScheduler",
+    "num_train_timesteps": 1000,
+    **latent.BETAS,
+    "prediction_type": "v_prediction",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
+
+
+class Denoiser(nn.Module):
+    """``(x_t [K·B, …], t, maps [B, 18, 8h, 8w], states, content, metadata)`` to v.
+
+    The maps are read once for K noise levels of the same scene. The UNet is no submodule: it is not trained.
+    """
+
+    def __init__(self, unet):
+        super().__init__()
+        self.local_adapter = encoder_copy(unet)
+        self.content_adapter = ContentAdapter(unet.config.cross_attention_dim, CONTENT_MULT)
+        self.metadata_embedding = metadata_like(unet)
+        self._frozen = (unet.requires_grad_(False),)
+
+    def forward(self, x, t, maps, states, content, metadata):
+        draws = len(x) // len(maps)
+        context = torch.cat([states, self.content_adapter(content).to(states.dtype)], dim=1)
+        given = [context, self.metadata_embedding(metadata), *self.local_adapter.features(maps)]
+        context, vector, *features = (part.repeat(draws, *[1] * (part.ndim - 1)) for part in given)
+        *down, mid = self.local_adapter(x, t, context, features=features)
+        residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+        return self._frozen[0](x, t, context, class_labels=vector, **residuals).sample
+
+
+def train(out, *, minutes=45, seed=0, resume=True, data=6_000, base="mini-diffusionsat"):
+    """Train on simulated scenes with their true maps.
+
+    Args:
+        out: Folder of the checkpoint; the training state lies there too.
+        minutes: Time for the whole training, over all resumed runs.
+        seed: Of weights, batches, steps and noise.
+        resume: Go on where an interrupted training stopped.
+        data: Number of simulated scenes; this mini learns from no real ones.
+        base: Name or folder of the generator whose UNet, autoencoder and CLIP it stands on.
+    """
+    from rs_course.checkpoints.images import clip_image_features
+    from rs_course.checkpoints.load import locate
+    from rs_course.checkpoints.loading import load_image_encoder, load_model, unet_class
+
+    vae, tokenizer, text_encoder, folders = latent.shared_parts()
+    unet_folder, clip = locate(base) / "unet", folders["text_encoder"]
+    unet = load_model(unet_class(unet_folder), unet_folder, torch.float32)
+    scenes = mapped.scenes(int(data))
+    encoder = load_image_encoder(clip, torch.float32)
+    pictures = torch.from_numpy(scenes.images).permute(0, 3, 1, 2)
+    content = torch.cat([clip_image_features(encoder, part.float() / 255) for part in pictures.split(250)])
+    encoded, texts = latent.encode(vae, scenes.images)[:, 0], latent.Texts(tokenizer, text_encoder)
+    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
+    network = Denoiser(unet).to(memory_format=torch.channels_last)
+
+    def make(first):
+        return batches(scenes, encoded, content, texts, seed, first)
+
+    def write(network, out):
+        save(network, out, {**folders, "unet": unet_folder, "image_encoder": clip})
+
+    return latent.fit(out, network, make, write, minutes=minutes, seed=seed, resume=resume, log_every=100)
+
+
+def batches(scenes: mapped.MappedScenes, encoded, content, texts, seed: int, first: int, size: int = 16):
+    """Endless batches ``(x0 [2·B, 4, 16, 16], maps, states, content, metadata [B, …])``, each by (seed, k).
+
+    Args:
+        scenes: Scenes with maps.
+        encoded, content: Their latents ``[N, 4, 16, 16]`` and CLIP image features ``[N, D]``.
+        texts: Sentences to states.
+        seed, first: Which batches.
+        size: Scenes a batch; each is learnt at :data:`DRAWS` noise levels.
+    """
+    known = metadata_rows([{f: row[f] for f in FIELDS} for row in scenes.metadata], CRSDIFF)
+    k = first
+    while True:
+        draw = np.random.default_rng([seed, k])
+        chosen = draw.integers(len(scenes.images), size=size)
+        maps = as_drawn(mapped.maps(scenes.truth[chosen], scenes.filtered[chosen]), draw)
+        maps = maps * kept_maps(size, draw).repeat_interleave(3, dim=1)[:, :, None, None]
+        heard = draw.random(size) >= DROP_TEXT
+        sentences = [prompt_of(scenes, i, draw) if h else "" for i, h in zip(chosen, heard, strict=True)]
+        seen = torch.from_numpy(draw.random((size, 1)) >= DROP_CONTENT)
+        unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | (draw.random((size, 1)) < DROP_ALL)
+        metadata = known[chosen].masked_fill(torch.from_numpy(unknown), 0.0)
+        x0 = encoded[chosen].float().repeat(DRAWS, 1, 1, 1)
+        yield x0, maps, texts(sentences), content[chosen] * seen, metadata
+        k += 1
+
+
+def kept_maps(count: int, draw) -> torch.Tensor:
+    """Which maps are given, ``[count, 6]`` of 0 and 1: at times all, at times none, else each by itself."""
+    kept = draw.random((count, len(MAPS))) >= np.array([DROP_EACH[name] for name in MAPS])
+    chance = draw.random(count)[:, None]
+    return torch.from_numpy(np.where(chance < KEEP_ALL, True, kept & (chance < 1 - DROP_ALL))).float()
+
+
+def as_drawn(maps: torch.Tensor, draw) -> torch.Tensor:
+    """Maps as people bring them: half of the batches at 64 pixels, half with black and white roads."""
+    if draw.random() < 0.5:
+        maps = F.interpolate(F.avg_pool2d(maps, 2), scale_factor=2, mode="bicubic").clamp(0, 1)
+    if draw.random() < 0.5:
+        road = slice(3 * MAPS.index("road"), 3 * MAPS.index("road") + 3)
+        maps[:, road] = (maps[:, road] > 0.3).float()
+    return maps
+
+
+@torch.no_grad()
+def encoder_copy(unet) -> LocalAdapter:
+    """A map encoder that starts as the UNet's own encoder, and silent: what it returns is zero.
+
+    Its norms that listen to maps have no weights of their own, so the UNet's become biases of what listens.
+    """
+    config, widths = unet.config, unet.config.block_out_channels
+    adapter = LocalAdapter(
+        model_channels=widths[0],
+        channel_mult=[width / widths[0] for width in widths],
+        inject_channels=INJECT_CHANNELS,
+        context_dim=config.cross_attention_dim,
+        num_heads=config.attention_head_dim,
+        attention_levels=[k for k, kind in enumerate(config.down_block_types) if "CrossAttn" in kind],
+        num_res_blocks=config.layers_per_block,
+        norm_groups=config.norm_num_groups,
+    )
+    unknown = unet.metadata_embedding.vector(torch.zeros(1, config.num_metadata), unet.time_proj, unet.dtype)
+    adapter.time_embed[0].load_state_dict(unet.time_embedding.linear_1.state_dict())
+    adapter.time_embed[2].load_state_dict(unet.time_embedding.linear_2.state_dict())
+    adapter.time_embed[2].bias += unknown[0]
+    theirs = [[unet.conv_in]]
+    for block in unet.down_blocks:
+        attentions = getattr(block, "attentions", [None] * len(block.resnets))
+        theirs += [[r, a] if a else [r] for r, a in zip(block.resnets, attentions, strict=True)]
+        theirs += [[sampler.conv] for sampler in block.downsamplers or ()]
+    middle = unet.mid_block
+    theirs.append([middle.resnets[0], middle.attentions[0], middle.resnets[1]])
+    for ours, layers in zip([*adapter.input_blocks, adapter.middle_block], theirs, strict=True):
+        for layer, source in zip(ours, layers, strict=True):
+            _copy(layer, source)
+    # The zero convolutions at the end make the start silent. Those behind the maps are not zero here, other
+    # than in the published training: zeros behind zeros learn slowly, and minutes are all there is.
+    for outlet in (*(block[0] for block in adapter.zero_convs), adapter.middle_block_out[0]):
+        nn.init.zeros_(outlet.weight)
+        nn.init.zeros_(outlet.bias)
+    extractor = adapter.feature_extractor
+    for convolution in (m for m in extractor.modules() if isinstance(m, nn.Conv2d)):
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        nn.init.zeros_(convolution.bias)
+    for outlet in extractor.zero_convs:
+        outlet.weight *= 0.3
+    return adapter
+
+
+def _copy(layer: nn.Module, source: nn.Module) -> None:
+    """Weights of a layer of diffusers' UNet into the map encoder's."""
+    state = source.state_dict()
+    if hasattr(layer, "in_layers"):
+        convolutions = {"in_layers.2": "conv1", "emb_layers.1": "time_emb_proj", "out_layers.3": "conv2"}
+        names = {**convolutions, "skip_connection": "conv_shortcut"}
+        if not layer.local:
+            names |= {"in_layers.0": "norm1", "out_layers.0": "norm2"}
+        else:
+            for ours, norm in ((layer.norm_in, source.norm1), (layer.norm_out, source.norm2)):
+                ours.fdn.conv_gamma.bias.copy_(norm.weight - 1)
+                ours.fdn.conv_beta.bias.copy_(norm.bias)
+                nn.init.zeros_(ours.attention.value_conv.weight)  # the UNet has no attention here
+                nn.init.zeros_(ours.attention.value_conv.bias)
+        for ours, name in names.items():
+            if hasattr(source, name) and getattr(source, name) is not None:
+                layer.get_submodule(ours).load_state_dict(getattr(source, name).state_dict())
+    elif hasattr(layer, "transformer_blocks"):  # theirs projects by matrices, ours by 1×1 convolutions
+        shapes = {key: value.shape for key, value in layer.state_dict().items()}
+        layer.load_state_dict({key: value.reshape(shapes[key]) for key, value in state.items()})
+    else:
+        getattr(layer, "op", layer).load_state_dict(state)
+
+
+@torch.no_grad()
+def metadata_like(unet, points: int = 400) -> MetadataVector:
+    """A metadata vector that starts as the UNet's own: least squares over each field's range.
+
+    Both models read an unknown field as the normalised 0, so the fit is of the difference to that.
+    """
+    vector = MetadataVector(unet.config.block_out_channels[0])
+    ranges = {field: (low, high) for field, (low, high, _) in FIELDS.items()} | {
+        "gsd": (0, 60),
+        "year": (1980, 2026),
+    }
+    for k, (field, mlp) in enumerate(zip(CRSDIFF.ranges, vector.mlp_models, strict=True)):
+        embed = unet.metadata_embedding[list(DIFFUSIONSAT.ranges).index(field)]
+        values = np.linspace(*ranges[field], points)
+        rows = torch.tensor([[DIFFUSIONSAT(field, v), CRSDIFF(field, v)] for v in values]).float()
+        rows = torch.cat([rows, torch.zeros(points, 2)])  # what unknown means must be met closely
+        target = embed(unet.time_proj(rows[:, 0])) - embed(unet.time_proj(torch.zeros(1)))
+        column = torch.zeros(len(rows), len(vector.mlp_models)).index_copy_(1, torch.tensor([k]), rows[:, 1:])
+        inputs = F.pad(vector.sinusoid(column)[:, k], (0, 1), value=1.0).double()
+        ridge = 1e-3 * torch.eye(inputs.shape[1], dtype=torch.float64)
+        solved = torch.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ target.double()).float()
+        mlp["fc1"].weight.copy_(solved[:-1].T)
+        mlp["fc1"].bias.copy_(solved[-1])
+    return vector
+
+
+def save(network: Denoiser, out, folders: dict[str, Path]) -> None:
+    """Write the three parts of its own in half precision, and which parts other minis lend."""
+    from rs_course.checkpoints.convert import write_model
+
+    out = Path(out)
+    for name in ("local_adapter", "content_adapter", "metadata_embedding"):
+        write_model(copy.deepcopy(getattr(network, name)).half(), out / name, name)
+    (out / "scheduler").mkdir(exist_ok=True)
+    (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=1) + "\n")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": [None, "SatUNet"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "_shared_parts": {part: os.path.relpath(folder, out) for part, folder in folders.items()},
+    }
+    (out / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
