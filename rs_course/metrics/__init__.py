@@ -24,7 +24,7 @@ _HOME = {
     "precision_recall": "distribution",
     "wilson": "distribution",
 }
-_SUBMODULES = ("distribution", "image", "inception")
+_SUBMODULES = ("distribution", "image", "inception", "lpips")
 
 
 def __getattr__(name):
