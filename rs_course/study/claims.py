@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rs_course.study.evidence import Comparison, compare
+from rs_course.study.evidence import Comparison, compare, complete
 
 SHOWN, NOT_SHOWN, CONTRADICTED, MISSING = "shown", "not shown", "contradicted", "no rows"
 
@@ -57,7 +57,7 @@ def judge(ledger, claims: list[dict], *, resamples: int = 2000) -> list[Finding]
     Raises:
         ValueError: A claim lacks ``text``, ``better`` or ``worse``.
     """
-    findings = []
+    findings, ledger = [], complete(ledger)
     for number, claim in enumerate(claims, start=1):
         if missing := {"text", "better", "worse"} - set(claim):
             raise ValueError(f"claim {number} lacks {', '.join(sorted(missing))}.")

@@ -12,6 +12,23 @@ import numpy as np
 
 from rs_course.classification.statistics import Difference, Spread, paired_difference, spread, unpack
 
+# What a task means by leaving a setting out; see rs_course.classification.experiment.Task.
+_DEFAULTS = {
+    "ratio": 1.0,
+    "synthetic_per_class": 0,
+    "recipe": "basic",
+    "augment": "flip+rotate",
+    "classifier": "small-cnn",
+}
+
+
+def complete(ledger):
+    """A copy with the defaults of the settings that some tasks leave out."""
+    rows = ledger.copy()
+    for key, value in _DEFAULTS.items():
+        rows[key] = rows[key].fillna(value) if key in rows else value
+    return rows
+
 
 def select(ledger, **where):
     """Rows whose columns have these values; a list stands for any of its values.
@@ -81,13 +98,16 @@ def compare(
 
     Args:
         ledger: Rows of a study.
-        better, worse: Values of columns, as for :func:`select`.
+        better, worse: Values of columns, as for :func:`select`; ``worse = {"chance": 0.1}`` compares with a
+            classifier that is right with this probability.
         per: A column that both must agree in (``"real_per_class"``): compared value by value, then averaged.
         resamples: Of the bootstrap over seeds and test images.
 
     Raises:
         ValueError: Nothing matches on one side, or rows that do not pair.
     """
+    if "chance" in worse:
+        return _against_chance(select(ledger, **better), worse["chance"], resamples)
     sides = [select(ledger, **where) for where in (better, worse)]
     for side, where in zip(sides, (better, worse), strict=True):
         if not len(side):
@@ -124,3 +144,11 @@ def _paired(first, second):
     if set(first["test_hash"]) != set(second["test_hash"]):
         raise ValueError("the two sides were tested on different images, so they do not pair.")
     return sides
+
+
+def _against_chance(rows, chance: float, resamples: int) -> Comparison:
+    correct = correctness(rows)
+    guessed = np.full(correct.shape, chance)
+    return Comparison(
+        paired_difference(correct, guessed, resamples=resamples), {}, float(correct.mean()), chance
+    )

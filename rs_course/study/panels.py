@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rs_course.study import figures
-from rs_course.study.evidence import compare, select
+from rs_course.study.evidence import compare, complete, select
 
 TITLES = {
     "learning_curves": "Accuracy against the number of real images",
@@ -17,7 +17,6 @@ TITLES = {
     "recipes": "Recipes against plain mixing of as many images, with 95 % intervals",
     "confusions": "Who is taken for whom: real, mixed and synthetic training",
 }
-_DEFAULTS = {"ratio": 1.0, "synthetic_per_class": 0, "recipe": "basic", "augment": "flip+rotate"}
 
 
 def draw(ledger, out: Path, badge: str) -> list[str]:
@@ -37,10 +36,7 @@ def draw(ledger, out: Path, badge: str) -> list[str]:
 
 def main_rows(ledger, classifier: str | None = None):
     """The rows of one classifier and data set (the most frequent ones), with default settings filled in."""
-    rows = ledger.copy()
-    for key, value in _DEFAULTS.items():
-        rows[key] = rows[key].fillna(value) if key in rows else value
-    rows["classifier"] = rows["classifier"].fillna("small-cnn") if "classifier" in rows else "small-cnn"
+    rows = complete(ledger)
     rows = select(rows, classifier=classifier or rows["classifier"].mode()[0])
     return select(rows, dataset=rows["dataset"].mode()[0]) if "dataset" in rows else rows
 
