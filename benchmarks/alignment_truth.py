@@ -245,11 +245,10 @@ def guidance(args) -> dict:
         generator = checkpoints.load(name)
         level = "14_GOOGLE_LEVEL_" if generator.family == "text2earth" else ""
         prompts = [level + text for text in texts]
-        result[name] = {
-            str(scale): row(generator.sample(prompts, guidance=scale, seed=0, batch_size=20))
-            for scale in scales
-        }
-        result[name]["steps"] = generator.defaults["steps"]
+        result[name] = {"steps": generator.defaults["steps"], "by guidance": {}}
+        for scale in scales:
+            tiles = generator.sample(prompts, guidance=scale, seed=0, batch_size=20)
+            result[name]["by guidance"][str(scale)] = row(tiles)
     return result
 
 

@@ -59,6 +59,41 @@ def swap(captions: Sequence[str], share: float) -> list[str]:
     return [*captions[1:count], *captions[: min(1, count)], *captions[count:]]
 
 
+def please(scorer, images, text: str, *, bound: float = 8 / 255, steps: int = 30):
+    """Change tiles by next to nothing so that one scorer likes them: gradient ascent on its cosine.
+
+    What a score rewards is not what it means (Goodhart's law); a second scorer shows the difference. The
+    ascent is the projected gradient method on signs (Madry et al. 2018, arXiv 1706.06083).
+
+    Args:
+        scorer: The one to please; its vision tower must take the images' own size.
+        images: ``[N, 3, H, W]`` in [0, 1].
+        text: The sentence that the tiles shall agree with.
+        bound: Largest change of a pixel value.
+        steps: Steps of 1/255.
+
+    Yields:
+        The changed images, after each step.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    device = scorer.device
+    mean, std = (
+        torch.tensor(v, device=device).view(3, 1, 1)
+        for v in (scorer.preparation.mean, scorer.preparation.std)
+    )
+    target = scorer.text_embeddings([text]).to(device)
+    start = x = images.to(device)
+    for _ in range(steps):
+        x = x.detach().requires_grad_(True)
+        vector = scorer.model.get_image_features(pixel_values=(x - mean) / std).pooler_output
+        (slope,) = torch.autograd.grad(F.cosine_similarity(vector, target).sum(), x)
+        x = start + (x.detach() + slope.sign() / 255 - start).clamp(-bound, bound)
+        x = x.clamp(0, 1)
+        yield x.to(images.device)
+
+
 def _count(rows, share: float) -> int:
     if not 0 <= share <= 1:
         raise ValueError(f"share={share}: a share lies between 0 and 1.")

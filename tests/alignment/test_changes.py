@@ -51,3 +51,18 @@ def test_swap_leaves_no_caption_of_the_share_where_it_was():
 def test_a_share_is_a_share():
     with pytest.raises(ValueError, match="between 0 and 1"):
         changes.swap(["a", "b"], 50)
+
+
+def test_pleasing_a_scorer_raises_its_score_by_invisible_changes(scorer, images):
+    import torch
+
+    *_, pleased = changes.please(scorer, images, "a river", bound=4 / 255, steps=6)
+    assert (pleased - images).abs().max() <= 4 / 255 + 1e-6
+    assert pleased.min() >= 0 and pleased.max() <= 1
+    gain = scorer.similarity(pleased, ["a river"]) - scorer.similarity(images, ["a river"])
+    assert (gain > 0).all()
+    scattered = (
+        images + 4 / 255 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).sign()
+    )
+    noise = scorer.similarity(scattered.clamp(0, 1), ["a river"]) - scorer.similarity(images, ["a river"])
+    assert gain.mean() > 3 * noise.mean().abs()

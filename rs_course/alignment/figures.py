@@ -1,0 +1,189 @@
+"""Figures of the lesson on alignment; each returns a matplotlib ``Figure`` with its badge."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rs_course import plots
+
+
+def learning(losses, guessing: float, matrices: dict, *, provenance):
+    """A loss beside similarity matrices of pairs, image by caption.
+
+    Args:
+        losses: One number per step.
+        guessing: Loss of a scorer that cannot tell.
+        matrices: Title to cosines ``[N, N]``.
+        provenance: Of the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, 1 + len(matrices), figsize=(8.6, 2.9), width_ratios=(1.2, *[1] * len(matrices))
+    )
+    axes[0].plot(losses)
+    axes[0].axhline(guessing, color="0.6", ls=":")
+    axes[0].set(xlabel="step", ylabel="loss (dotted: guessing)")
+    for axis, (title, matrix) in zip(axes[1:], matrices.items(), strict=True):
+        _matrix(axis, matrix, vmin=-1, cmap="RdBu_r")
+        axis.set(title=title, xlabel="caption", ylabel="image")
+    plots.badge(figure, provenance)
+    return figure
+
+
+def matrix(values, *, title="", provenance):
+    """One matrix of probabilities, image by caption."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(3.6, 3.3))
+    _matrix(axis, values)
+    axis.set(title=title, xlabel="caption", ylabel="image")
+    plots.badge(figure, provenance)
+    return figure
+
+
+def confusion(labels, guesses, classes, *, provenance):
+    """Share of each true class (row) that was taken for each class (column).
+
+    Args:
+        labels, guesses: Class numbers ``[N]``.
+        classes: Names.
+        provenance: Of the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    count = len(classes)
+    table = np.zeros((count, count))
+    np.add.at(table, (np.asarray(labels), np.asarray(guesses)), 1)
+    figure, axis = plt.subplots(figsize=(5.4, 4))
+    _matrix(axis, table / table.sum(1, keepdims=True).clip(1))
+    axis.set_xticks(range(count), classes, rotation=60, ha="right")
+    axis.set_yticks(range(count), classes)
+    axis.set(xlabel="chosen sentence", ylabel="true class")
+    plots.badge(figure, provenance)
+    return figure
+
+
+def rates(panels: dict, *, provenance):
+    """Shares with their intervals, judge beside judge.
+
+    Args:
+        panels: Title to ``{judge: {question: {"percent", "low", "high"}}}``.
+        provenance: Of the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    widths = [len(next(iter(panel.values()))) for panel in panels.values()]
+    figure, axes = plt.subplots(1, len(panels), figsize=(8.6, 3.3), width_ratios=widths, sharey=True)
+    for axis, (title, panel) in zip(axes, panels.items(), strict=True):
+        for shift, (judge, rows), colour in zip((-0.15, 0.15), panel.items(), plots.COLOURS, strict=False):
+            for x, row in enumerate(rows.values(), start=0):
+                axis.plot([x + shift] * 2, [row["low"], row["high"]], color=colour)
+                axis.plot(x + shift, row["percent"], "o", color=colour, label=None if x else judge)
+        axis.set_xticks(range(len(rows)), rows, rotation=20, ha="right")
+        axis.axhline(50, color="0.6", ls=":")
+        axis.set(title=title, ylim=(0, 103))
+    axes[0].set_ylabel("prefers the true sentence, %")
+    axes[0].legend(loc="lower left")
+    plots.badge(figure, provenance)
+    return figure
+
+
+def trade_off(generators: dict, true: dict, *, provenance):
+    """Fréchet distance against agreement along guidance, and precision and recall against guidance.
+
+    Args:
+        generators: Name to ``{guidance: measured}``, measured as ``benchmarks/alignment_truth.py`` stores it.
+        true: The same numbers of true tiles.
+        provenance: Of the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.4))
+    for (name, line), colour in zip(generators.items(), plots.COLOURS, strict=False):
+        points = [(row["CLIP score, mini-clip"]["mean"], row["FID, mini-clip-b"]) for row in line.values()]
+        axes[0].plot(*zip(*points, strict=True), "o-", color=colour, label=name)
+        for scale, point in zip(line, points, strict=True):
+            axes[0].annotate(scale, point, xytext=(4, 4), textcoords="offset points", fontsize=7)
+        scales = [float(scale) for scale in line]
+        for measure, style in (("precision", "-"), ("recall", "--")):
+            axes[1].plot(scales, [row[measure] for row in line.values()], style, color=colour)
+    star = true["CLIP score, mini-clip"]["mean"], true["FID, mini-clip-b"]
+    axes[0].plot(*star, "k*", ms=11, label="true tiles")
+    axes[0].set(xlabel="CLIP score (100 cos) of mini-clip", ylabel="FID in mini-clip-b's features")
+    axes[0].legend()
+    axes[1].set(xlabel="guidance", ylabel="precision (line), recall (dashed)", ylim=(0, 1))
+    plots.badge(figure, provenance)
+    return figure
+
+
+def curves(lines: dict, *, provenance):
+    """Scores (100 cos) by step.
+
+    Args:
+        lines: Scorer to one number per step.
+        provenance: Of the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(5.4, 3))
+    for name, line in lines.items():
+        axis.plot(line, label=name)
+    axis.set(xlabel="step", ylabel="CLIP score (100 cos)")
+    axis.legend()
+    plots.badge(figure, provenance)
+    return figure
+
+
+def bias(sizes, values, extrapolated, *, provenance):
+    """A distance against one over the number of tiles, with the line that is extrapolated to infinitely many.
+
+    Args:
+        sizes, values: Numbers of tiles, and the distance at each.
+        extrapolated: What :func:`rs_course.metrics.fid_infinity` returned.
+        provenance: Of the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(5.4, 3))
+    axis.plot([1 / n for n in sizes], values, "o-", label="measured")
+    ends = np.array([0, 1 / min(extrapolated.sizes)])
+    axis.plot(ends, extrapolated + extrapolated.slope * ends, "k:", lw=1)
+    axis.plot(0, extrapolated, "k*", ms=10, label="extrapolated")
+    axis.set(xlabel="1 / number of tiles", ylabel="FID")
+    axis.legend()
+    plots.badge(figure, provenance)
+    return figure
+
+
+def noticed(z, grades: dict, metrics, *, provenance, limit: float = 3.0):
+    """Table of damages by metrics: the mildest grade that a metric notices, and which way it moves.
+
+    Args:
+        z: Deviations ``[damages, metrics, grades]`` in standard deviations of unchanged sets.
+        grades: Name of each damage to its grades, mild to strong.
+        metrics: Names.
+        provenance: Of the figure.
+        limit: From how many standard deviations on a deviation counts as noticed.
+    """
+    import matplotlib.pyplot as plt
+
+    z = np.asarray(z)
+    seen = abs(z) > limit
+    first = np.where(seen.any(2), seen.argmax(2), z.shape[2])
+    figure, axis = plt.subplots(figsize=(8.8, 4.4))
+    _matrix(axis, first, vmin=-1.5, vmax=z.shape[2], cmap="YlOrRd_r", aspect="auto")
+    for (row, column), grade in np.ndenumerate(first):
+        text = "blind"
+        if grade < z.shape[2]:
+            text = f"{list(grades.values())[row][grade]} {'↑' if z[row, column, grade] > 0 else '↓'}"
+        axis.text(column, row, text, ha="center", va="center", fontsize=7)
+    axis.set_xticks(range(len(metrics)), metrics, rotation=30, ha="right")
+    axis.set_yticks(range(len(grades)), grades)
+    plots.badge(figure, provenance)
+    return figure
+
+
+def _matrix(axis, values, *, vmin=0.0, vmax=1.0, cmap="Blues", **options):
+    axis.imshow(np.asarray(values), vmin=vmin, vmax=vmax, cmap=cmap, **options)
+    axis.grid(False)

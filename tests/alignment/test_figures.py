@@ -1,0 +1,58 @@
+"""The lesson's figures show the numbers they are given."""
+
+import numpy as np
+
+from rs_course.alignment import figures
+from rs_course.metrics.features import Estimate
+
+
+def texts(axis):
+    return [text.get_text() for text in axis.texts]
+
+
+def test_confusion_shows_shares_of_each_true_class():
+    figure = figures.confusion([0, 0, 0, 1], [0, 0, 1, 1], ["a", "b"], provenance="computed · test")
+    assert np.allclose(figure.axes[0].images[0].get_array(), [[2 / 3, 1 / 3], [0, 1]])
+
+
+def test_noticed_names_the_mildest_grade_and_its_direction():
+    z = [[[0.5, 4, 9], [-1, 2, -5]], [[0, 0, 1], [-4, 0, 0]]]
+    grades = {"blur": [1, 2, 4], "swap": [0.1, 0.2, 0.3]}
+    figure = figures.noticed(z, grades, ["FID", "score"], provenance="computed · test")
+    assert texts(figure.axes[0]) == ["2 ↑", "4 ↓", "blind", "0.1 ↓"]
+
+
+def test_bias_draws_the_line_to_infinitely_many():
+    line = Estimate(1.0, slope=10.0, sizes=[10, 20], values=[2.0, 1.5])
+    figure = figures.bias([10, 20], [2.0, 1.5], line, provenance="computed · test")
+    _, dotted, star = figure.axes[0].lines
+    assert np.allclose(dotted.get_ydata(), [1, 2]) and star.get_ydata()[0] == 1
+
+
+def test_rates_and_trade_off_have_a_point_for_every_number():
+    rows = {
+        "river/road": {"percent": 90, "low": 80, "high": 95},
+        "side": {"percent": 50, "low": 40, "high": 60},
+    }
+    panels = {title: {"one": rows, "two": rows} for title in ("pairs", "swaps")}
+    figure = figures.rates(panels, provenance="computed · test")
+    assert sum(line.get_marker() == "o" for axis in figure.axes for line in axis.lines) == 8
+    row = {"CLIP score, mini-clip": {"mean": 30}, "FID, mini-clip-b": 0.2, "precision": 0.5, "recall": 0.4}
+    figure = figures.trade_off({"mini": {"1": row, "3": row}}, row, provenance="computed · test")
+    assert texts(figure.axes[0]) == ["1", "3"] and len(figure.axes[1].lines) == 2
+
+
+def test_curves_are_drawn_step_by_step():
+    figure = figures.curves({"one": [1, 2, 3], "two": [1, 1, 1]}, provenance="computed · test")
+    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[1, 2, 3], [1, 1, 1]]
+
+
+def test_learning_and_matrix_show_the_matrices():
+    cosines = np.eye(3)
+    figure = figures.learning(
+        [2, 1], 1.5, {"before": cosines, "after": -cosines}, provenance="computed · test"
+    )
+    assert np.allclose(figure.axes[2].images[0].get_array(), -cosines)
+    assert np.allclose(
+        figures.matrix(cosines, provenance="computed · test").axes[0].images[0].get_array(), cosines
+    )
