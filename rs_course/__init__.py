@@ -18,6 +18,7 @@ _SUBMODULES = (
     "classification",
     "datasets",
     "diffusion",
+    "generation",
     "grading",
     "metrics",
     "plots",

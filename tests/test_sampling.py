@@ -304,8 +304,11 @@ def test_batch_size_follows_the_free_memory(generator, monkeypatch):
     one = memory.bytes_per_image(generator, request)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 6 * one)
     assert memory.batch_that_fits(generator, request) == 3
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: one)
     assert memory.batch_that_fits(generator, request) == 1
+    monkeypatch.setattr(memory, "free_bytes", lambda device: one - 1)
+    with pytest.raises(RuntimeError, match="One image of 16×16 does not fit into"):
+        generator.sample("a", steps=1)
 
 
 def test_half_precision_runs_and_is_close(folders, generator):
@@ -321,9 +324,32 @@ def test_a_compiled_unet_gives_the_same_images(folders, generator):
     assert relative(compiled.sample("a", **ask), generator.sample("a", **ask)) < 1e-4
 
 
+def test_described_is_what_is_done(generator):
+    """``describe`` names the defaults that ``sample`` fills in, and checks as it does."""
+    told = sampling.describe(generator, ["a", "b"], {"month": 7}, steps=2, sampler="ddpm")
+    assert told == {
+        "sampler": "ddpm",
+        "steps": 2,
+        "eta": 1.0,
+        "guidance": 7.5,
+        "guidance_interval": [0.0, 1.0],
+        "negative_prompt": "",
+        "size": [16, 16],
+        "dtype": "float32",
+    }
+    ask = {name: value for name, value in told.items() if name not in ("dtype", "eta")}
+    by_name = generator.sample(["a", "b"], metadata={"month": 7}, **{**ask, "size": (16, 16)})
+    assert torch.equal(by_name, generator.sample(["a", "b"], metadata={"month": 7}, steps=2, sampler="ddpm"))
+    with pytest.raises(ValueError, match="month is 13"):
+        sampling.describe(generator, "a", {"month": 13})
+
+
 def test_progress_counts_images(generator, capsys):
     generator.sample(["a", "b", "c"], steps=2, batch_size=2, progress=True)
     assert "3/3 images" in capsys.readouterr().err
+    told = []
+    generator.sample(["a", "b", "c"], steps=2, batch_size=2, progress=told.append)
+    assert told == [1.0, 1.0, 0.5, 0.5]
 
 
 def test_prompt_beyond_77_tokens_warns_what_is_lost(generator):
@@ -380,6 +406,7 @@ MISTAKES = {
     "leave conditions out": {"conditions": {"road": np.zeros((16, 16), dtype=np.uint8)}},
     "seed is -1": {"seed": -1},
     "guidance_interval is": {"guidance_interval": (0.6, 0.2)},
+    "batch_size is 0": {"batch_size": 0},
 }
 
 

@@ -50,8 +50,7 @@ def encode(tokenizer, text_encoder, prompts: list[str]) -> torch.Tensor:
 
     length = text_encoder.config.max_position_embeddings
     different = list(dict.fromkeys(prompts))
-    for prompt in different:
-        _warn_if_cut(tokenizer, prompt, length)
+    warn_if_cut(tokenizer, text_encoder, different)
     ids = tokenizer(
         different, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
     ).input_ids
@@ -60,13 +59,17 @@ def encode(tokenizer, text_encoder, prompts: list[str]) -> torch.Tensor:
     return states[torch.as_tensor(rows)] if isinstance(rows, list) else states
 
 
-def _warn_if_cut(tokenizer, prompt: str, length: int) -> None:
-    if len(prompt) < length:  # a token covers at least one character
-        return
-    ids = tokenizer(prompt).input_ids
-    if len(ids) > length:
-        lost = re.sub(r"\s+", " ", tokenizer.decode(ids[length - 1 : -1])).strip()
-        warnings.warn(
-            f"The prompt has {len(ids)} tokens, the text encoder reads {length}: it does not see {lost!r}.",
-            stacklevel=2,
-        )
+def warn_if_cut(tokenizer, text_encoder, prompts: list[str]) -> None:
+    """Warn with the words that are lost of each prompt that is longer than the text encoder reads."""
+    length = text_encoder.config.max_position_embeddings
+    for prompt in dict.fromkeys(prompts):
+        if len(prompt) < length:  # a token covers at least one character
+            continue
+        ids = tokenizer(prompt).input_ids
+        if len(ids) > length:
+            lost = re.sub(r"\s+", " ", tokenizer.decode(ids[length - 1 : -1])).strip()
+            warnings.warn(
+                f"The prompt has {len(ids)} tokens, the text encoder reads {length}: it does not see "
+                f"{lost!r}.",
+                stacklevel=3,
+            )

@@ -6,7 +6,7 @@
 ...     print(step.index, step.t, step.latents.std())
 """
 
-from .engine import Step, sample, trajectory
+from .engine import Step, describe, sample, trajectory
 from .samplers import SAMPLERS
 
-__all__ = ["SAMPLERS", "Step", "sample", "trajectory"]
+__all__ = ["SAMPLERS", "Step", "describe", "sample", "trajectory"]

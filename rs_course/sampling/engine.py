@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rs_course.checkpoints.prompts import warn_if_cut
+
 from . import settings as settings_module
 from .editing import Edit
 from .memory import batch_that_fits, out_of_memory
@@ -47,7 +49,8 @@ def sample(
         batch_size: Images per pass; ``None`` takes as many as the free memory allows. It does not change the
             images.
         start: Index of the first image: with ``start=8``, image j is image 8 + j of the same seed.
-        progress: Show a progress bar with images per second.
+        progress: Show a progress bar with images per second and the time left; or a function that is called
+            with the number of images made since its last call, in fractions.
         arguments: As in ``Checkpoint.sample``, and two more. ``guidance_interval=(low, high)`` guides only
             while t/T lies between, 1 being pure noise: guidance at the ends costs variety and time
             (Kynkäänniemi et al. 2024, arXiv 2404.07724). ``guess_mode=True`` lets the ControlNet speak to the
@@ -60,6 +63,8 @@ def sample(
     if output not in ("image", "latent"):
         raise ValueError(f"output is {output!r}; choose 'image' or 'latent'.")
     request, settings, source = _read(checkpoint, prompts, **arguments)
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(f"batch_size is {batch_size!r}; it is a number of images from 1 on, or None.")
     size = batch_size or batch_that_fits(checkpoint, request)
     results, done = [], 0
     with progress_bar(request.count, settings.steps, progress) as advance:
@@ -79,6 +84,32 @@ def sample(
                 # No image depends on its batch, so that a smaller one may take over.
                 size = math.ceil(size / 2)
     return torch.cat(results)
+
+
+def describe(checkpoint, prompts, metadata=None, **arguments) -> dict:
+    """What :func:`sample` would do with these arguments: all of them checked, nothing computed.
+
+    Warns about prompts that are longer than the text encoder reads.
+
+    Returns:
+        The settings that shape an image besides its prompt, metadata and seed, with the checkpoint's defaults
+        filled in, as JSON can hold them.
+    """
+    request, settings, _ = _read(checkpoint, prompts, metadata=metadata, **arguments)
+    warn_if_cut(checkpoint.tokenizer, checkpoint.text_encoder, [*request.rows["text"], *request.negative])
+    scheduler, eta = make_sampler(
+        checkpoint.scheduler, settings.sampler, settings.eta, request.family.solver_options
+    )
+    return {
+        "sampler": settings.sampler or type(scheduler).__name__,
+        "steps": int(settings.steps),
+        "eta": eta,
+        "guidance": float(settings.guidance),
+        "guidance_interval": list(settings.guidance_interval),
+        "negative_prompt": request.negative[0] if len(request.negative) == 1 else request.negative,
+        "size": list(request.size),
+        "dtype": str(checkpoint.unet.dtype).removeprefix("torch."),
+    }
 
 
 @torch.no_grad()
@@ -112,7 +143,9 @@ def _denoise(checkpoint, request: Request, settings: Settings, source, first, la
     scheduler, eta = make_sampler(
         checkpoint.scheduler, settings.sampler, settings.eta, request.family.solver_options
     )
-    scheduler.set_timesteps(settings.steps, device=unet.device)
+    # The times stay on the CPU, where a scheduler keeps its tables: on a GPU, every look at one would wait
+    # for the step before.
+    scheduler.set_timesteps(settings.steps, device="cpu")
     timesteps = scheduler.timesteps
     if settings.strength < 1:
         skipped = (settings.steps - int(settings.steps * settings.strength)) * scheduler.order

@@ -19,8 +19,7 @@ def bytes_per_image(checkpoint, request) -> int:
     """Estimated activations of one image: the larger of the UNet's and the decoder's.
 
     Measured as the peak over the weights: a Stable Diffusion UNet on 64×64 latents holds 46 to 52 maps of its
-        first
-    width per evaluation, a decoder 13 to 16 maps of its own first width at full size.
+    first width per evaluation, a decoder 13 to 16 maps of its own first width at full size.
     """
     height, width = request.size
     pixels = height * width
@@ -33,9 +32,15 @@ def bytes_per_image(checkpoint, request) -> int:
 
 
 def batch_that_fits(checkpoint, request, largest: int = 64) -> int:
-    """Images per pass: at most ``largest``, and at most half of the free memory by estimate."""
-    fits = free_bytes(checkpoint.unet.device) // 2 // bytes_per_image(checkpoint, request)
-    return max(1, min(largest, request.count, fits))
+    """Images per pass: at most ``largest``, and at most half of the free memory by estimate.
+
+    Raises:
+        RuntimeError: On a CPU, where the system would end the process: not even one image fits.
+    """
+    free, one = free_bytes(checkpoint.unet.device), bytes_per_image(checkpoint, request)
+    if checkpoint.unet.device.type == "cpu" and one > free:
+        raise out_of_memory(checkpoint, request)
+    return max(1, min(largest, request.count, free // 2 // one))
 
 
 def out_of_memory(checkpoint, request) -> RuntimeError:

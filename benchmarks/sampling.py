@@ -1,0 +1,318 @@
+"""Images per second of the sampling engine beside the plain diffusers loop on the same weights.
+
+    python benchmarks/sampling.py --checkpoint mini-text2earth [--reference eurosat] [--threads 2]
+    python benchmarks/sampling.py --checkpoint mini-text2earth --full-size     # on a GPU: SD-2.1-size UNet
+
+``plain`` is what a user would write with diffusers: fp32 (fp16 on a GPU), DDIM, 50 steps, guidance at every
+step, one text pass for both halves. Against it, interleaved in random order with a ratio per round:
+
+    equal steps     the engine at 50 DDIM steps: in fp32 (the same images, checked), in bfloat16, and in
+                    bfloat16 with the guidance interval
+    equal quality   the engine as it is meant to be used: bfloat16, the multistep solver and the fewest steps
+                    whose FID to unseen reference tiles is at most 2 % above that of the plain 50 steps
+
+both at batch 1 and 16. FID is in the feature space of mini-clip's image tower; all runs start from the same
+noise. Also: seconds for 16 tiles. Writes a key of ``data/results/sampling_speed.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import time
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler
+
+from rs_course import alignment, checkpoints, datasets, metrics, seeds
+from rs_course.checkpoints.checkpoint import Checkpoint
+from rs_course.checkpoints.prompts import parse_level
+from rs_course.datasets import class_prompt
+from rs_course.paths import data_dir
+
+RESULTS = data_dir() / "results" / "sampling_speed.json"
+BATCHES = (1, 16)
+REFERENCE_STEPS = 50
+LADDER = (6, 8, 10, 12, 15, 20, 25, 35, 50)
+INTERVALS = {"whole": (0.0, 1.0), "interval": (0.2, 0.8)}
+ALLOWED = 1.02  # times the FID of the reference
+
+
+@torch.inference_mode()
+def plain(parts, prompts: list[str], x: torch.Tensor, steps: int, guidance: float) -> torch.Tensor:
+    """Images ``[N, 3, H, W]`` as ``StableDiffusionPipeline`` makes them, from unit noise ``[N, C, h, w]``."""
+    unet, vae = parts.unet, parts.vae
+    scheduler = DDIMScheduler.from_config(parts.scheduler.config, clip_sample=False)
+    scheduler.set_timesteps(steps, device=unet.device)
+    own, texts = conditions(parts, prompts)
+    ids = parts.tokenizer(
+        [""] * len(texts) + texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+    ).input_ids
+    states = parts.text_encoder(ids.to(unet.device))[0]
+    x = x.to(unet.device, unet.dtype) * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        both = scheduler.scale_model_input(torch.cat([x, x]), t)
+        without, told = unet(both, t, states, **own).sample.chunk(2)
+        x = scheduler.step(without + guidance * (told - without), t, x).prev_sample
+    return (vae.decode(x / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+
+
+def conditions(parts, prompts: list[str]) -> tuple[dict, list[str]]:
+    """What else the UNet of a family takes, for both halves, and the texts without a level."""
+    if parts.family == "diffusionsat":
+        return {"metadata": torch.zeros(2 * len(prompts), 7, device=parts.device)}, prompts
+    if parts.family == "text2earth":
+        levels, texts = zip(*map(parse_level, prompts), strict=True)
+        return {"class_labels": torch.tensor([0.0] * len(levels) + list(levels), device=parts.device)}, texts
+    return {}, prompts
+
+
+def class_prompts(count: int, collection: str) -> list[str]:
+    """The classes take turns."""
+    return [class_prompt(k % 10, collection) for k in range(count)]
+
+
+def noise(parts, count: int, size: int) -> torch.Tensor:
+    side = size // parts.vae_factor
+    return seeds.noise((count, parts.vae.config.latent_channels, side, side), seed=0)
+
+
+def interleaved(functions: dict, rounds: int) -> dict[str, list[float]]:
+    """Seconds of every function, ``rounds`` times, in a new random order each round."""
+    order, times = random.Random(0), {name: [] for name in functions}
+    for function in functions.values():
+        function()
+    for _ in range(rounds):
+        for name in order.sample(list(functions), len(functions)):
+            begin = time.perf_counter()
+            functions[name]()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times[name].append(time.perf_counter() - begin)
+    return times
+
+
+def compared(functions: dict, count: int, rounds: int) -> dict:
+    """Images per second of each, and how many times ``plain`` that is: median over rounds, and range."""
+    times = interleaved(functions, rounds)
+    table = {}
+    for name, seconds in times.items():
+        ratios = sorted(p / s for p, s in zip(times["plain"], seconds, strict=True))
+        table[name] = {
+            "seconds": round(statistics.median(seconds), 3),
+            "images_per_s": round(count / statistics.median(seconds), 2),
+            "times_plain": round(statistics.median(ratios), 2),
+            "range": [round(ratios[0], 2), round(ratios[-1], 2)],
+        }
+        print(f"  batch {count:2} {name:22} {table[name]}", flush=True)
+    return table
+
+
+def equal_steps(slow, variants: dict, args) -> dict:
+    """The engine's variants beside the plain loop, at the same steps."""
+    result = {}
+    for count in BATCHES:
+        prompts, x = class_prompts(count, args.collection), noise(slow, count, args.size)
+        functions = {"plain": partial(plain, slow, prompts, x, args.steps, args.guidance)}
+        for name, (engine, options) in variants.items():
+            functions[name] = partial(
+                engine.sample, prompts, latents=x, sampler="ddim", steps=args.steps,
+                guidance=args.guidance, size=args.size, **options,
+            )  # fmt: skip
+        result[str(count)] = compared(functions, count, args.rounds)
+    return result
+
+
+def fewest_steps(slow, fast, args) -> dict:
+    """FID of the reference and of the engine's settings; the cheapest setting within ``ALLOWED``.
+
+    Settings are tried from the cheapest on, by evaluations of the UNet per image, and the search ends at the
+    first that is good enough.
+    """
+    scorer = alignment.load("mini-clip", cache=False)
+    reference = datasets.load(args.reference, "test", size=args.images)
+    real = scorer.image_embeddings(torch.stack([record["image"] for record in reference]))
+    prompts, x = class_prompts(args.images, args.collection), noise(slow, args.images, args.size)
+
+    def distance(make) -> float:
+        features = [
+            scorer.image_embeddings(make(part).float().cpu()) for part in torch.arange(args.images).split(16)
+        ]
+        return metrics.fid(real, torch.cat(features))
+
+    wanted = distance(
+        lambda part: plain(slow, [prompts[i] for i in part], x[part], REFERENCE_STEPS, args.guidance)
+    )
+    floor = datasets.load(args.reference, "val", size=args.images)
+    record = {
+        "images": args.images,
+        "features": "mini-clip, image tower",
+        "reference tiles": reference.title,
+        "fid": {
+            f"plain, {REFERENCE_STEPS} steps": wanted,
+            "real against real": metrics.fid(
+                real, scorer.image_embeddings(torch.stack([one["image"] for one in floor]))
+            ),
+        },
+    }
+    print(record, flush=True)
+    settings = [
+        {"sampler": sampler, "steps": steps, "guidance_interval": interval}
+        for steps in LADDER
+        for sampler in ("dpmsolver++", "unipc")
+        for interval in INTERVALS.values()
+    ]
+    for setting in sorted(settings, key=evaluations):
+        found = distance(
+            lambda part, setting=setting: fast.sample(
+                [prompts[i] for i in part], latents=x[part], guidance=args.guidance, size=args.size, **setting
+            )
+        )
+        record["fid"][json.dumps(setting)] = found
+        print(f"  {setting}: FID {found:.4f}, reference {wanted:.4f}", flush=True)
+        if found <= ALLOWED * wanted:
+            return {**record, "chosen": setting}
+    return record
+
+
+def evaluations(setting: dict) -> float:
+    """Evaluations of the UNet per image; inside the interval guidance needs two a step."""
+    low, high = setting["guidance_interval"]
+    return setting["steps"] * (1 + high - low)
+
+
+def equal_quality(slow, fast, chosen: dict, args) -> dict:
+    """The plain 50 steps beside the engine at the chosen setting."""
+    result = {}
+    for count in BATCHES:
+        prompts, x = class_prompts(count, args.collection), noise(slow, count, args.size)
+        functions = {
+            "plain": partial(plain, slow, prompts, x, REFERENCE_STEPS, args.guidance),
+            "engine": partial(
+                fast.sample, prompts, latents=x, guidance=args.guidance, size=args.size, **chosen
+            ),
+        }
+        result[str(count)] = compared(functions, count, args.rounds)
+    return result
+
+
+def full_size(parts) -> Checkpoint:
+    """Stable Diffusion 2.1's architecture with random weights, and the tokenizer of ``parts``; for a GPU."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(0)
+    blocks = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4}
+    text = {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 23,
+        "num_attention_heads": 16,
+    }
+    vae = AutoencoderKL(
+        **blocks, down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4
+    )
+    unet = UNet2DConditionModel(
+        sample_size=64,
+        attention_head_dim=(5, 10, 20, 20),
+        cross_attention_dim=1024,
+        use_linear_projection=True,
+    )
+    text_encoder = CLIPTextModel(CLIPTextConfig(**text, vocab_size=len(parts.tokenizer)))
+    modules = {"unet": unet, "vae": vae, "text_encoder": text_encoder}
+    for module in modules.values():
+        module.requires_grad_(False).eval()
+    return Checkpoint("stable-diffusion", **modules, tokenizer=parts.tokenizer, scheduler=parts.scheduler)
+
+
+def in_precision(parts, dtype, channels_last: bool = False):
+    """The same weights in another number type and layout."""
+    import copy
+
+    layout = torch.channels_last if channels_last else torch.preserve_format
+    modules = {
+        name: copy.deepcopy(part).to(dtype=dtype, memory_format=layout)
+        for name, part in parts.modules().items()
+    }
+    return replace(parts, **modules)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--reference", help="unseen tiles for FID (default: simulated, or eurosat)")
+    parser.add_argument("--images", type=int, default=500, help="for FID")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=REFERENCE_STEPS, help="of the comparison at equal steps")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compiled", action="store_true", help="also time a compiled UNet")
+    parser.add_argument("--full-size", action="store_true", help="SD-2.1-size random weights, on a GPU")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    parts = checkpoints.load(args.checkpoint, device="cpu", dtype="float32")
+    args.guidance = parts.defaults["guidance"]
+    args.collection = "eurosat" if parts.family == "text2earth" else "simulated"
+    args.reference = args.reference or args.collection
+    args.size = 512 if args.full_size else parts.default_size[0]
+    whole, interval = ({"guidance_interval": bounds} for bounds in INTERVALS.values())
+    if args.full_size:
+        parts = full_size(parts).to("cuda")
+        slow = in_precision(parts, torch.float16)
+        fast = in_precision(parts, torch.bfloat16, channels_last=True)
+        variants = {"bf16, channels_last": (fast, whole)}
+    else:
+        slow, fast = parts, in_precision(parts, torch.bfloat16)
+        variants = {"fp32": (parts, whole), "bf16": (fast, whole)}
+    variants["bf16, interval"] = (fast, interval)
+    if args.compiled:
+        compiled = in_precision(parts, torch.bfloat16, args.full_size).compile()
+        variants["bf16, interval, compiled"] = (compiled, interval)
+
+    record = {
+        "what": "images per second, interleaved in random order; times_plain: ratio to plain diffusers",
+        "checkpoint": {"name": args.checkpoint, "sha256": parts.card.hash if parts.card else None},
+        "architecture": "SD 2.1, random weights" if args.full_size else repr(parts),
+        "guidance": args.guidance,
+        "size": args.size,
+        "rounds": args.rounds,
+        "machine": {
+            "cpu": platform.machine(),
+            "device": torch.cuda.get_device_name() if args.full_size else "cpu",
+            "threads": args.threads,
+            "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[0], 1),
+        },
+        "versions": {name: version(name) for name in ("torch", "diffusers")},
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    if not args.full_size:
+        prompts, x = class_prompts(2, args.collection), noise(parts, 2, args.size)
+        ours = parts.sample(prompts, latents=x, sampler="ddim", steps=4, guidance=args.guidance, **whole)
+        difference = (ours - plain(slow, prompts, x, 4, args.guidance)).abs().max().item()
+        assert difference < 1e-3, f"plain and the engine are {difference} apart: they do not compute the same"
+    record["equal_steps"] = {"steps": args.steps, **equal_steps(slow, variants, args)}
+    if not args.full_size:
+        quality = fewest_steps(slow, fast, args)
+        record["equal_quality"] = quality
+        if "chosen" in quality:
+            quality["speed"] = equal_quality(slow, fast, quality["chosen"], args)
+            record["seconds_for_16_tiles"] = quality["speed"]["16"]["engine"]["seconds"]
+    name = f"{args.checkpoint}, full size" if args.full_size else args.checkpoint
+    stored = json.loads(args.out.read_text()) if args.out.is_file() else {}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps({**stored, name: record}, indent=1, ensure_ascii=False) + "\n")
+    print(json.dumps(record, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
