@@ -37,6 +37,8 @@ _SUBMODULES = (
     "controls",
     "evaluation",
     "experiment",
+    "making",
+    "prompts",
     "recipes",
     "sets",
     "statistics",

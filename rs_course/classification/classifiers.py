@@ -61,11 +61,12 @@ class Block(nn.Module):
         return F.relu(self.short(x) + self.body(x), inplace=True)
 
 
-def small_cnn(classes: int, widths: tuple[int, ...] = (24, 48, 96, 192)) -> nn.Module:
-    """A residual network for tiles: 0.7 million parameters, 23 million multiplications for 64×64 pixels.
+def small_cnn(classes: int, widths: tuple[int, ...] = (16, 32, 64, 128)) -> nn.Module:
+    """A residual network for tiles: 0.3 million parameters, 12 million multiplications for 64×64 pixels.
 
     The first convolution halves the side, because most of the time of a small network goes into its largest
-    maps.
+    maps. With 10,000 tiles and a minute or two, a narrow network that sees them more often wins over a wide
+    one.
     """
     first, *_, last = widths
     return nn.Sequential(

@@ -30,7 +30,7 @@ class Task:
         dataset: Real data: what :func:`rs_course.datasets.load` takes.
         pool: Number of real records the shots are drawn from; ``None`` takes all of the data set.
         test: Number of test records; ``None`` takes the whole test split.
-        classes: Names of the classes to use, in label order; empty takes all of the data set.
+        classes: Names of the classes to use, in label order, joined by commas; empty takes all.
         synthetic: Generated set: what ``datasets.load`` takes.
         arm: One of :data:`rs_course.classification.arms.ARMS`.
         real_per_class: Real images of each class.
@@ -51,7 +51,7 @@ class Task:
     dataset: str = "simulated"
     pool: int | None = None
     test: int | None = None
-    classes: tuple[str, ...] = ()
+    classes: str = ""
     synthetic: str | None = None
     arm: str = "real"
     real_per_class: int = 16
@@ -64,7 +64,7 @@ class Task:
     steps: int = 400
     batch: int = 64
     rate: float | None = None
-    symmetries: bool = False
+    symmetries: bool = True
     seed: int = 0
 
     @classmethod
@@ -79,7 +79,7 @@ class Task:
         known = [field.name for field in fields(cls)]
         if unknown := [key for key in task if key not in known]:
             raise ValueError(f"A task has no setting {unknown[0]!r}; it has {', '.join(known)}.")
-        self = cls(**{**task, "classes": tuple(task.get("classes") or ())})
+        self = cls(**task)
         recipes.parse(self.recipe)
         if self.arm not in ARMS:
             raise ValueError(f"There is no arm {self.arm!r}: use {', '.join(ARMS)}.")
@@ -109,11 +109,11 @@ def run_task(task: dict | Task) -> dict:
         ====================  =======================================================================
         ``accuracy``          share of correct test images; ``top3``, ``macro_f1``, ``ece`` beside it
         ``recall``            list of C floats; ``confusion``: C·C counts, row by row (true class first)
-        ``classes``           list of class names
+        ``class_names``       list of C names
         ``correct``           bytes: correctness of every test image (:func:`statistics.unpack`)
         ``n_test``            number of test images; ``n_real``, ``n_synthetic``: of training images
         ``n_filtered``        synthetic images that the filter removed from the set
-        ``steps``, ``seconds``  gradient steps, and CPU seconds of training and test
+        ``seconds``           CPU seconds of training and test
         ``real_hash``, ``synthetic_hash``, ``test_hash``  of pixels and labels; empty without such a part
         ``predictions_hash``  of the predicted classes
         ====================  =======================================================================
@@ -128,14 +128,15 @@ def run_task(task: dict | Task) -> dict:
     real_data = datasets.load(task.dataset, "train", size=task.pool)
     test_data = datasets.load(task.dataset, "test", size=task.test)
     if task.classes:
-        real_data, test_data = real_data.with_classes(task.classes), test_data.with_classes(task.classes)
+        names = [name.strip() for name in task.classes.split(",")]
+        real_data, test_data = real_data.with_classes(names), test_data.with_classes(names)
     test = Tiles.of(test_data)
     real = None if task.arm == "synthetic" else real_shots(real_data, task.real_per_class, seed=task.seed)
     synthetic, removed = _synthetic(task, real_data.classes)
     if synthetic is not None and synthetic.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
-            f"The synthetic images have {synthetic.images.shape[1:3]} pixels and the test images "
-            f"{test.images.shape[1:3]}: generate or load both in one size."
+            f"The synthetic images have {_side(synthetic)} pixels and the test images {_side(test)}: "
+            "generate or load both in one size."
         )
     real, added = compose(
         task.arm, real, synthetic, copies=task.added * len(real_data.classes), seed=task.seed
@@ -150,13 +151,12 @@ def run_task(task: dict | Task) -> dict:
         "ece": scores.ece,
         "recall": scores.recall.tolist(),
         "confusion": scores.confusion.ravel().tolist(),
-        "classes": list(test.classes),
+        "class_names": list(test.classes),
         "correct": statistics.pack(scores.correct),
         "n_test": len(test),
         "n_real": len(real) if real is not None else 0,
         "n_synthetic": len(added) if added is not None else 0,
         "n_filtered": removed,
-        "steps": task.steps,
         "seconds": time.process_time() - started,
         "real_hash": real.hash() if real is not None else "",
         "synthetic_hash": added.hash() if added is not None else "",
@@ -241,6 +241,10 @@ def _pooled(parts, classes: int):
 
     targets = [as_targets(labels, classes, len(images)) for images, labels in parts]
     return np.concatenate([images for images, _ in parts]), np.concatenate(targets)
+
+
+def _side(tiles: Tiles) -> str:
+    return "×".join(map(str, tiles.images.shape[1:3]))
 
 
 def _scorer(task: Task):

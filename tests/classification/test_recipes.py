@@ -1,0 +1,188 @@
+"""He et al.'s recipes: the published rules, and what they refuse."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from alignment.conftest import build_clip
+from checkpoints.tiny import write_checkpoint
+
+from classification.conftest import NAMES, coloured
+from rs_course import alignment, checkpoints, datasets
+from rs_course.classification import making, prompts, recipes, tuning
+from rs_course.grading.exams.cl_training import _kept, _soft_loss
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    build_clip(folder)
+    return alignment.load(folder, cache=False, long_captions="cut")
+
+
+def test_the_cross_entropy_with_a_soft_target_is_the_published_loss():
+    generator = torch.Generator().manual_seed(0)
+    logits, teacher = (torch.randn(16, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    labels = torch.arange(16) % 5
+    for share in (0.0, 0.3, 0.5, 1.0):
+        target = torch.from_numpy(
+            recipes.soft_targets(teacher, labels, share=share, temperature=2.0)
+        ).double()
+        mine = F.cross_entropy(logits, target)
+        assert mine.item() == pytest.approx(_soft_loss(logits, teacher, labels, share, 2.0).item(), rel=1e-6)
+
+
+def test_the_filter_keeps_what_beats_chance():
+    rng = np.random.default_rng(0)
+    cosine, labels = (
+        torch.from_numpy(rng.normal(0.2, 0.02, (50, 6))),
+        torch.from_numpy(rng.integers(6, size=50)),
+    )
+    kept = recipes.clip_filter((100 * cosine).softmax(1), labels)
+    assert 0 < kept.sum() < 50
+    assert np.array_equal(kept, _kept(cosine, labels, 100).numpy())
+
+
+def test_a_class_with_too_few_recognised_images_gets_its_most_probable_ones():
+    p = np.full((12, 2), 0.5)
+    labels = np.arange(12) % 2
+    p[labels == 0, 0] = [0.9, 0.8, 0.7, 0.6, 0.55, 0.2]  # five pass
+    p[labels == 1, 1] = [0.1, 0.2, 0.6, 0.3, 0.45, 0.4]  # one passes
+    rows = recipes.best_of_each(p, labels, 3)
+    assert labels[rows].tolist() == [0, 1, 0, 1, 0, 1]
+    assert set(rows[::2]) < {0, 2, 4, 6, 8}
+    assert set(rows[1::2]) == {5, 9, 11}
+    with pytest.raises(ValueError, match="has 6 synthetic images, so 7 cannot be kept"):
+        recipes.best_of_each(p, labels, 7)
+
+
+def test_a_class_that_is_filtered_away_is_said():
+    tiles, p = coloured(3), np.full((9, 3), 0.1)
+    p[:, 0] = 0.8
+    with pytest.raises(ValueError, match="leaves no image of the class green"):
+        recipes.filtered(tiles, p)
+
+
+def test_strength_of_real_guidance_is_that_of_the_paper():
+    assert [recipes.guidance_strength(n) for n in (1, 2, 4, 8, 16)] == [0.5, 0.4, 0.35, 0.2, 0.15]
+    assert recipes.guidance_strength(5) == 0.35 and recipes.guidance_strength(1000) == 0.15
+    with pytest.raises(ValueError, match="starts from real images"):
+        recipes.guidance_strength(0)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("CLIP", "no recipe 'CLIP'"),
+        ("basic+real-guidance", "contradicts"),
+        ("paired+pretrain", "contradicts"),
+    ],
+)
+def test_recipes_that_do_not_exist(recipe, message):
+    with pytest.raises(ValueError, match=message):
+        recipes.parse(recipe)
+
+
+def test_a_recipe_is_its_steps():
+    assert recipes.parse("real-guidance+soft-targets+paired") == ("real-guidance", {"soft-targets", "paired"})
+    assert recipes.parse("clip-filter") == ("basic", {"clip-filter"})
+
+
+def test_enhanced_prompts_are_many_and_begin_with_the_template():
+    classes = ("Forest", "River")
+    plain = prompts.class_prompts("basic", classes)
+    many = prompts.class_prompts("language-enhancement", classes, count=40)
+    assert plain["River"] == [datasets.class_prompt("River", "eurosat")]
+    for name, own in many.items():
+        assert len(set(own)) == 40 and own[0] == plain[name][0]
+        assert all(prompt.startswith("14_GOOGLE_LEVEL_a ") for prompt in own)
+    assert many == prompts.class_prompts("language-enhancement", classes, count=40)
+    assert many != prompts.class_prompts("language-enhancement", classes, count=40, seed=1)
+    assert many["River"][:10] == prompts.class_prompts("language-enhancement", ["River"], count=10)["River"]
+    with pytest.raises(ValueError, match="makes no prompts"):
+        prompts.class_prompts("paired", classes)
+
+
+def test_a_missing_t5_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(FileNotFoundError, match="use the grammar"):
+        prompts.t5_sentences("a river", model=str(tmp_path))
+
+
+def test_tuning_starts_as_the_zero_shot_classifier(scorer):
+    tiles, sentences = coloured(4), [f"a {name} tile" for name in NAMES]
+    features = scorer.image_embeddings(tiles.images)
+    start = tuning.text_head(scorer, sentences)
+    zero_shot = alignment.zero_shot(scorer, tiles.images, [[sentence] for sentence in sentences])
+    assert torch.allclose((features @ start.T).softmax(1), zero_shot, atol=1e-6)
+    logits = recipes.zero_shot_logits(scorer, tiles.images, sentences)
+    assert np.allclose(recipes.softmax(logits), zero_shot, atol=1e-5)
+    head = tuning.tune([(features, tiles.labels)], 3, start=start, steps=1, rate=1e-12)
+    assert torch.allclose(tuning.probabilities(head, features), zero_shot, atol=1e-4)
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_tuning_and_probing_learn(scorer, tuned):
+    train, test = coloured(20), coloured(10, seed=5)
+    start = tuning.text_head(scorer, [f"a {name} tile" for name in NAMES]) if tuned else None
+    features = scorer.image_embeddings(train.images)
+    head = tuning.tune([(features, train.labels)], 3, start=start, steps=300, rate=5e-1 if tuned else 2e-2)
+    p = tuning.probabilities(head, scorer.image_embeddings(test.images))
+    assert (p.argmax(1).numpy() == test.labels).mean() > 0.8
+    with pytest.raises(ValueError, match="start has shape"):
+        tuning.tune([(features, train.labels)], 4, start=torch.zeros(3, 8))
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generator")
+    return checkpoints.load(write_checkpoint(folder / "tiny", "stable-diffusion"))
+
+
+def test_a_set_is_made_once_and_completed_where_it_was_interrupted(generator, tmp_path):
+    classes = ("Forest", "River")
+    wanted = making.plan(prompts.class_prompts("language-enhancement", classes, dataset="simulated"), 3)
+    assert [row.label for row in wanted] == [0, 1] * 3 and len({row.prompt for row in wanted}) == 6
+    how = {"name": "tiny", "seed": 4, "shard": 2, "steps": 2, "size": (16, 16)}
+    making.make(tmp_path / "a", generator, wanted, classes, **how)
+    files = sorted((tmp_path / "a").glob("*.parquet"))
+    assert len(files) == 3
+    made, kept = datasets.load(tmp_path / "a").images.copy(), files[0].stat().st_mtime_ns
+    files[1].unlink()
+    making.make(tmp_path / "a", generator, wanted, classes, **how)
+    again = datasets.load(tmp_path / "a")
+    assert np.array_equal(again.images, made) and files[0].stat().st_mtime_ns == kept
+    assert again.captions == [[row.prompt] for row in wanted] and again.classes == classes
+    whole = making.make(tmp_path / "b", generator, wanted, classes, **(how | {"shard": 6}))
+    difference = datasets.load(whole).images.astype(int) - made
+    assert np.abs(difference).max() <= 1  # rounding: another batch adds up in another order
+
+
+def test_real_guidance_starts_from_the_shots(generator, tmp_path):
+    shots = coloured(2, names=("Forest", "River"), side=16)
+    own = prompts.class_prompts("real-guidance", shots.classes, dataset="simulated")
+    wanted = making.plan(own, 4, shots=shots)
+    assert [shots.labels[row.shot] for row in wanted] == [row.label for row in wanted]
+    assert {row.shot for row in wanted} == {0, 1, 2, 3}
+    how = {"name": "tiny", "shots": shots, "steps": 10, "size": (16, 16)}
+    made = datasets.load(making.make(tmp_path / "rg", generator, wanted, shots.classes, **how))
+    close = generator.sample(
+        [row.prompt for row in wanted],
+        image=torch.from_numpy(shots.images[[row.shot for row in wanted]]).permute(0, 3, 1, 2).float() / 255,
+        strength=0.4,
+        steps=10,
+        size=(16, 16),
+    )
+    assert np.abs(made.images / 255 - close.permute(0, 2, 3, 1).numpy()).max() < 2 / 255
+    with pytest.raises(ValueError, match="pass them as shots="):
+        making.make(tmp_path / "no", generator, wanted, shots.classes, name="tiny")
+
+
+def test_plans_that_cannot_be_made():
+    shots = coloured(1, names=("Forest", "River"))
+    with pytest.raises(ValueError, match="class River has no prompt"):
+        making.plan({"Forest": ["a forest"], "River": []}, 2)
+    with pytest.raises(ValueError, match="both need the same"):
+        making.plan({"Forest": ["a forest"]}, 2, shots=shots)
+    with pytest.raises(ValueError, match="no real image of the class River"):
+        making.plan({"Forest": ["f"], "River": ["r"]}, 2, shots=shots.take(shots.labels == 0))
