@@ -37,6 +37,7 @@ _SUBMODULES = (
     "controls",
     "evaluation",
     "experiment",
+    "inputs",
     "making",
     "prompts",
     "recipes",

@@ -10,6 +10,7 @@ written to a table. The row is a function of the task and of the data it names.
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from dataclasses import dataclass, fields
 
@@ -37,10 +38,11 @@ class Task:
         ratio: Synthetic images per real one (1 to 4 in the course's protocol).
         synthetic_per_class: Their number, instead of ``ratio``; 0 follows ``ratio``.
         recipe: See :mod:`rs_course.classification.recipes`.
+        synthetic_weight: Weight of the synthetic batch's loss in the recipe ``paired``.
         scorer: For the filter, the teacher, and classifiers on frozen features.
         augment: See :mod:`rs_course.classification.augment`.
         classifier: A name for :func:`rs_course.classification.classifiers.build`, ``"linear-probe"`` or
-            ``"clip-tuning"``.
+            ``"clip-tuning"`` (both on frozen features, which are not augmented).
         steps: Gradient steps in all, the same for every arm: matched compute.
         batch: Images a step.
         rate: Highest learning rate.
@@ -58,6 +60,7 @@ class Task:
     ratio: float = 1.0
     synthetic_per_class: int = 0
     recipe: str = "basic"
+    synthetic_weight: float = 1.0
     scorer: str = "mini-clip"
     augment: str = "flip+rotate"
     classifier: str = "small-cnn"
@@ -80,7 +83,12 @@ class Task:
         if unknown := [key for key in task if key not in known]:
             raise ValueError(f"A task has no setting {unknown[0]!r}; it has {', '.join(known)}.")
         self = cls(**task)
-        recipes.parse(self.recipe)
+        _, teaching = recipes.parse(self.recipe)
+        if "pretrain" in teaching and self.classifier in FEATURE_CLASSIFIERS:
+            raise ValueError(
+                f"The recipe pretrain needs a network to pre-train; {self.classifier} is a linear layer: use "
+                "paired."
+            )
         if self.arm not in ARMS:
             raise ValueError(f"There is no arm {self.arm!r}: use {', '.join(ARMS)}.")
         if self.real_per_class < 0 or self.added < 0 or (self.arm != "synthetic" and self.real_per_class < 1):
@@ -112,7 +120,8 @@ def run_task(task: dict | Task) -> dict:
         ``class_names``       list of C names
         ``correct``           bytes: correctness of every test image (:func:`statistics.unpack`)
         ``n_test``            number of test images; ``n_real``, ``n_synthetic``: of training images
-        ``n_filtered``        synthetic images that the filter removed from the set
+        ``n_candidates``      size of the synthetic set; ``n_rejected``: what the filter refuses of it
+        ``n_leaked``          test images whose very pixels are in the training set
         ``seconds``           CPU seconds of training and test
         ``real_hash``, ``synthetic_hash``, ``test_hash``  of pixels and labels; empty without such a part
         ``predictions_hash``  of the predicted classes
@@ -132,7 +141,7 @@ def run_task(task: dict | Task) -> dict:
         real_data, test_data = real_data.with_classes(names), test_data.with_classes(names)
     test = Tiles.of(test_data)
     real = None if task.arm == "synthetic" else real_shots(real_data, task.real_per_class, seed=task.seed)
-    synthetic, removed = _synthetic(task, real_data.classes)
+    synthetic, candidates, rejected = _synthetic(task, real_data.classes)
     if synthetic is not None and synthetic.images.shape[1:] != test.images.shape[1:]:
         raise ValueError(
             f"The synthetic images have {_side(synthetic)} pixels and the test images {_side(test)}: "
@@ -156,7 +165,9 @@ def run_task(task: dict | Task) -> dict:
         "n_test": len(test),
         "n_real": len(real) if real is not None else 0,
         "n_synthetic": len(added) if added is not None else 0,
-        "n_filtered": removed,
+        "n_candidates": candidates,
+        "n_rejected": rejected,
+        "n_leaked": _leaked(test, real, added),
         "seconds": time.process_time() - started,
         "real_hash": real.hash() if real is not None else "",
         "synthetic_hash": added.hash() if added is not None else "",
@@ -165,12 +176,12 @@ def run_task(task: dict | Task) -> dict:
     }
 
 
-def _synthetic(task: Task, classes) -> tuple[Tiles | None, int]:
-    """The wanted number of synthetic images, filtered if the recipe says so, and how many were removed."""
+def _synthetic(task: Task, classes) -> tuple[Tiles | None, int, int]:
+    """The wanted synthetic images, how many there were to choose from, and how many the filter refuses."""
     from rs_course import datasets
 
     if task.arm in ("real", "duplicate"):
-        return None, 0
+        return None, 0, 0
     tiles = Tiles.of(datasets.load(task.synthetic, "train"))
     tiles = tiles.take(tiles.labels >= 0).in_classes(classes, what="the synthetic set")
     if (tiles.per_class() == 0).any():
@@ -178,15 +189,18 @@ def _synthetic(task: Task, classes) -> tuple[Tiles | None, int]:
         raise ValueError(
             f"The synthetic set {task.synthetic} has no image of the class {name}: generate some."
         )
-    removed = 0
-    if "clip-filter" in recipes.parse(task.recipe)[1]:
-        logits = recipes.zero_shot_logits(_scorer(task), tiles.images, _prompts(task, classes))
-        kept = recipes.filtered(tiles, recipes.softmax(logits))
-        removed, tiles = len(tiles) - len(kept), kept
-    return tiles.first(
-        task.added,
-        what=f"the synthetic set (after {removed} were filtered)" if removed else "the synthetic set",
-    ), removed
+    if "clip-filter" not in recipes.parse(task.recipe)[1]:
+        return tiles.first(task.added, what="the synthetic set"), len(tiles), 0
+    logits = recipes.zero_shot_logits(_scorer(task), tiles.images, _prompts(task, classes))
+    p = recipes.softmax(logits)
+    rejected = len(tiles) - len(recipes.filtered(tiles, p))
+    chosen = recipes.best_of_each(p, tiles.labels, task.added, seed=task.seed)
+    return tiles.take(chosen), len(tiles), rejected
+
+
+def _leaked(test: Tiles, *training: Tiles | None) -> int:
+    seen = {name for tiles in training if tiles is not None for name in tiles.hashes()}
+    return sum(name in seen for name in test.hashes())
 
 
 def _train_and_predict(task: Task, real: Tiles | None, added: Tiles | None, test: Tiles):
@@ -208,7 +222,7 @@ def _train_and_predict(task: Task, real: Tiles | None, added: Tiles | None, test
         model = fit(*parts[0], classifier=model, **{**half, "steps": task.steps - task.steps // 2})
     elif len(parts) == 2 and "paired" in teaching:
         half = task.batch // 2  # of each, so that a step costs what it costs in the other arms
-        settings |= {"batch": task.batch - half, "extra_batch": half}
+        settings |= {"batch": task.batch - half, "extra_batch": half, "extra_weight": task.synthetic_weight}
         model = fit(*parts[0], extra=parts[1], classifier=task.classifier, **settings)
     else:
         model = fit(*_pooled(parts, len(test.classes)), classifier=task.classifier, **settings)
@@ -237,7 +251,7 @@ def _on_features(task: Task, parts, test: Tiles, *, paired: bool):
 
 def _pooled(parts, classes: int):
     """One set (images, targets ``[N, C]``) out of several."""
-    from rs_course.classification.training import as_targets
+    from rs_course.classification.inputs import as_targets
 
     targets = [as_targets(labels, classes, len(images)) for images, labels in parts]
     return np.concatenate([images for images, _ in parts]), np.concatenate(targets)
@@ -254,6 +268,20 @@ def _scorer(task: Task):
 
 
 def _prompts(task: Task, classes) -> list[str]:
+    """What the scorer compares the images with: the sentence of each class, without a resolution token."""
+    from rs_course.checkpoints.prompts import parse_level
     from rs_course.datasets import class_prompt
+    from rs_course.datasets.prompts import PHRASES
 
-    return [class_prompt(name) for name in classes]
+    look = "simulated" if task.dataset == "simulated" else "eurosat"
+    return [
+        parse_level(class_prompt(name, look))[1]
+        if name in PHRASES
+        else f"a satellite image of {_words(name)}"
+        for name in classes
+    ]
+
+
+def _words(name: str) -> str:
+    """ "storage-tanks" and "StorageTanks" become "storage tanks"."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[-_]", " ", name).lower()

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rs_course.classification.inputs import as_tensor, to_float
 from rs_course.classification.recipes import guidance_strength
 from rs_course.classification.sets import Tiles
-from rs_course.classification.training import as_tensor, to_float
 
 
 class Wanted(NamedTuple):

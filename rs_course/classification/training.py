@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ import torch.nn.functional as F
 
 from rs_course.classification import augment as augmentation
 from rs_course.classification.classifiers import build
-from rs_course.validation import image_batch
+from rs_course.classification.inputs import as_targets, as_tensor, class_count, to_float
 
 # Progressive resizing: a convolutional network learns most of what it will know on small images, at a quarter
 # of the cost. Pairs: up to this share of the training, this share of the side.
@@ -90,7 +89,7 @@ def fit(
     """
     pairs = [(images, labels)] if extra is None else [(images, labels), extra]
     if classes is None:
-        classes = max(_class_count(target) for _, target in pairs)
+        classes = max(class_count(target) for _, target in pairs)
     if isinstance(classifier, str):
         classifier = build(classifier, classes, seed=seed)
     batches = [batch, extra_batch or batch][: len(pairs)]
@@ -135,7 +134,7 @@ def steps_of(
 
     Args:
         model: Changed in place, on its own device.
-        pairs: List of (inputs, targets ``[N, C]``); inputs are images from :func:`as_tensor`, or anything
+        pairs: List of (inputs, targets ``[N, C]``); inputs are images from ``inputs.as_tensor``, or anything
             else that ``model`` takes.
         weights: Weight of the loss of each pair.
         batches: Rows of each pair a step.
@@ -253,61 +252,6 @@ def fast_arithmetic(device: torch.device):
     """bfloat16 autocast where the hardware multiplies it (twice the speed on such a CPU), else nothing."""
     fast = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
     return torch.autocast(device.type, torch.bfloat16) if fast else contextlib.nullcontext()
-
-
-def as_tensor(images) -> torch.Tensor:
-    """Images as uint8 ``[N, 3, H, W]`` (a view of uint8 arrays) or as the checked float tensor.
-
-    Raises:
-        TypeError, ValueError: Not a batch of images, or an empty one.
-    """
-    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(f"images has shape {list(images.shape)}; uint8 arrays are [N, H, W, 3].")
-        with warnings.catch_warnings():  # memory-mapped data sets are read-only, and nothing is written here
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-    elif isinstance(images, torch.Tensor) and images.dtype == torch.uint8:
-        tensor = images
-    else:
-        tensor = image_batch(images)
-    if not len(tensor):
-        raise ValueError("There are no images to learn from: the set is empty.")
-    return tensor
-
-
-def to_float(x: torch.Tensor) -> torch.Tensor:
-    """uint8 to float in [0, 1]; floats stay as they are."""
-    return x.float().div_(255) if x.dtype == torch.uint8 else x
-
-
-def as_targets(labels, classes: int, count: int) -> torch.Tensor:
-    """Labels ``[N]`` or distributions ``[N, C]`` as float targets ``[N, C]``.
-
-    Raises:
-        ValueError: Another number of them, a label out of range, or rows that do not sum to one.
-    """
-    labels = torch.as_tensor(np.asarray(labels) if not isinstance(labels, torch.Tensor) else labels)
-    if len(labels) != count:
-        raise ValueError(f"{count} images and {len(labels)} labels: give one label per image.")
-    if labels.ndim == 1:
-        if labels.min() < 0 or labels.max() >= classes:
-            bad = labels[(labels < 0) | (labels >= classes)][0].item()
-            raise ValueError(
-                f"The label {bad} is not possible: with {classes} classes they are 0 to {classes - 1}."
-            )
-        return F.one_hot(labels.long(), classes).float()
-    if labels.ndim != 2 or labels.shape[1] != classes or (labels.sum(1) - 1).abs().max() > 1e-3:
-        raise ValueError(
-            f"labels has shape {list(labels.shape)}: give class numbers [N], or targets [N, {classes}] whose "
-            "rows sum to one."
-        )
-    return labels.float()
-
-
-def _class_count(labels) -> int:
-    labels = np.asarray(labels)
-    return labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
 
 
 def _order(count: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rs_course.classification.training import as_targets, steps_of
+from rs_course.classification.inputs import as_targets
+from rs_course.classification.training import steps_of
 
 
 def text_head(scorer, prompts) -> torch.Tensor:

@@ -71,6 +71,7 @@ def clip(tmp_path_factory):
     [
         {"recipe": "paired"},
         {"recipe": "pretrain"},
+        {"recipe": "paired", "synthetic_weight": 0.2},
         {"recipe": "soft-targets"},
         {"recipe": "soft-targets+paired", "classifier": "clip-tuning"},
         {"classifier": "linear-probe"},
@@ -90,9 +91,38 @@ def plain_row(synthetic):
     return run_task(QUICK | {"arm": "mixed", "synthetic": synthetic})
 
 
-def test_a_filter_that_recognises_nothing_is_said(synthetic, clip):
-    with pytest.raises(ValueError, match=r"leaves no image of the class|after \d+ were filtered"):
+def test_the_filter_takes_what_is_recognised_and_says_when_that_is_nothing(synthetic, clip, monkeypatch):
+    task = QUICK | {"arm": "mixed", "synthetic": synthetic, "scorer": clip, "recipe": "clip-filter"}
+
+    def logits(scorer, images, prompts, right=5.0):
+        assert prompts[0] == "a satellite image of annual crop fields"
+        labels = np.tile(np.arange(10), 8)  # the set's own order
+        recognised = np.arange(80) >= 20  # all but the first two of each class
+        return np.where(recognised[:, None] & np.eye(10, dtype=bool)[labels], right, 0.0)
+
+    scoring = "rs_course.classification.recipes.zero_shot_logits"
+    monkeypatch.setattr(scoring, logits)
+    row = run_task(task)
+    assert (row["n_candidates"], row["n_rejected"], row["n_synthetic"]) == (80, 20, 30)
+    monkeypatch.setattr(
+        "rs_course.classification.recipes.zero_shot_logits", lambda *a: logits(*a, right=-5.0)
+    )
+    with pytest.raises(ValueError, match="leaves no image of the class AnnualCrop"):
+        run_task(task)
+
+
+def test_a_real_scorer_filters_too(synthetic, clip):
+    """A scorer with random weights recognises some classes and not others, and the task says so."""
+    with pytest.raises(ValueError, match="leaves no image of the class"):
         run_task(QUICK | {"arm": "mixed", "synthetic": synthetic, "scorer": clip, "recipe": "clip-filter"})
+
+
+def test_a_test_image_in_the_training_set_is_counted(tmp_path, plain_row):
+    test = Tiles.of(datasets.load("simulated", "test", size=50))
+    leaky = write_set(tmp_path, test)
+    row = run_task(QUICK | {"arm": "synthetic", "synthetic": str(leaky), "synthetic_per_class": 2})
+    assert row["n_leaked"] == 20
+    assert plain_row["n_leaked"] == 0
 
 
 def test_some_classes_only(synthetic):
@@ -111,6 +141,7 @@ def test_some_classes_only(synthetic):
         ({"real_per_class": 11}, "has 10 images of the class AnnualCrop, but 11"),
         ({"arm": "duplicate", "ratio": 0}, "adds 0 images per class"),
         ({"recipe": "magic"}, "no recipe 'magic'"),
+        ({"recipe": "pretrain", "classifier": "linear-probe"}, "needs a network to pre-train"),
         ({"classes": "River,Moon"}, "no class 'Moon'"),
         ({"dataset": "nowhere"}, "no data set or path 'nowhere'"),
     ],
