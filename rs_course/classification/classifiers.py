@@ -24,11 +24,14 @@ class Normalised(nn.Module):
         body: Takes normalised images; gives logits, or an output of ``transformers`` that has them.
         mean, std: Per channel, of values in [0, 1].
         size: (height, width) to resize to, or ``None`` for any.
+        rate: Learning rate that :func:`rs_course.classification.fit` takes when none is given.
     """
 
-    def __init__(self, body: nn.Module, mean=MEAN, std=STD, size: tuple[int, int] | None = None):
+    def __init__(
+        self, body: nn.Module, mean=MEAN, std=STD, size: tuple[int, int] | None = None, rate: float = 3e-3
+    ):
         super().__init__()
-        self.body, self.size = body, size
+        self.body, self.size, self.rate = body, size, rate
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -127,10 +130,10 @@ def pretrained(name_or_folder: str, classes: int) -> nn.Module:
     side = wants.get("crop_size") or wants.get("size") or 224
     if isinstance(side, dict):
         side = side.get("shortest_edge") or side["height"]
-    return Normalised(body, wants["image_mean"], wants["image_std"], (side, side))
+    return Normalised(body, wants["image_mean"], wants["image_std"], (side, side), rate=1e-4)
 
 
-SMALL = {"small-cnn": small_cnn, "small-vit": small_vit}
+SMALL = ("small-cnn", "small-vit")
 
 
 def build(name: str, classes: int, *, seed: int = 0) -> nn.Module:
@@ -145,5 +148,8 @@ def build(name: str, classes: int, *, seed: int = 0) -> nn.Module:
         torch.manual_seed(seed)
         if name not in SMALL:
             return pretrained(name, classes)
-        model = Normalised(SMALL[name](classes), size=(64, 64) if name == "small-vit" else None)
+        if name == "small-vit":
+            model = Normalised(small_vit(classes), size=(64, 64), rate=1e-3)
+        else:
+            model = Normalised(small_cnn(classes))
     return model.to(memory_format=torch.channels_last)

@@ -45,8 +45,9 @@ class Task:
             ``"clip-tuning"`` (both on frozen features, which are not augmented).
         steps: Gradient steps in all, the same for every arm: matched compute.
         batch: Images a step.
-        rate: Highest learning rate.
+        rate: Highest learning rate; ``None`` takes the classifier's own.
         symmetries: Whether the test averages over the eight symmetries of the square.
+        device: Where to train, ``"cpu"`` or ``"cuda"``.
         seed: Of shots, weights, order and augmentation.
     """
 
@@ -68,6 +69,7 @@ class Task:
     batch: int = 64
     rate: float | None = None
     symmetries: bool = True
+    device: str = "cpu"
     seed: int = 0
 
     @classmethod
@@ -210,7 +212,7 @@ def _train_and_predict(task: Task, real: Tiles | None, added: Tiles | None, test
     _, teaching = recipes.parse(task.recipe)
     parts = [(tiles.images, tiles.labels) for tiles in (real, added) if tiles is not None]
     settings = {"classes": len(test.classes), "steps": task.steps, "batch": task.batch, "seed": task.seed}
-    settings |= {"augment": task.augment} | ({"rate": task.rate} if task.rate else {})
+    settings |= {"augment": task.augment, "rate": task.rate, "device": task.device}
     if added is not None and "soft-targets" in teaching:
         logits = recipes.zero_shot_logits(_scorer(task), added.images, _prompts(task, test.classes))
         parts[-1] = (added.images, recipes.soft_targets(logits, added.labels))

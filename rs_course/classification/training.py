@@ -49,7 +49,7 @@ def fit(
     steps: int | None = None,
     epochs: float = 8,
     batch: int = 64,
-    rate: float = 3e-3,
+    rate: float | None = None,
     decay: float = 0.05,
     smoothing: float = 0.1,
     augment="flip+rotate",
@@ -72,7 +72,8 @@ def fit(
         steps: Gradient steps; ``None`` makes them from ``epochs`` over the first pair (and the second).
         epochs: Passes over the data, where ``steps`` is not given.
         batch: Images of each pair a step. A smaller set is repeated (and augmented anew) within a batch.
-        rate: Highest learning rate of the one-cycle schedule (Smith & Topin 2019), for AdamW.
+        rate: Highest learning rate of the one-cycle schedule (Smith & Topin 2019), for AdamW; by default the
+            classifier's own.
         decay: Weight decay.
         smoothing: Label smoothing.
         augment: See :func:`rs_course.classification.augment.parse`.
@@ -102,15 +103,18 @@ def fit(
         weights=(1.0, extra_weight)[: len(pairs)],
         steps=steps,
         batches=batches,
-        rate=rate,
+        rate=rate or getattr(classifier, "rate", 1e-3),
         decay=decay,
         smoothing=smoothing,
         augment=augment,
         growing=growing if getattr(classifier, "size", None) is None else (),
         seed=seed,
     )
-    for _ in run:
-        pass
+    device = next(classifier.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # of dropout, where the classifier has it
+        for _ in run:
+            pass
     return classifier.eval()
 
 
