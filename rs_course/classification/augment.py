@@ -2,10 +2,9 @@
 
     x, y = augment.parse("flip+rotate+cutmix")(x, y, np.random.default_rng(0))
 
-Each function takes a batch ``x`` ``[N, 3, H, W]`` in [0, 1], its targets ``y`` ``[N, C]`` (a distribution
-over
-the classes per image: Mixup and CutMix make soft ones) and a NumPy generator, and returns new ``x`` and
-``y``. Nothing here knows whether an image is real or generated, so each combines with synthetic data.
+Each function takes a batch ``x`` ``[N, 3, H, W]`` in [0, 1], its targets ``y`` ``[N, C]`` (per image a
+distribution over the classes: Mixup and CutMix make soft ones) and a NumPy generator, and returns new ``x``
+and ``y``. Nothing here knows whether an image is real or generated, so each combines with synthetic data.
 """
 
 from __future__ import annotations

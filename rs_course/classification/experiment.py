@@ -1,7 +1,6 @@
 """One cell of a study: compose an arm, train a classifier, test it on held-out real images.
 
->>> row = run_task({"dataset": "simulated", "arm": "real", "real_per_class": 8, "steps": 50})  # doctest:
-+SKIP
+>>> row = run_task({"dataset": "simulated", "real_per_class": 8, "steps": 50})  # doctest: +SKIP
 
 A task is a flat dict of plain values, and so is its row, so that tasks can be pickled to any worker and rows
 written to a table. The row is a function of the task and of the data it names.

@@ -132,6 +132,7 @@ def steps_of(
     growing=(),
     warm_up: float = 0.25,
     clip_norm: float | None = None,
+    fast: bool = True,
     seed: int = 0,
 ) -> Iterator[Progress]:
     """The training of :func:`fit` as a generator: one gradient step, one yield.
@@ -144,6 +145,7 @@ def steps_of(
         batches: Rows of each pair a step.
         warm_up: Share of the steps in which the learning rate rises, along a cosine; then it falls to zero.
         clip_norm: Largest norm of the gradient.
+        fast: Whether :func:`fast_arithmetic` may be used.
         steps, rate, decay, smoothing, augment, growing, seed: As in :func:`fit`.
 
     Raises:
@@ -175,7 +177,7 @@ def steps_of(
         for group in optimizer.param_groups:
             group["lr"] = rate * _one_cycle((step + 0.5) / steps, warm_up)
         inputs, targets = draw()
-        with fast_arithmetic(device):
+        with fast_arithmetic(device) if fast else contextlib.nullcontext():
             logits = model(_shrunk(inputs, (step + 0.5) / steps, growing))
         loss = sum(
             weight * F.cross_entropy(part.float(), y, label_smoothing=smoothing)
@@ -253,7 +255,7 @@ def predict(model: torch.nn.Module, images, *, symmetries: bool = False, batch: 
 
 
 def fast_arithmetic(device: torch.device):
-    """bfloat16 autocast where the hardware multiplies it (twice the speed on such a CPU), else nothing."""
+    """bfloat16 autocast where the hardware multiplies it (nearly twice the speed on a CPU), else nothing."""
     fast = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
     return torch.autocast(device.type, torch.bfloat16) if fast else contextlib.nullcontext()
 
