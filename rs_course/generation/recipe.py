@@ -82,11 +82,12 @@ class Folder:
         self._lock.release()
 
     def claim(self, recipe: Recipe) -> None:
-        """Make the folder this recipe's, or see that it is.
+        """Make the folder this recipe's, or see that it is; what follows refers to it.
 
         Raises:
             ValueError: It holds images of another recipe, or Parquet files of unknown origin.
         """
+        self.recipe = recipe
         record = self.path / _RECORD
         if record.is_file():
             if differing := _difference(json.loads(record.read_text(encoding="utf-8")), asdict(recipe)):
@@ -104,13 +105,13 @@ class Folder:
         """Those that are not there, or with fewer images than asked for now."""
         return [shard for shard in shards if self._images_in(shard) < shard.count]
 
-    def write(self, shard: Shard, recipe: Recipe, rows: list[Prompt], pictures: list[bytes], classes) -> None:
+    def write(self, shard: Shard, rows: list[Prompt], pictures: list[bytes], classes) -> None:
         """Store a shard's PNG pictures with what they were made from."""
         common = {
             "seed": shard.seed,
-            "checkpoint": recipe.checkpoint,
-            "checkpoint_sha256": recipe.checkpoint_sha256,
-            "settings": recipe.settings,
+            "checkpoint": self.recipe.checkpoint,
+            "checkpoint_sha256": self.recipe.checkpoint_sha256,
+            "settings": self.recipe.settings,
         }
         described = enumerate(zip(rows, pictures, strict=True), shard.first)
         table = [
@@ -124,18 +125,17 @@ class Folder:
             }
             for i, (row, picture) in described
         ]
-        write_shard(self._file(shard, recipe.shard_size), table, classes=classes)
+        write_shard(self._file(shard), table, classes=classes)
 
-    def _file(self, shard: Shard, shard_size: int) -> Path:
-        return self.path / f"seed-{shard.seed}-part-{shard.first // shard_size:05d}.parquet"
+    def _file(self, shard: Shard) -> Path:
+        return self.path / f"seed-{shard.seed}-part-{shard.first // self.recipe.shard_size:05d}.parquet"
 
     def _images_in(self, shard: Shard) -> int:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        record = json.loads((self.path / _RECORD).read_text(encoding="utf-8"))
         try:
-            return pq.read_metadata(self._file(shard, record["shard_size"])).num_rows
+            return pq.read_metadata(self._file(shard)).num_rows
         except (FileNotFoundError, pa.ArrowInvalid):  # absent, or damaged after it was written
             return 0
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,8 +77,10 @@ def generate(
     for name, value in {"per_prompt": per_prompt, "shard_size": shard_size, "workers": workers or 1}.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is {value!r}; it is a whole number from 1 on.")
+    if not isinstance(settings.get("negative_prompt") or "", str):
+        raise TypeError("negative_prompt is one sentence for all images here, not a list.")
     rows, classes = read_prompts(prompts)
-    seeds = [seed] if isinstance(seed, int) else list(dict.fromkeys(seed))
+    seeds = [int(seed)] if isinstance(seed, Integral) else [int(one) for one in dict.fromkeys(seed)]
     count = len(rows) * per_prompt
     shards = [
         Shard(one, first, min(shard_size, count - first))
@@ -94,18 +97,19 @@ def generate(
         batch_size,
         run=uuid.uuid4().hex,
     )
+    from rs_course.sampling.progress import image_bar
+
     with Folder(out) as folder, _makers(order, workers, scheduler) as (describe, make_all):
         weights, completed, cut = describe(rows)
         for warning in cut:
             warnings.warn(warning, stacklevel=2)
-        recipe = Recipe(path.name, weights, completed, prompts_hash(rows), shard_size)
-        folder.claim(recipe)
+        folder.claim(Recipe(path.name, weights, completed, prompts_hash(rows), shard_size))
         missing = folder.missing(shards)
         tasks = [(shard, _turn(rows, shard)) for shard in missing]
         total, waiting = count * len(seeds), sum(shard.count for shard in missing)
-        with _bar(total, total - waiting, progress) as advance:
+        with image_bar(total, total - waiting) if progress else nullcontext(_silent) as advance:
             for shard, pictures in make_all(tasks, weights, advance):
-                folder.write(shard, recipe, _turn(rows, shard), pictures, classes)
+                folder.write(shard, _turn(rows, shard), pictures, classes)
     return _asked_for(out, seeds, count)
 
 
@@ -177,10 +181,5 @@ def _gpus() -> int:
     return max(1, torch.cuda.device_count())
 
 
-@contextmanager
-def _bar(total: int, done: int, shown: bool):
-    """Yields ``advance(images)``."""
-    from rs_course.sampling.progress import image_bar
-
-    with image_bar(total, done) if shown else nullcontext() as bar:
-        yield bar.update if shown else lambda images: None
+def _silent(images: float) -> None:
+    """In place of a progress bar."""

@@ -21,16 +21,19 @@ def progress_bar(
     if callable(shown):
         yield lambda batch: shown(batch / steps)
     elif shown:
-        with image_bar(count) as bar:
-            yield lambda batch: bar.update(batch / steps)
+        with image_bar(count) as advance:
+            yield lambda batch: advance(batch / steps)
     else:
         yield lambda batch: None
 
 
-def image_bar(total: int, done: int = 0):
-    """A tqdm bar over images, of which some are there already."""
+@contextmanager
+def image_bar(total: int, done: int = 0) -> Iterator[Callable[[float], None]]:
+    """A bar over ``total`` images, of which some are there already; yields ``advance(images)``."""
     from tqdm.auto import tqdm
 
     form = "{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total} images [{rate_fmt}, {remaining} left]"
     # The caller asked for it, so TQDM_DISABLE, which silences the bars of libraries, does not count here.
-    return tqdm(total=total, initial=done, unit="image", bar_format=form, disable=False)
+    with tqdm(total=total, initial=done, unit="image", bar_format=form, disable=False) as bar:
+        # Fractions of images may add up to a little more than the total.
+        yield lambda images: bar.update(min(images, total - bar.n))

@@ -179,7 +179,7 @@ def test_killed_with_9_and_run_again(generator, tmp_path, capsys):
     (tmp_path / "prompts.txt").write_text("a river\na lake\na field\n")
     out = tmp_path / "set"
     command = ["generate", str(tmp_path / "prompts.txt"), "--checkpoint", str(generator), "--out", str(out)]
-    command += ["--per-prompt", "16", "--steps", "40", "--shard-size", "4", "--seed", "3"]
+    command += ["--per-prompt", "16", "--steps", "20", "--shard-size", "4", "--seed", "3"]
     run = subprocess.Popen([sys.executable, "-m", "rs_course.cli", *command], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while len(stamps(out)) < 2 and run.poll() is None and time.monotonic() < deadline:
@@ -196,7 +196,7 @@ def test_killed_with_9_and_run_again(generator, tmp_path, capsys):
     stored = rows(out)
     assert sorted(stored) == [(3, i) for i in range(48)]
     fresh = generate(
-        tmp_path / "prompts.txt", checkpoint=generator, out=tmp_path / "fresh", per_prompt=16, steps=40,
+        tmp_path / "prompts.txt", checkpoint=generator, out=tmp_path / "fresh", per_prompt=16, steps=20,
         shard_size=4, seed=3,
     )  # fmt: skip
     assert len(fresh) == 48 and rows(tmp_path / "fresh") == stored
