@@ -9,7 +9,10 @@ TRAINABLE = {
     "mini-controlnet-superres": "rs_course.training.controlnet_superres",
     "mini-crsdiff": "rs_course.training.crsdiff",
     "mini-ddpm": "rs_course.training.ddpm",
+    "mini-diffusionsat": "rs_course.training.diffusionsat",
     "mini-dscf": "rs_course.training.dscf",
+    "mini-text2earth": "rs_course.training.text2earth",
+    "mini-text2earth-inpainting": "rs_course.training.text2earth_inpainting",
     "mini-vae": "rs_course.training.vae",
 }
 

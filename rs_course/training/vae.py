@@ -31,7 +31,7 @@ ARCHITECTURE = {
 STATE = "training.pt"
 
 
-def train(out, *, minutes=45, seed=0, resume=True, data="eurosat", simulated=10_000):
+def train(out, *, minutes=10, seed=0, resume=True, data="eurosat", simulated=6_000):
     """Train on EuroSAT's training split and on ``simulated`` tiles of the simulated Earth.
 
     Args:

@@ -39,10 +39,10 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, tiles, monke
 
     draw_batch = vae.draw_batch
 
-    def interrupted(images, count, seed, step):
+    def interrupted(images, count, seed, step, *, side):
         if step == 7:
             raise KeyboardInterrupt
-        return draw_batch(images, count, seed, step)
+        return draw_batch(images, count, seed, step, side=side)
 
     monkeypatch.setattr(vae, "draw_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -54,5 +54,15 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, tiles, monke
 
 
 def test_a_batch_is_a_function_of_seed_and_step(tiles):
-    assert torch.equal(vae.draw_batch(tiles, 4, 0, 7), vae.draw_batch(tiles, 4, 0, 7))
-    assert not torch.equal(vae.draw_batch(tiles, 4, 0, 7), vae.draw_batch(tiles, 4, 0, 8))
+    assert torch.equal(vae.draw_batch(tiles, 4, 0, 7, side=32), vae.draw_batch(tiles, 4, 0, 7, side=32))
+    assert not torch.equal(vae.draw_batch(tiles, 4, 0, 7, side=32), vae.draw_batch(tiles, 4, 0, 8, side=32))
+
+
+def test_crops_are_cut_from_the_tiles(tiles):
+    crops = vae.draw_batch(tiles, 3, 0, 1, side=16)
+    assert crops.shape == (3, 3, 16, 16)
+    windows = np.lib.stride_tricks.sliding_window_view(tiles, (16, 16), (1, 2)).transpose(0, 1, 2, 4, 5, 3)
+    for crop in crops:
+        views = [np.rot90(crop.permute(1, 2, 0).numpy(), k) for k in range(4)]
+        views = [np.rint((v + 1) * 127.5) for one in views for v in (one, one[:, ::-1])]
+        assert any((windows == view).all((3, 4, 5)).any() for view in views)

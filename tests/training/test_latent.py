@@ -1,0 +1,145 @@
+"""What the latent minis' trainings share, on networks small enough for seconds."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from rs_course import simulated_earth
+from rs_course.checkpoints.metadata import normalize_metadata
+from rs_course.training import diffusionsat, latent, scenes, text2earth, text2earth_inpainting
+from rs_course.training.mixture import real_captions
+
+SMALL = {**text2earth.UNET, "block_out_channels": (16, 16, 16), "attention_head_dim": 2}
+SMALL |= {"norm_num_groups": 4, "cross_attention_dim": 8}
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 3, "up_block_types": ("UpDecoderBlock2D",) * 3}
+    widths = {"block_out_channels": (8, 8, 8), "norm_num_groups": 4, "layers_per_block": 1}
+    return AutoencoderKL(**blocks, **widths, latent_channels=4).eval()
+
+
+@pytest.fixture(scope="module")
+def tiles():
+    drawn = [simulated_earth.scene(label, 3) for label in simulated_earth.CLASSES]
+    return scenes.Tiles(
+        np.stack([s.image for s in drawn]),
+        np.arange(10),
+        [s.captions for s in drawn],
+        [s.metadata for s in drawn],
+    )
+
+
+def texts(sentences):
+    """Stands for the text tower: a state that tells sentences apart."""
+    return torch.tensor([[[float(len(s))] * 8] * 77 for s in sentences])
+
+
+def test_views_are_the_encoded_turns_of_the_tile(vae, tiles):
+    encoded = latent.encode(vae, tiles.images[:2], views=latent.VIEWS)
+    assert encoded.shape == (2, 4, 4, 16, 16) and encoded.dtype == torch.float16
+    turned = np.ascontiguousarray(np.rot90(tiles.images[:2, :, ::-1], 1, (1, 2)))
+    # bfloat16 convolutions round by the memory layout of their input
+    torch.testing.assert_close(latent.encode(vae, turned)[:, 0], encoded[:, 3], rtol=0.02, atol=0.02)
+    assert not torch.allclose(encoded[:, 0], encoded[:, 3], rtol=0.02, atol=0.02)
+
+
+def test_a_batch_is_a_function_of_seed_and_step(vae, tiles):
+    sources = [(1.0, tiles, latent.encode(vae, tiles.images, views=2))]
+    several = text2earth.batches(sources, texts, 0, 0, size=4)
+    next(several), next(several)
+    for a, b in zip(next(several), next(text2earth.batches(sources, texts, 0, 2, size=4)), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_text_and_level_are_dropped_together(tiles):
+    states, levels = text2earth.told(["14_GOOGLE_LEVEL_a river"] * 400, texts, np.random.default_rng(0))
+    dropped = levels == 0
+    assert torch.equal(states[:, 0, 0] == 0, dropped)
+    assert levels[~dropped].eq(14).all()
+    assert 0.05 < dropped.float().mean() < 0.16
+
+
+def test_metadata_is_normalised_as_published_and_dropped_field_by_field(vae, tiles):
+    encoded = latent.encode(vae, tiles.images)[:, 0]
+    batch = next(diffusionsat.batches(tiles, encoded, texts, 0, 0, size=400))
+    known = torch.stack([normalize_metadata(**row) for row in tiles.metadata])
+    metadata = batch[2]
+    rows = (metadata[:, None] == known).float()  # equal to which scene's field
+    assert ((rows.amax(1) == 1) | (metadata == 0)).all()
+    nothing = (batch[1][:, 0, 0] == 0)[:, None]
+    assert (metadata[nothing.squeeze()] == 0).all()
+    kept = metadata[~nothing.squeeze()]
+    assert 0.05 < (kept[:, 0] == 0).float().mean() < 0.16
+
+
+def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, vae, tiles):
+    sources = [(1.0, tiles, latent.encode(vae, tiles.images))]
+
+    def network():
+        torch.manual_seed(0)
+        return text2earth.Denoiser(UNet2DConditionModel(**SMALL))
+
+    def batches(stop, fail=False):
+        def make(first):
+            several = text2earth.batches(sources, texts, 0, first, size=2)
+            for _ in range(first, stop):
+                yield next(several)
+            if fail:
+                raise KeyboardInterrupt
+
+        return make
+
+    def save(network, out):
+        latent.save_pipeline(out, network.unet, text2earth.PIPELINE, {"vae": tmp_path / "vae"})
+
+    options = {"minutes": 1000, "log_every": 3}
+    whole = latent.fit(tmp_path / "whole", network(), batches(6), save, **options)
+    with pytest.raises(KeyboardInterrupt):
+        latent.fit(tmp_path / "parts", network(), batches(4, fail=True), save, **options)
+    parts = latent.fit(tmp_path / "parts", network(), batches(6), save, **options)
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        # The learning rate follows the clock, whose readings differ in the last digits.
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+    index = json.loads((tmp_path / "whole" / "model_index.json").read_text())
+    assert index["_shared_parts"] == {"vae": "../vae"}
+
+
+def test_pure_noise_hides_the_mean_colour():
+    """At the last step the mean of 256 latent pixels of unit spread is weaker than its noise."""
+    assert latent.schedule().snr[-1] * 256 < 0.1
+
+
+def test_the_schedule_is_the_one_the_sampler_is_told():
+    from diffusers import DPMSolverMultistepScheduler
+
+    sampler = DPMSolverMultistepScheduler.from_config(latent.SCHEDULER)
+    torch.testing.assert_close(
+        sampler.alphas_cumprod.double(), latent.schedule().alpha_bar, rtol=1e-4, atol=1e-7
+    )
+
+
+def test_masks_cover_everything_or_a_part():
+    draw = np.random.default_rng(0)
+    shares = np.array([text2earth_inpainting.random_mask(64, draw).mean() for _ in range(200)])
+    assert 0.1 < (shares == 1).mean() < 0.35
+    assert (shares > 0).all() and 0.2 < np.median(shares) < 0.9
+
+
+def test_real_captions_name_the_class_and_never_the_level():
+    for label in range(10):
+        assert all("LEVEL" not in caption for caption in real_captions(label))
+    assert "river" in real_captions(8)[0]
+
+
+def test_scenes_under_many_conditions_are_drawn_by_number():
+    drawn = [scenes.conditions(k, 1) for k in range(300)]
+    assert drawn[5] == scenes.conditions(5, 1) != scenes.conditions(5, 2)
+    for field in ("date", "cloud_cover", "gsd"):
+        assert 0.4 < np.mean([field in one for one in drawn]) < 0.6
+    assert all(4 <= one["gsd"] <= 40 for one in drawn if "gsd" in one)
