@@ -70,6 +70,24 @@ def correctness(rows) -> np.ndarray:
     return np.stack([unpack(row.correct, row.n_test) for row in ordered.itertuples()])
 
 
+def worth(images, accuracies, accuracy: float) -> float:
+    """How many real images per class give this accuracy, on a measured learning curve.
+
+    Between the budgets the curve is taken as straight over the logarithm of their number.
+
+    Args:
+        images: Budgets, ascending.
+        accuracies: What was reached with them, ascending.
+        accuracy: To be looked up.
+
+    Returns:
+        The number; NaN below the curve's first point or above its last.
+    """
+    if not accuracies[0] <= accuracy <= accuracies[-1]:
+        return float("nan")
+    return float(np.exp(np.interp(accuracy, accuracies, np.log(images))))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One kind of rows against another.
