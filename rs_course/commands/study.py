@@ -20,6 +20,10 @@ def add_arguments(parser):
         "--workers", type=int, default=0, help="local worker processes (default: this process)"
     )
     where.add_argument("--scheduler", help="address of a Dask scheduler, such as tcp://10.0.0.1:8786")
+    parser.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="changes",
+        help="change a value of the file by its dotted name: -p base.seed 7; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="say how many tasks there are, and stop")
 
 
@@ -29,7 +33,7 @@ def run(args):
     from rs_course import study
     from rs_course.study.engine import print_progress
 
-    plan = study.read(args.config)
+    plan = study.read(args.config, {name: _value(text) for name, text in args.changes})
     if args.dry_run:
         print(f"{plan.title}: {len(plan.tasks)} tasks")
         return
@@ -38,3 +42,13 @@ def run(args):
     )
     print(f"study: {len(ledger)} rows in {args.out / 'ledger.parquet'}")
     print(f"       rs-course report {args.out}  weighs them")
+
+
+def _value(text: str):
+    """A number, truth or list as TOML writes it, otherwise the text itself."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

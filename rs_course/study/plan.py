@@ -76,8 +76,12 @@ class Plan:
             ) from error
 
 
-def read(path) -> Plan:
+def read(path, changes: dict | None = None) -> Plan:
     """Read a study configuration.
+
+    Args:
+        path: A TOML file, or the name of a shipped study.
+        changes: Values in place of the file's, by dotted name: ``{"sets.tiles.per_class": 16}``.
 
     Raises:
         FileNotFoundError: No such file, nor a shipped study of this name.
@@ -88,7 +92,18 @@ def read(path) -> Plan:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    for name, value in (changes or {}).items():
+        _change(content, name, value)
     return from_dict(content, name=path.stem)
+
+
+def _change(content: dict, name: str, value) -> None:
+    *tables, key = name.split(".")
+    for table in tables:
+        content = content.get(table)
+        if not isinstance(content, dict):
+            raise ValueError(f"the study has no table [{'.'.join(tables)}], so {name} cannot be set.")
+    content[key] = value
 
 
 def from_dict(content: dict, *, name: str = "study") -> Plan:

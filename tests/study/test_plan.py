@@ -39,6 +39,30 @@ def test_blocks_are_products_and_a_task_that_two_describe_is_run_once(tmp_path):
     assert read.resolve()({"x": 3, "seed": 0})["accuracy"] == 0.09
 
 
+def test_values_are_changed_by_their_dotted_name(tmp_path, capsys):
+    from rs_course.cli import main
+
+    (tmp_path / "two.toml").write_text(_TEXT, encoding="utf-8")
+    changed = plan.read(tmp_path / "two.toml", {"base.seed": 7, "claims.gain": "none"})
+    assert {task["seed"] for task in changed.tasks} == {7}
+    assert changed.extra["claims"]["gain"] == "none"
+    with pytest.raises(ValueError, match=r"no table \[sets.tiles\]"):
+        plan.read(tmp_path / "two.toml", {"sets.tiles.per_class": 1})
+    options = [
+        "--out",
+        str(tmp_path),
+        "--dry-run",
+        "-p",
+        "base.seed",
+        "[1, 2, 3]",
+        "-p",
+        "base.dataset",
+        "eurosat",
+    ]
+    assert main(["study", str(tmp_path / "two.toml"), *options]) == 0
+    assert capsys.readouterr().out == "Two blocks: 9 tasks\n"
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
