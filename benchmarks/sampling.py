@@ -18,6 +18,7 @@ noise. Also: seconds for 16 tiles. Writes a key of ``data/results/sampling_speed
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -114,6 +115,17 @@ def compared(functions: dict, count: int, rounds: int) -> dict:
         }
         print(f"  batch {count:2} {name:22} {table[name]}", flush=True)
     return table
+
+
+def require_equal(parts, args) -> None:
+    """Stop if the plain loop and the engine do not compute the same images."""
+    prompts, x = class_prompts(2, args.collection), noise(parts, 2, args.size)
+    own = parts.sample(
+        prompts, latents=x, sampler="ddim", steps=4, guidance=args.guidance, guidance_interval=(0, 1)
+    )
+    difference = (own - plain(parts, prompts, x, 4, args.guidance)).abs().max().item()
+    if difference > 1e-3:
+        raise SystemExit(f"The plain loop and the engine are {difference:.4f} apart: no comparison.")
 
 
 def equal_steps(slow, variants: dict, args) -> dict:
@@ -233,16 +245,54 @@ def full_size(parts) -> Checkpoint:
     return Checkpoint("stable-diffusion", **modules, tokenizer=parts.tokenizer, scheduler=parts.scheduler)
 
 
-def in_precision(parts, dtype, channels_last: bool = False):
+def in_precision(parts, args, dtype: torch.dtype, channels_last: bool = False) -> Checkpoint:
     """The same weights in another number type and layout."""
-    import copy
-
+    if not args.full_size:
+        return checkpoints.load(args.checkpoint, device="cpu", dtype=dtype)
     layout = torch.channels_last if channels_last else torch.preserve_format
     modules = {
         name: copy.deepcopy(part).to(dtype=dtype, memory_format=layout)
         for name, part in parts.modules().items()
     }
     return replace(parts, **modules)
+
+
+def contestants(parts, args) -> tuple[Checkpoint, Checkpoint, dict]:
+    """Weights of the plain loop, of the engine, and the engine's variants with their settings."""
+    whole, interval = ({"guidance_interval": bounds} for bounds in INTERVALS.values())
+    if args.full_size:
+        slow = in_precision(parts, args, torch.float16)
+        fast = in_precision(parts, args, torch.bfloat16, channels_last=True)
+        variants = {"bf16, channels_last": (fast, whole)}
+    else:
+        slow, fast = parts, in_precision(parts, args, torch.bfloat16)
+        variants = {"fp32": (parts, whole), "bf16": (fast, whole)}
+    variants["bf16, interval"] = (fast, interval)
+    if args.compiled:
+        compiled = in_precision(parts, args, torch.bfloat16, args.full_size).compile()
+        variants["bf16, interval, compiled"] = (compiled, interval)
+    return slow, fast, variants
+
+
+def provenance(parts, args) -> dict:
+    """What was measured, on what."""
+    return {
+        "what": "images per second, interleaved in random order; times_plain: ratio to plain diffusers",
+        "checkpoint": {"name": args.checkpoint, "sha256": parts.card.hash if parts.card else None},
+        "architecture": "SD 2.1, random weights" if args.full_size else repr(parts),
+        "guidance": args.guidance,
+        "size": args.size,
+        "rounds": args.rounds,
+        "machine": {
+            "cpu": platform.machine(),
+            "device": torch.cuda.get_device_name() if args.full_size else "cpu",
+            "threads": args.threads,
+            "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[0], 1),
+        },
+        "versions": {name: version(name) for name in ("torch", "diffusers")},
+        "date": time.strftime("%Y-%m-%d"),
+    }
 
 
 def main():
@@ -264,42 +314,12 @@ def main():
     args.collection = "eurosat" if parts.family == "text2earth" else "simulated"
     args.reference = args.reference or args.collection
     args.size = 512 if args.full_size else parts.default_size[0]
-    whole, interval = ({"guidance_interval": bounds} for bounds in INTERVALS.values())
     if args.full_size:
         parts = full_size(parts).to("cuda")
-        slow = in_precision(parts, torch.float16)
-        fast = in_precision(parts, torch.bfloat16, channels_last=True)
-        variants = {"bf16, channels_last": (fast, whole)}
-    else:
-        slow, fast = parts, in_precision(parts, torch.bfloat16)
-        variants = {"fp32": (parts, whole), "bf16": (fast, whole)}
-    variants["bf16, interval"] = (fast, interval)
-    if args.compiled:
-        compiled = in_precision(parts, torch.bfloat16, args.full_size).compile()
-        variants["bf16, interval, compiled"] = (compiled, interval)
-
-    record = {
-        "what": "images per second, interleaved in random order; times_plain: ratio to plain diffusers",
-        "checkpoint": {"name": args.checkpoint, "sha256": parts.card.hash if parts.card else None},
-        "architecture": "SD 2.1, random weights" if args.full_size else repr(parts),
-        "guidance": args.guidance,
-        "size": args.size,
-        "rounds": args.rounds,
-        "machine": {
-            "cpu": platform.machine(),
-            "device": torch.cuda.get_device_name() if args.full_size else "cpu",
-            "threads": args.threads,
-            "cores": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 1),
-        },
-        "versions": {name: version(name) for name in ("torch", "diffusers")},
-        "date": time.strftime("%Y-%m-%d"),
-    }
+    slow, fast, variants = contestants(parts, args)
+    record = provenance(parts, args)
     if not args.full_size:
-        prompts, x = class_prompts(2, args.collection), noise(parts, 2, args.size)
-        ours = parts.sample(prompts, latents=x, sampler="ddim", steps=4, guidance=args.guidance, **whole)
-        difference = (ours - plain(slow, prompts, x, 4, args.guidance)).abs().max().item()
-        assert difference < 1e-3, f"plain and the engine are {difference} apart: they do not compute the same"
+        require_equal(parts, args)
     record["equal_steps"] = {"steps": args.steps, **equal_steps(slow, variants, args)}
     if not args.full_size:
         quality = fewest_steps(slow, fast, args)
