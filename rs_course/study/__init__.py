@@ -16,6 +16,8 @@ _HOME = {
     "read": "plan",
     "run": "engine",
     "ledger": "records",
+    "made": "sets",
+    "stored": "records",
 }
 
 
@@ -25,4 +27,4 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Plan", "ledger", "read", "run"]
+__all__ = ["Plan", "ledger", "made", "read", "run", "stored"]

@@ -88,6 +88,14 @@ def ledger(path):
     return pd.read_parquet(path)
 
 
+def stored(name: str):
+    """The ledger of a study that ships with the course (``data/results/NAME_study.parquet``), or ``None``."""
+    from rs_course.paths import data_dir
+
+    path = data_dir() / "results" / f"{name}_study.parquet"
+    return ledger(path) if path.is_file() else None
+
+
 def _plain(value):
     """JSON of numpy's and torch's numbers and arrays, and of bytes."""
     if isinstance(value, bytes):

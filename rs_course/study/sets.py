@@ -100,6 +100,21 @@ class Sets:
 DONE = "complete"
 
 
+def made(name: str, plan, folder, task: dict | None = None):
+    """A set that a study has made, as a data set.
+
+    Args:
+        name: As in the study's file.
+        plan: The study.
+        folder: Where it was run.
+        task: Whose shots it started from, for real guidance.
+    """
+    from rs_course import datasets
+
+    own = Sets(plan.extra["sets"], folder)
+    return datasets.load(own.folder / own.of({**(task or {}), "set": f"@{name}"})["set"][0])
+
+
 def make(spec: dict) -> dict:
     """Make one set; what is there already is kept. The function of the tasks from :meth:`Sets.needed`."""
     spec = dict(spec)
