@@ -163,7 +163,7 @@ def fewest_steps(slow, fast, args) -> dict:
     wanted = distance(
         lambda part: plain(slow, [prompts[i] for i in part], x[part], args.steps, args.guidance)
     )
-    floor = datasets.load(args.reference, "val", size=args.images)
+    floor = datasets.load(args.reference, "train", size=args.images)
     record = {
         "images": args.images,
         "features": "mini-clip, image tower",
