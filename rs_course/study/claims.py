@@ -51,8 +51,13 @@ def points(difference) -> str:
     return f"{100 * difference.estimate:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
 
 
-def judge(ledger, claims: list[dict], *, resamples: int = 2000) -> list[Finding]:
+def judge(ledger, claims: list[dict], *, resamples: int = 2000, seed: int = 0) -> list[Finding]:
     """Weigh each claim.
+
+    Args:
+        ledger: Rows of a study.
+        claims: Tables with ``text``, ``better``, ``worse``, and as wished ``source`` and ``per``.
+        resamples, seed: Of the bootstrap.
 
     Raises:
         ValueError: A claim lacks ``text``, ``better`` or ``worse``.
@@ -63,9 +68,8 @@ def judge(ledger, claims: list[dict], *, resamples: int = 2000) -> list[Finding]
             raise ValueError(f"claim {number} lacks {', '.join(sorted(missing))}.")
         text, source = claim["text"], claim.get("source", "")
         try:
-            comparison = compare(
-                ledger, claim["better"], claim["worse"], per=claim.get("per"), resamples=resamples
-            )
+            sides = claim["better"], claim["worse"]
+            comparison = compare(ledger, *sides, per=claim.get("per"), resamples=resamples, seed=seed)
         except ValueError as error:
             findings.append(Finding(text, source, MISSING, None, str(error)))
             continue

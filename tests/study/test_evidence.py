@@ -77,6 +77,16 @@ def test_verdicts_follow_the_interval(ledger, better, worse, verdict):
     assert str(finding).startswith(verdict)
 
 
+def test_a_study_that_is_half_done_is_compared_on_the_seeds_that_every_cell_has(ledger):
+    rows = evidence.complete(ledger)
+    half = rows[~((rows["seed"] == 0) & (rows["real_per_class"] == 16) & (rows["arm"] == "duplicate"))]
+    sides = {"arm": "duplicate"}, {"arm": "real"}
+    found = evidence.compare(half, *sides, per="real_per_class")
+    same = evidence.compare(rows[rows["seed"] > 0], *sides, per="real_per_class")
+    assert found == same
+    assert found.overall.n == 2
+
+
 def test_what_does_not_pair_is_refused(ledger):
     rows = evidence.complete(ledger)
     with pytest.raises(ValueError, match="several rows of one seed match: say which real_per_class"):
