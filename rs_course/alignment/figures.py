@@ -77,12 +77,12 @@ def rates(panels: dict, *, provenance):
     figure, axes = plt.subplots(1, len(panels), figsize=(8.6, 3.3), width_ratios=widths, sharey=True)
     for axis, (title, panel) in zip(axes, panels.items(), strict=True):
         for shift, (judge, rows), colour in zip((-0.15, 0.15), panel.items(), plots.COLOURS, strict=False):
-            for x, row in enumerate(rows.values(), start=0):
+            for x, row in enumerate(rows.values()):
                 axis.plot([x + shift] * 2, [row["low"], row["high"]], color=colour)
                 axis.plot(x + shift, row["percent"], "o", color=colour, label=None if x else judge)
         axis.set_xticks(range(len(rows)), rows, rotation=20, ha="right")
         axis.axhline(50, color="0.6", ls=":")
-        axis.set(title=title, ylim=(0, 103))
+        axis.set(title=title, ylim=(0, 103), xlim=(-0.5, len(rows) - 0.5))
     axes[0].set_ylabel("prefers the true sentence, %")
     axes[0].legend(loc="lower left")
     plots.badge(figure, provenance)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 # name: module whose ``train(out, *, minutes, seed, resume, data)`` makes it
 TRAINABLE = {
+    "mini-clip": "rs_course.training.clip",
+    "mini-clip-b": "rs_course.training.clip_b",
     "mini-controlnet-date": "rs_course.training.controlnet_date",
     "mini-controlnet-superres": "rs_course.training.controlnet_superres",
     "mini-crsdiff": "rs_course.training.crsdiff",

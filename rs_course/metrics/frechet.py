@@ -126,13 +126,22 @@ def _add_gram(total: torch.Tensor, x: torch.Tensor) -> None:
 
 
 def covariance_root(covariance: torch.Tensor) -> torch.Tensor:
-    """Factor ``F [D, r]`` of a positive semi-definite matrix, ``F Fᵀ = Σ``, of its numerical rank r."""
+    """Factor ``F [D, r]`` of a positive semi-definite matrix, ``F Fᵀ = Σ``, of its numerical rank r.
+
+    Raises:
+        ValueError: An eigenvalue is negative beyond rounding.
+    """
     factor, failed = torch.linalg.cholesky_ex(covariance)
     pivots = factor.diagonal()
     # A pivot near zero is a direction without variance: Cholesky would fill it with rounding noise.
     if not failed and pivots.min() > 1e-6 * pivots.max():
         return factor
     values, vectors = torch.linalg.eigh(covariance)
+    if values[0] < -1e-6 * values[-1].abs():
+        raise ValueError(
+            f"A covariance has the eigenvalue {values[0].item():.3g}, but no variance is negative: is it "
+            "another matrix?"
+        )
     floor = values[-1].clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
     kept = values > floor
     return vectors[:, kept] * values[kept].sqrt()
@@ -149,7 +158,7 @@ def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
 
     Raises:
         ValueError: Shapes that do not belong together, values that are not finite, or a covariance that is
-            not symmetric.
+            not symmetric or has a negative variance.
     """
     means, covariances = [], []
     for mean, covariance, name in ((mean_a, covariance_a, "a"), (mean_b, covariance_b, "b")):

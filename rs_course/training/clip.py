@@ -28,6 +28,12 @@ ARCHITECTURES = {
         "vision": {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "patch_size": 8},
         "heads": 4,
     },
+    # The second judge (rs_course.training.clip_b): other patches, a smaller reader.
+    "mini-clip-b": {
+        "text": {"hidden_size": 96, "intermediate_size": 384, "num_hidden_layers": 2},
+        "vision": {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "patch_size": 16},
+        "heads": 4,
+    },
 }
 WIDTH = 128  # of the joint space
 CONTEXT = 77  # tokens, as every Stable Diffusion text tower reads
@@ -36,7 +42,7 @@ MEAN_STD = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 STATE = "training.pt"
 
 
-def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=10_000):
+def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000):
     """Train on EuroSAT's training split and on simulated scenes.
 
     Args:

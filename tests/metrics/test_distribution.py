@@ -349,6 +349,8 @@ def test_wrong_features_are_named(metric, real, generated, error, words):
         (lambda: d.FeatureStatistics().mean, "have seen 0 images; a mean needs"),
         (lambda: d.frechet_distance([0.0], np.eye(2), [0.0], np.eye(1)), "a mean .D. goes with"),
         (lambda: d.frechet_distance([0.0, 0], [[1.0, 2], [0, 1]], [0.0, 0], np.eye(2)), "not symmetric"),
+        (lambda: d.frechet_distance([0.0, 0], [[1.0, 2], [2, 1]], [0.0, 0], np.eye(2)), "eigenvalue -1"),
+        (lambda: d.frechet_distance([0.0], [[np.nan]], [0.0], np.eye(1)), "covariance_a contains NaN"),
         (lambda: d.inception_score(torch.randn(5, 3)), "apply softmax"),
         (lambda: d.inception_score(torch.full((5, 2), 0.5), splits=6), "1 to 5 parts"),
         (lambda: d.classification_accuracy_score(TWO, [0], TWO, [0, 1]), "generated_labels has shape"),
