@@ -240,8 +240,8 @@ def _report(scorer, target, images, captions) -> dict[str, float]:
         "Which metric moved in each report: the one that reads, the one that looks for gaps, or all of them?",
         "A swap of captions cannot move what never reads them. A collapse keeps precision and loses recall. "
         "Blur is far from every true tile. One change moves next to nothing: that is the blind spot.",
-        "Only the CLIP score fell: swap. Precision and FID ruined: blur. Recall fell alone: collapse. The "
-        "report that looks like the unchanged one: mirror.",
+        "Only the CLIP score fell: swap. Precision fell and FID rose most: blur. Recall is gone while "
+        "precision stayed: collapse. The report that looks like the unchanged one: mirror.",
     )
 )
 def blind_spot(answers):
