@@ -3,9 +3,9 @@
     python benchmarks/studies.py                  # 1, 2, 4 workers on this machine
     python benchmarks/studies.py --workers 1 2 8 --tasks 200
 
-Three kinds of tasks: nothing at all (the cost of handing out a task and keeping its row), a task that waits a
-tenth of a second (what scaling looks like when the workers do not compete for cores), and a task that computes
-for about as long on one core (what this machine has). Starting the workers is not counted.
+Three kinds of tasks: nothing at all (the cost of handing out a task and keeping its row), one that waits a
+tenth of a second (scaling when the workers do not compete for cores), and one that computes for about as long
+on one core (what this machine has). Starting the workers is not counted.
 """
 
 from __future__ import annotations
