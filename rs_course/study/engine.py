@@ -82,9 +82,9 @@ def _run(plan, tasks, hashes, own, out, backend, say):
     waiting = {name: task for name, task in tasks.items() if name not in done}
     if len(waiting) < len(tasks):
         say(f"{len(tasks) - len(waiting)} of {len(tasks)} tasks are done already")
-    start = time.monotonic()
     try:
         _make_sets(own, waiting.values(), backend, say)
+        start = time.monotonic()
         resolved = {name: own.resolve(task) for name, task in waiting.items()}
         for count, (name, result, seconds, error) in enumerate(backend(plan.function, resolved), start=1):
             if error is None:

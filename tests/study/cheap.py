@@ -25,3 +25,8 @@ def square(task):
 
 def no_dict(task):
     return task["x"]
+
+
+def count(task):
+    """How many tiles the folder holds that the task names."""
+    return {"accuracy": 0.0, "images": len(list(Path(task["dataset"]).rglob("*.png")))}
