@@ -4,7 +4,7 @@
 
 One core, one thread. Rounds are interleaved and a ratio is taken within each round, so that other load on the
 machine falls on both alike; the median over rounds is reported, with the range. Both sides get the same input
-and their results are compared.
+and their results are compared. ``--only`` replaces the rows it measures.
 
     fid statistics   mean and covariance of 10,000 × 512 features, streamed in batches of 500
     fid              the same for two sets, and the distance
@@ -247,16 +247,18 @@ def main():
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     warnings.simplefilter("ignore")
     rows = [measure(*case, args.rounds) for group in args.only for case in CASES[group]()]
+    measured = {(row["metric"], row["package"].split()[0]) for row in rows}
+    stored = json.loads(RESULTS.read_text(encoding="utf-8"))["results"] if RESULTS.exists() else []
+    kept = [row for row in stored if (row["metric"], row["package"].split()[0]) not in measured]
     report = {
         "machine": f"{platform.machine()}, {platform.system()}, 1 core, 1 thread",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "date": time.strftime("%Y-%m-%d"),
-        "results": rows,
+        "results": [*rows, *kept],
     }
-    if args.only == list(CASES):
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
