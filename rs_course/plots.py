@@ -168,7 +168,7 @@ def show(figure, alt: str) -> None:
     from IPython.display import display
 
     display(
-        {"image/png": png(figure), "text/plain": f"<Figure: {alt}>"},
+        {"image/png": _fewer_colours(png(figure)), "text/plain": f"<Figure: {alt}>"},
         metadata={"image/png": {"alt": alt}},
         raw=True,
     )
@@ -181,6 +181,18 @@ def png(figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
     plt.close(figure)
+    return buffer.getvalue()
+
+
+def _fewer_colours(picture: bytes) -> bytes:
+    """The same PNG in the 256 colours that suit it best: half of the bytes in a stored page."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        buffer, format="png", optimize=True
+    )
     return buffer.getvalue()
 
 

@@ -1,0 +1,141 @@
+"""Figures about generators that the lessons draw; each returns a matplotlib ``Figure`` with its badge."""
+
+from __future__ import annotations
+
+from rs_course import plots
+
+
+def guidance(scales, recognised, variety, *, trials: int, reference, provenance):
+    """What guidance buys and costs: recognised tiles on the left, variety within a class on the right.
+
+    Args:
+        scales: Guidance scales.
+        recognised: Number of tiles recognised at each scale, out of ``trials``.
+        variety: Mean distance between tiles of a class at each scale.
+        trials: Tiles at each scale.
+        reference: ``(share recognised, variety)`` of true tiles, drawn dashed.
+        provenance: Of the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    from rs_course.metrics import wilson
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
+    intervals = [wilson(hits, trials) for hits in recognised]
+    shares = [interval.estimate for interval in intervals]
+    below = [interval.estimate - interval.low for interval in intervals]
+    above = [interval.high - interval.estimate for interval in intervals]
+    left.errorbar(scales, shares, yerr=[below, above], fmt="o-", capsize=3)
+    left.set(ylabel=f"recognised (95 % of {trials} tiles)", ylim=(0, 1))
+    right.plot(scales, variety, "o-", color=plots.COLOURS[1])
+    right.set(ylabel="distance within a class", ylim=(0, None))
+    for axis, true in zip((left, right), reference, strict=True):
+        axis.axhline(true, color="k", ls="--", lw=1)
+        axis.annotate("true tiles", (max(scales), true), ha="right", va="top", fontsize=8)
+        axis.set(xlabel="guidance scale", xticks=list(scales))
+    plots.badge(figure, provenance)
+    return figure
+
+
+def obedience(results: dict, *, provenance):
+    """Told and done: what each metadata field does to generated and to simulated tiles.
+
+    Args:
+        results: Part ``metadata`` of ``data/results/generator_obedience.json``.
+        provenance: Of the figure.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(results), figsize=(2.4 * len(results), 2.5))
+    for axis, (field, row) in zip(axes, results.items(), strict=True):
+        axis.plot(row["values"], row["simulator"], "k--", label="simulator")
+        axis.plot(row["values"], row["generated"], "o-", color=plots.COLOURS[1], ms=4, label="generated")
+        axis.set_title(f"r = {row['correlation']:.2f}")
+        axis.set(xlabel=field.replace("_", " "), ylabel=row["measure"])
+    axes[0].legend()
+    plots.badge(figure, provenance)
+    return figure
+
+
+def speed(record: dict, *, provenance):
+    """Quality against cost of the settings that were tried, and how many times faster than plain diffusers.
+
+    Args:
+        record: One checkpoint's part of ``data/results/sampling_speed.json``.
+        provenance: Of the figure.
+    """
+    import json
+
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.9))
+    fid = record["equal_quality"]["fid"]
+    tried = {name: value for name, value in fid.items() if name.startswith("{")}
+    for sampler in dict.fromkeys(json.loads(name)["sampler"] for name in tried):
+        points = [(_evaluations(json.loads(name)), v) for name, v in tried.items() if sampler in name]
+        left.plot(*zip(*sorted(points), strict=True), "o", ms=4, label=sampler)
+    (plain, reference), *_ = ((name, value) for name, value in fid.items() if name.startswith("plain"))
+    left.axhline(reference, color="k", ls="--", lw=1, label=plain)
+    left.axhline(fid["real against real"], color=plots.COLOURS[2], ls=":", label="real against real")
+    left.set(xlabel="UNet evaluations per image", ylabel="FID (mini-clip features)", ylim=(0, None))
+    left.legend()
+    rows = {f"{record['equal_steps']['steps']} steps, {n}": r for n, r in record["equal_steps"]["16"].items()}
+    if "speed" in record["equal_quality"]:
+        rows["equal quality"] = record["equal_quality"]["speed"]["16"]["engine"]
+    right.barh(list(rows), [row["times_plain"] for row in rows.values()])
+    for y, row in enumerate(rows.values()):
+        right.text(row["times_plain"], y, f" {row['images_per_s']:.1f}/s", va="center", fontsize=8)
+    right.invert_yaxis()
+    right.set(xlabel="times plain diffusers (images per second)")
+    right.margins(x=0.2)
+    plots.badge(figure, provenance)
+    return figure
+
+
+def quality_table(results: dict) -> str:
+    """``data/results/generator_quality.json`` as a Markdown table: generated beside real, with floors."""
+    parts = [value for value in results.values() if "classification accuracy score" in value]
+    rows = [
+        ["", *(f"{part['checkpoint']}: generated" for part in parts), *("real" for _ in parts)],
+        ["---"] * (1 + 2 * len(parts)),
+    ]
+
+    def mean(values) -> str:
+        return f"{100 * sum(values) / len(values):.1f} %"
+
+    measures = {
+        "prompted class recognised": (
+            lambda p: mean(p["recognised"]["seeds"]),
+            lambda p: mean(p["recognised real test tiles"]["seeds"]),
+        ),
+        "accuracy after training on these tiles only": (
+            lambda p: mean(p["classification accuracy score"]["generated"]),
+            lambda p: mean(p["classification accuracy score"]["real"]),
+        ),
+        "the same, as a share of real": (
+            lambda p: mean([p["classification accuracy score"]["ratio"]]),
+            lambda p: "100 %",
+        ),
+        "FID": _pair("fid"),
+        "FID within a class": _pair("fid within a class"),
+        "KID": _pair("kid"),
+        "precision": _pair("precision"),
+        "recall": _pair("recall"),
+        "nearer to a training tile than 99.9 % of unseen real ones": (
+            lambda p: f"{100 * p['memorisation']['nearer than 99.9 % of unseen real']:.2f} %",
+            lambda p: "0.10 %",
+        ),
+    }
+    for name, (generated, real) in measures.items():
+        rows.append([name, *map(generated, parts), *map(real, parts)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _pair(name: str):
+    return tuple(lambda part, key=key: f"{part[name][key]:.3g}" for key in ("generated", "real"))
+
+
+def _evaluations(setting: dict) -> float:
+    """UNet evaluations per image: two a step where guidance acts, else one."""
+    low, high = setting["guidance_interval"]
+    return setting["steps"] * (1 + high - low)

@@ -1,0 +1,104 @@
+"""What the figures and the table about generators show is what the stored results say."""
+
+import json
+
+import matplotlib
+import numpy as np
+import pytest
+from checkpoints.tiny import write_checkpoint
+
+matplotlib.use("agg")
+
+from matplotlib import pyplot as plt
+
+from rs_course import checkpoints, widgets
+from rs_course.metrics import wilson
+from rs_course.sampling import figures
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_guidance_draws_intervals_and_the_true_tiles():
+    figure = figures.guidance(
+        [1, 4], [6, 27], [0.4, 0.1], trials=30, reference=(0.8, 0.3), provenance="generated · x"
+    )
+    left, right = figure.axes
+    line = left.lines[0]
+    np.testing.assert_allclose(line.get_ydata().astype(float), [0.2, 0.9])
+    (bars,) = left.collections
+    low = [segment[0][1] for segment in bars.get_segments()]
+    np.testing.assert_allclose(low, [wilson(6, 30).low, wilson(27, 30).low])
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [0.4, 0.1])
+    assert {tuple(axis.lines[-1].get_ydata()) for axis in (left, right)} == {(0.8, 0.8), (0.3, 0.3)}
+
+
+def test_obedience_has_a_panel_and_a_correlation_per_field():
+    row = {
+        "values": [1, 6, 12],
+        "simulator": [0, 2, 1],
+        "generated": [0, 1, 1],
+        "measure": "m",
+        "correlation": 0.87,
+    }
+    figure = figures.obedience({"month": row, "gsd": {**row, "correlation": -0.1}}, provenance="computed")
+    titles = [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes]
+    assert titles == ["r = 0.87", "r = -0.10"]
+
+
+def _setting(sampler, steps, low, high):
+    return json.dumps({"sampler": sampler, "steps": steps, "guidance_interval": [low, high]})
+
+
+def test_speed_counts_evaluations_and_names_every_variant():
+    rate = {"images_per_s": 2.0, "times_plain": 1.5}
+    record = {
+        "equal_steps": {"steps": 50, "16": {"plain": rate, "bf16": rate}},
+        "equal_quality": {
+            "fid": {
+                "plain, 50 steps": 0.2,
+                "real against real": 0.1,
+                _setting("unipc", 8, 0.0, 1.0): 0.4,
+                _setting("dpmsolver++", 10, 0.2, 0.8): 0.2,
+            },
+            "speed": {"16": {"engine": {**rate, "times_plain": 6.0}}},
+        },
+    }
+    left, right = figures.speed(record, provenance="computed").axes
+    points = {line.get_label(): line.get_xdata()[0] for line in left.lines[:2]}
+    assert points == {"unipc": 16, "dpmsolver++": 16}
+    assert [bar.get_width() for bar in right.patches] == [1.5, 1.5, 6.0]
+
+
+def test_the_quality_table_shows_generated_beside_real():
+    part = {
+        "checkpoint": "mini-x",
+        "recognised": {"seeds": [0.8, 0.9]},
+        "recognised real test tiles": {"seeds": [0.95]},
+        "classification accuracy score": {"generated": [0.5, 0.7], "real": [0.8], "ratio": 0.75},
+        "memorisation": {"nearer than 99.9 % of unseen real": 0.002},
+    } | {
+        k: {"generated": 2.0, "real": 0.5}
+        for k in ("fid", "fid within a class", "kid", "precision", "recall")
+    }
+    table = figures.quality_table({"eurosat": part, "made by": {"command": "x"}})
+    assert "| prompted class recognised | 85.0 % | 95.0 % |" in table
+    assert "| the same, as a share of real | 75.0 % | 100 % |" in table
+    assert "| FID | 2 | 0.5 |" in table
+    assert "| 0.20 % | 0.10 % |" in table
+
+
+def test_the_explorer_crosses_two_axes_and_survives_the_same_one_twice(tmp_path):
+    generator = checkpoints.load(write_checkpoint(tmp_path / "sat"))
+    generator.settings["steps"] = 1
+    panel = widgets.grid_explorer(generator, ["a river", "a lake"], provenance="generated · tiny")
+    first = panel.picture.value
+    panel.controls["down"].value = "month"
+    second = panel.picture.value
+    panel.controls["across"].value = "month"
+    third = panel.picture.value
+    panel.controls["prompt"].value = "a lake"
+    assert len({first, second, third, panel.picture.value}) == 4
