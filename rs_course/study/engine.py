@@ -38,12 +38,16 @@ def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, prog
     out.mkdir(parents=True, exist_ok=True)
     hashes = identity.of_inputs(plan.inputs)
     own = Sets(plan.extra.get("sets", {}), out)
-    tasks = {_id(plan, task, hashes, own): task for task in plan.tasks}
+    tasks, hashed = {}, {}
+    for task in plan.tasks:
+        of_task = _hashes(plan, task, hashes, own)
+        name = _id(plan, task, of_task, own)
+        tasks[name], hashed[name] = task, of_task
     plan.resolve()
     try:
         with FileLock(out / ".lock", timeout=0):
             backend, say = backends.choose(workers, scheduler), progress or (lambda line: None)
-            _run(plan, tasks, hashes, own, out, backend, say)
+            _run(plan, tasks, hashed, hashes, own, out, backend, say)
     except Timeout:
         raise RuntimeError(
             f"another run is at work in {out}: wait for it, or choose another folder."
@@ -55,6 +59,17 @@ def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, prog
             f"again. The first, {name}, stopped with {error}"
         )
     return records.ledger(out)
+
+
+def _hashes(plan, task, hashes: dict, own: Sets) -> dict:
+    """The plan's hashes, with the checkpoints that made the task's sets among the checkpoints."""
+    checkpoints = own.checkpoints(task)
+    if not checkpoints:
+        return hashes
+    named = plan.inputs.get("checkpoint", [])
+    named = [named] if isinstance(named, str) else named
+    joined = sorted({*named, *checkpoints})
+    return {**hashes, "checkpoint": identity.of_inputs({"checkpoint": joined})["checkpoint"]}
 
 
 def _id(plan, task, hashes, own: Sets) -> str:
@@ -72,7 +87,7 @@ def _make_sets(own: Sets, tasks, backend, say):
             say(f"made the set {name} in {seconds:.0f} s")
 
 
-def _run(plan, tasks, hashes, own, out, backend, say):
+def _run(plan, tasks, hashed, hashes, own, out, backend, say):
     described = {
         "title": plan.title, "function": plan.function, "inputs": plan.inputs, "hashes": hashes,
         "ids": list(tasks), "extra": plan.extra,
@@ -88,7 +103,7 @@ def _run(plan, tasks, hashes, own, out, backend, say):
         resolved = {name: own.resolve(task) for name, task in waiting.items()}
         for count, (name, result, seconds, error) in enumerate(backend(plan.function, resolved), start=1):
             if error is None:
-                row = {"id": name, **tasks[name], **result, **hashes, "wall_seconds": seconds}
+                row = {"id": name, **tasks[name], **result, **hashed[name], "wall_seconds": seconds}
                 records.write_json(out / "records" / f"{name}.json", row)
             else:
                 records.write_json(out / "failures" / f"{name}.json", {"task": tasks[name], "error": error})

@@ -60,6 +60,11 @@ class Sets:
                 found[key] = (self._specify(name, task), below)
         return found
 
+    def checkpoints(self, task: dict) -> list[str]:
+        """Generators of the sets that a task names."""
+        specs = [self._made[name] for name, _ in self.of(task).values()]
+        return sorted({spec["checkpoint"] for spec in specs if "checkpoint" in spec})
+
     def _specify(self, name: str, task: dict) -> str:
         """The set's folder name; remembers its description."""
         if name not in self.described:
