@@ -47,9 +47,9 @@ def load(
         FileNotFoundError: No such scorer, or one of its files is missing.
         ValueError: A model that does not score image-text pairs, or damaged files.
     """
-    from rs_course.checkpoints.load import read_device
+    from rs_course.checkpoints.load import locate, read_device
 
-    path = locate(name_or_folder)
+    path = locate(name_or_folder, "scorer")
     if path.is_dir() and (path / "config.json").is_file():
         model, tokenizer, preparation = _from_transformers(path)
     else:
@@ -63,34 +63,6 @@ def load(
         cache=EmbeddingCache(file) if file else None,
         batch_size=batch_size,
         long_captions=long_captions,
-    )
-
-
-def locate(name_or_folder) -> Path:
-    """Folder or file of a scorer.
-
-    Raises:
-        FileNotFoundError: Not there, or not fetched yet.
-    """
-    from rs_course import registry
-    from rs_course.checkpoints.load import from_hub
-
-    path = Path(name_or_folder).expanduser()
-    if path.exists():
-        return path
-    name = str(name_or_folder)
-    shipped = paths.data_dir() / "checkpoints"
-    if (shipped / name).is_dir():
-        return shipped / name
-    if entry := registry.find(name, "scorer"):
-        files = registry.require(name)
-        return files[0] if len(files) == 1 else entry.folder
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return from_hub(name)
-    minis = sorted(folder.name for folder in shipped.glob("mini-clip*"))
-    raise FileNotFoundError(
-        f"There is no scorer {name!r}: give a folder or file that exists, a hub id, or one of "
-        f"{', '.join([*minis, *registry.names('scorer')])}."
     )
 
 

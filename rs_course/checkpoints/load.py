@@ -64,8 +64,12 @@ def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpo
     return checkpoint.to(device)
 
 
-def locate(name_or_folder) -> Path:
-    """Folder or file of a checkpoint: a path that exists, a shipped mini, what was fetched, or a hub id.
+def locate(name_or_folder, kind: str = "checkpoint") -> Path:
+    """Folder or file of a checkpoint or scorer: an existing path, a shipped mini, what was fetched, a hub id.
+
+    Args:
+        name_or_folder: Name, path or hub id.
+        kind: ``"checkpoint"`` or ``"scorer"``: which entries of the registry count.
 
     Raises:
         FileNotFoundError: None of these, or not fetched yet.
@@ -79,15 +83,15 @@ def locate(name_or_folder) -> Path:
     shipped = paths.data_dir() / "checkpoints"
     if (shipped / name).is_dir():
         return shipped / name
-    if entry := registry.find(name, "checkpoint"):
-        registry.require(name)
-        return entry.folder
+    if entry := registry.find(name, kind):
+        files = registry.require(name)
+        return files[0] if kind == "scorer" and len(files) == 1 else entry.folder
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return from_hub(name)
-    minis = sorted(folder.name for folder in shipped.glob("*") if folder.is_dir())
+    minis = sorted(folder.name for folder in shipped.glob("mini-clip*" if kind == "scorer" else "mini-*"))
     raise FileNotFoundError(
-        f"There is no checkpoint {name!r}: give a folder that exists, or one of "
-        f"{', '.join([*minis, *registry.names('checkpoint')])}."
+        f"There is no {kind} {name!r}: give a folder or file that exists, a hub id, or one of "
+        f"{', '.join([*minis, *registry.names(kind)])}."
     )
 
 
