@@ -54,15 +54,15 @@ def ways_in(checkpoint: Checkpoint) -> list[Way]:
             Way("attention", "picture, as CLIP\nfeature", "content adapter", count(adapter), tokens, True)
         )
     ways.append(Way("time", "step t", "sinusoid, MLP", count(unet.time_embedding), f"{vector}"))
-    if hasattr(unet, "metadata_embedding"):
+    if checkpoint.metadata_embedding is not None:
+        fields = "year, month, day, gsd,\ncloud, lat, lon"
+        own = count(checkpoint.metadata_embedding)
+        ways.append(Way("time", fields, "7 × (sinusoid, linear)", own, f"{vector}", True))
+    elif hasattr(unet, "metadata_embedding"):
         fields = "lon, lat, gsd, cloud,\nyear, month, day"
         ways.append(
             Way("time", fields, "7 × (sinusoid, MLP)", count(unet.metadata_embedding), f"{vector}", True)
         )
-    elif checkpoint.metadata_embedding is not None:
-        fields = "year, month, day, gsd,\ncloud, lat, lon"
-        own = count(checkpoint.metadata_embedding)
-        ways.append(Way("time", fields, "7 × (sinusoid, linear)", own, f"{vector}", True))
     elif unet.class_embedding is not None:
         ways.append(
             Way("time", "level, 10 to 18", "sinusoid, MLP", count(unet.class_embedding), f"{vector}", True)
