@@ -49,7 +49,7 @@ class Checkpoint:
 
     def __repr__(self) -> str:
         millions = sum(p.numel() for part in self.modules().values() for p in part.parameters()) / 1e6
-        where = f"{str(self.unet.dtype).removeprefix('torch.')} on {self.device}"
+        where = f"{str(self.dtype).removeprefix('torch.')} on {self.device}"
         return f"Checkpoint(family={self.family!r}, {millions:.1f} M parameters, {where})"
 
     @property
@@ -76,7 +76,12 @@ class Checkpoint:
 
     @property
     def device(self) -> torch.device:
-        return self.unet.device
+        # diffusers' own ``device`` and ``dtype`` walk over all parameters, a few milliseconds each time.
+        return next(self.unet.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.unet.parameters()).dtype
 
     def modules(self) -> dict[str, torch.nn.Module]:
         """The parts that hold weights, by name."""

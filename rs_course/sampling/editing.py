@@ -63,7 +63,7 @@ class Edit:
         return (1 - self.mask) * known + self.mask * x
 
     def _encode(self, picture: torch.Tensor) -> torch.Tensor:
-        posterior = self.vae.encode((picture * 2 - 1).to(self.vae.dtype)).latent_dist
+        posterior = self.vae.encode((picture * 2 - 1).to(next(self.vae.parameters()))).latent_dist
         return self.source.encode(posterior).float() * self.vae.config.scaling_factor
 
     def _mask_and_picture(self, picture, mask, size) -> torch.Tensor:

@@ -108,7 +108,7 @@ def describe(checkpoint, prompts, metadata=None, **arguments) -> dict:
         "guidance_interval": list(settings.guidance_interval),
         "negative_prompt": request.negative[0] if len(request.negative) == 1 else request.negative,
         "size": list(request.size),
-        "dtype": str(checkpoint.unet.dtype).removeprefix("torch."),
+        "dtype": str(checkpoint.dtype).removeprefix("torch."),
     }
 
 
@@ -123,7 +123,8 @@ def trajectory(checkpoint, prompts, *, start=0, **arguments) -> Iterator[Step]:
 def decode(checkpoint, latents: torch.Tensor) -> torch.Tensor:
     """Latents ``[N, C, h, w]`` to float32 images ``[N, 3, H, W]`` in [0, 1]."""
     vae = checkpoint.vae
-    decoded = vae.decode(latents.to(vae.device, vae.dtype) / vae.config.scaling_factor).sample
+    latents = latents.to(next(vae.parameters()))
+    decoded = vae.decode(latents / vae.config.scaling_factor).sample
     return (decoded.float() / 2 + 0.5).clamp(0, 1)
 
 
@@ -139,7 +140,7 @@ def _read(checkpoint, prompts, *, seed=0, **arguments):
 
 def _denoise(checkpoint, request: Request, settings: Settings, source, first, last, start) -> Iterator[Step]:
     """Run the sampler for images ``first..last - 1`` of the request; one :class:`Step` per sampler step."""
-    unet, predict = checkpoint.unet, request.family.predict
+    device, dtype, predict = checkpoint.device, checkpoint.dtype, request.family.predict
     scheduler, eta = make_sampler(
         checkpoint.scheduler, settings.sampler, settings.eta, request.family.solver_options
     )
@@ -155,15 +156,15 @@ def _denoise(checkpoint, request: Request, settings: Settings, source, first, la
 
     shape = (last - first, checkpoint.vae.config.latent_channels, *request.latent_size(checkpoint))
     picture, mask, latents = (
-        None if rows is None else take(rows, first, last).to(unet.device)
+        None if rows is None else take(rows, first, last).to(device)
         for rows in (request.image, request.mask, request.latents)
     )
 
     def initial_noise():
-        return source.initial(shape, start + first).to(unet.device) if latents is None else latents
+        return source.initial(shape, start + first).to(device) if latents is None else latents
 
     def step_noise(k):
-        return source.step(shape, start + first, k).to(unet.device)
+        return source.step(shape, start + first, k).to(device)
 
     edit = Edit(
         checkpoint,
@@ -180,7 +181,7 @@ def _denoise(checkpoint, request: Request, settings: Settings, source, first, la
     low, high = (bound * scheduler.config.num_train_timesteps for bound in settings.guidance_interval)
     x = edit.initial
     for index, t in enumerate(timesteps):
-        seen = edit.with_picture(scheduler.scale_model_input(x, t)).to(unet.dtype)
+        seen = edit.with_picture(scheduler.scale_model_input(x, t)).to(dtype)
         if both is not None and low <= float(t) <= high:
             halves = predict(checkpoint, torch.cat([seen, seen]), t, both, settings.control_strength)
             eps_u, eps_c = halves.float().chunk(2)
@@ -196,13 +197,13 @@ def _conditioning(checkpoint, request: Request, settings: Settings, first: int, 
     """What the model is told about images ``first..last - 1``: with the condition, and (under guidance) both
     without and with it, stacked.
     """
-    halves = []
+    device, halves = checkpoint.device, []
     for rows in request.batch(first, last):
-        rows = {key: _to(value, checkpoint.unet.device) for key, value in rows.items()}
+        rows = {key: _to(value, device) for key, value in rows.items()}
         halves.append(request.family.encode(checkpoint, rows, settings.content_strength))
     if settings.guess_mode:
         for half, heard in zip(halves, (1.0, 0.0), strict=False):
-            half["heard"] = torch.full((last - first, 1, 1, 1), heard, device=checkpoint.unet.device)
+            half["heard"] = torch.full((last - first, 1, 1, 1), heard, device=device)
     return halves[0], _stack(halves[1], halves[0]) if request.guided else None
 
 

@@ -28,7 +28,7 @@ def bytes_per_image(checkpoint, request) -> int:
     copies = 1 + (checkpoint.controlnet is not None)
     unet_maps = 52 * unet.config.block_out_channels[0] * halves * copies * pixels // checkpoint.vae_factor**2
     decoder_maps = 16 * vae.config.block_out_channels[0] * pixels
-    return max(unet_maps * unet.dtype.itemsize, decoder_maps * vae.dtype.itemsize)
+    return max(unet_maps, decoder_maps) * checkpoint.dtype.itemsize
 
 
 def batch_that_fits(checkpoint, request, largest: int = 64) -> int:
@@ -37,8 +37,8 @@ def batch_that_fits(checkpoint, request, largest: int = 64) -> int:
     Raises:
         RuntimeError: On a CPU, where the system would end the process: not even one image fits.
     """
-    free, one = free_bytes(checkpoint.unet.device), bytes_per_image(checkpoint, request)
-    if checkpoint.unet.device.type == "cpu" and one > free:
+    free, one = free_bytes(checkpoint.device), bytes_per_image(checkpoint, request)
+    if checkpoint.device.type == "cpu" and one > free:
         raise out_of_memory(checkpoint, request)
     return max(1, min(largest, request.count, free // 2 // one))
 
@@ -46,8 +46,8 @@ def batch_that_fits(checkpoint, request, largest: int = 64) -> int:
 def out_of_memory(checkpoint, request) -> RuntimeError:
     """The error for when even one image does not fit."""
     height, width = request.size
-    free = free_bytes(checkpoint.unet.device) / 2**30
+    free = free_bytes(checkpoint.device) / 2**30
     return RuntimeError(
         f"One image of {height}×{width} does not fit into the {free:.1f} GiB that are free on "
-        f"{checkpoint.unet.device}: ask for a smaller size, load with dtype='bfloat16', or free memory first."
+        f"{checkpoint.device}: ask for a smaller size, load with dtype='bfloat16', or free memory first."
     )
