@@ -7,6 +7,8 @@ A table of the study's file describes a set; a task names it with an @::
     checkpoint = "mini-text2earth"
     dataset = "eurosat"                # whose look the prompts ask for, and where the shots come from
     per_class = 400
+    steps = 12                         # this and guidance, sampler, strength: as for Checkpoint.sample
+    dtype = "bfloat16"                 # of the weights; without it as rs_course.checkpoints.load chooses
 
     [[grid]]
     synthetic = "@tiles"
@@ -146,7 +148,7 @@ def _generate(folder, making, spec):
     seed = spec.get("seed", 0) + (1000 * (1 + shots["seed"]) if shots else 0)
     recipe.make(
         folder,
-        checkpoints.load(spec["checkpoint"]),
+        checkpoints.load(spec["checkpoint"], dtype=spec.get("dtype")),
         recipe.plan(prompts, spec["per_class"], shots=tiles),
         data.classes,
         name=Path(spec["checkpoint"]).name,
