@@ -62,7 +62,7 @@ def write(args, rows: list[dict]) -> None:
     result = {
         "provenance": {
             "trained and tested on": f"real · EuroSAT · {rows[0]['n_real']} tiles, tested on "
-            "{rows[0]['n_test']}",
+            f"{rows[0]['n_test']}",
             "classifier": "small-cnn, mean over the eight symmetries of each test tile",
             "steps of 64 tiles": args.steps,
             "train": [row["real_hash"] for row in rows],
