@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from generator_obedience import greenness
 from torch import nn
 
-from rs_course import checkpoints, datasets, metrics, simulated_earth
+from rs_course import checkpoints, datasets, metrics, paths, simulated_earth
 from rs_course.checkpoints import maps as extract
 from rs_course.checkpoints.maps import SEGMENTATION_COLOURS
 from rs_course.metrics.intervals import bootstrap
@@ -35,6 +35,7 @@ from rs_course.training import mapped
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "conditioning.json"
 FIRST = 2_200_000_000  # scene seeds of the simulator's test split
+SCENES = 6_000  # of the reader
 NAMES = list(SEGMENTATION_COLOURS)
 ROAD = NAMES.index("road")
 WITH_ROADS = ("Highway", "Industrial", "Residential")
@@ -71,9 +72,13 @@ class Reader(nn.Module):
 
 
 def train_reader(scenes: mapped.MappedScenes, steps: int, seed: int = 0, batch: int = 16) -> Reader:
-    """The reader, trained on tiles of any date and scale; roads count more, because they are rare."""
+    """The reader, trained on tiles of any date and scale, once; roads count more, because they are rare."""
+    kept = paths.cache_dir() / "training" / simulated_earth.VERSION / f"reader-{steps}-{seed}.pt"
     torch.manual_seed(seed)
     reader = Reader()
+    if kept.exists():
+        reader.load_state_dict(torch.load(kept, weights_only=True))
+        return reader.eval()
     optimizer = torch.optim.AdamW(reader.parameters(), lr=3e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     weight = torch.ones(len(NAMES)).index_fill_(0, torch.tensor(ROAD), 3.0)
@@ -88,6 +93,7 @@ def train_reader(scenes: mapped.MappedScenes, steps: int, seed: int = 0, batch: 
         loss.backward()
         optimizer.step()
         schedule.step()
+    torch.save(reader.state_dict(), kept)
     return reader.eval()
 
 
@@ -262,9 +268,9 @@ def main():
     numbers["made by"] = "python benchmarks/conditioning.py"
     numbers["simulator"] = simulated_earth.VERSION
     if arguments.only != "date":
-        reader = train_reader(mapped.scenes(6000), arguments.steps)
+        reader = train_reader(mapped.scenes(SCENES), arguments.steps)
         numbers["reader"] = {
-            "trained on": "6000 simulated scenes (training places, draw 3)",
+            "trained on": f"{SCENES} simulated scenes (training places, draw 3)",
             "steps": arguments.steps,
             "parameters": sum(p.numel() for p in reader.parameters()),
         }

@@ -28,6 +28,7 @@ EMBEDDING = (16, 16, 32, 32)  # widths of the layers that read the condition pic
 # Output resolution over condition resolution. 8 hands the picture on at the latents' own 16×16 pixels, which
 # is the ×4 smaller tile, since the autoencoder shrinks by 4; 2 halves a picture of the tile's 64×64 twice.
 SCALES = {"superres": 8, "date": 2}
+OPTIMISATION = {"lr": 1e-3, "ema_decay": 0.995, "log_every": 100}  # of some thousand steps
 DROP_TEXT = 0.5  # half of the tiles without text, so that the picture is heeded (Zhang et al. 2023)
 
 
@@ -81,9 +82,8 @@ def train(
     def save(network, out):
         write_model(copy.deepcopy(network.controlnet).half(), Path(out), "controlnet")
 
-    return latent.fit(
-        out, network, make, save, minutes=minutes, seed=seed, resume=resume, **{"log_every": 100, **options}
-    )
+    options = OPTIMISATION | options
+    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, **options)
 
 
 @torch.no_grad()
@@ -105,11 +105,14 @@ def encoder_copy(unet, scale: int) -> SatControlNet:
     )
     shared = {key: value for key, value in unet.state_dict().items() if key in net.state_dict()}
     net.load_state_dict(shared, strict=False)
+    for convolution in (m for m in net.controlnet_cond_embedding.modules() if isinstance(m, nn.Conv2d)):
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")  # the default lets the picture fade
+        nn.init.zeros_(convolution.bias)
     return net
 
 
 def batches(
-    scenes: mapped.MappedScenes, encoded, texts, task: str, seed: int, first: int, size: int = 32
+    scenes: mapped.MappedScenes, encoded, texts, task: str, seed: int, first: int, size: int = 16
 ) -> Iterator[tuple]:
     """Endless batches ``(x0 [B, 4, 16, 16], states, picture, metadata, cond_metadata [B, 7])`` by (seed, k).
 

@@ -32,7 +32,8 @@ DROP_TEXT, KEEP_ALL, DROP_ALL = 0.5, 0.1, 0.1
 DROP_EACH = {"mlsd": 0.6, "hed": 0.5, "sketch": 0.5, "road": 0.5, "depth": 0.5, "segmentation": 0.5}
 DROP_CONTENT = 0.5
 DROP_FIELD = 0.1  # share of scenes on which each single field is unknown
-DRAWS = 2  # noise levels learnt from one reading of the maps
+OPTIMISATION = {"lr": 1e-3, "ema_decay": 0.995, "log_every": 100}  # of some thousand steps
+DRAWS = 3  # noise levels learnt from one reading of the maps
 SCHEDULER = {
     "_class_name": "DDIMScheduler",
     "num_train_timesteps": 1000,
@@ -47,14 +48,17 @@ SCHEDULER = {
 class Denoiser(nn.Module):
     """``(x_t [K·B, …], t, maps [B, 18, 8h, 8w], states, content, metadata)`` to v.
 
-    The maps are read once for K noise levels of the same scene. The UNet is no submodule: it is not trained.
+    The maps are read once for K noise levels of the same scene. The UNet is no submodule: it is not trained,
+    nor is the metadata vector, which speaks to it as its own embedding does.
     """
 
     def __init__(self, unet):
         super().__init__()
         self.local_adapter = encoder_copy(unet)
         self.content_adapter = ContentAdapter(unet.config.cross_attention_dim, CONTENT_MULT)
-        self.metadata_embedding = metadata_like(unet)
+        for parameter in self.content_adapter.ff2.net[2].parameters():
+            nn.init.zeros_(parameter)  # tokens that say nothing yet
+        self.metadata_embedding = metadata_like(unet).requires_grad_(False)
         self._frozen = (unet.requires_grad_(False),)
 
     def forward(self, x, t, maps, states, content, metadata):
@@ -67,7 +71,7 @@ class Denoiser(nn.Module):
         return self._frozen[0](x, t, context, class_labels=vector, **residuals).sample
 
 
-def train(out, *, minutes=45, seed=0, resume=True, data=6_000, base="mini-diffusionsat"):
+def train(out, *, minutes=45, seed=0, resume=True, data=6_000, base="mini-diffusionsat", **options):
     """Train on simulated scenes with their true maps.
 
     Args:
@@ -76,7 +80,8 @@ def train(out, *, minutes=45, seed=0, resume=True, data=6_000, base="mini-diffus
         seed: Of weights, batches, steps and noise.
         resume: Go on where an interrupted training stopped.
         data: Number of simulated scenes; this mini learns from no real ones.
-        base: Name or folder of the generator whose UNet, autoencoder and CLIP it stands on.
+        base: Name or folder of the generator whose UNet it stands on.
+        options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.images import clip_image_features
     from rs_course.checkpoints.load import locate
@@ -99,11 +104,12 @@ def train(out, *, minutes=45, seed=0, resume=True, data=6_000, base="mini-diffus
     def write(network, out):
         save(network, out, {**folders, "unet": unet_folder, "image_encoder": clip})
 
-    return latent.fit(out, network, make, write, minutes=minutes, seed=seed, resume=resume, log_every=100)
+    options = OPTIMISATION | options
+    return latent.fit(out, network, make, write, minutes=minutes, seed=seed, resume=resume, **options)
 
 
-def batches(scenes: mapped.MappedScenes, encoded, content, texts, seed: int, first: int, size: int = 16):
-    """Endless batches ``(x0 [2·B, 4, 16, 16], maps, states, content, metadata [B, …])``, each by (seed, k).
+def batches(scenes: mapped.MappedScenes, encoded, content, texts, seed: int, first: int, size: int = 6):
+    """Endless batches ``(x0 [3·B, 4, 16, 16], maps, states, content, metadata [B, …])``, each by (seed, k).
 
     Args:
         scenes: Scenes with maps.
@@ -182,13 +188,21 @@ def encoder_copy(unet) -> LocalAdapter:
     for outlet in (*(block[0] for block in adapter.zero_convs), adapter.middle_block_out[0]):
         nn.init.zeros_(outlet.weight)
         nn.init.zeros_(outlet.bias)
-    extractor = adapter.feature_extractor
-    for convolution in (m for m in extractor.modules() if isinstance(m, nn.Conv2d)):
+    norms = [layer.fdn for block in adapter.input_blocks for layer in _norms(block)]
+    listening = [norm.conv_beta for norm in norms]
+    readers = [m for m in adapter.feature_extractor.modules() if isinstance(m, nn.Conv2d)]
+    for convolution in [*readers, *listening]:  # as loud as what the UNet sees itself
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+    for convolution in readers:
         nn.init.zeros_(convolution.bias)
-    for outlet in extractor.zero_convs:
-        outlet.weight *= 0.3
     return adapter
+
+
+def _norms(block: nn.Module) -> list[nn.Module]:
+    """The norms of a block that listen to the maps."""
+    return [
+        norm for layer in block if getattr(layer, "local", False) for norm in (layer.norm_in, layer.norm_out)
+    ]
 
 
 def _copy(layer: nn.Module, source: nn.Module) -> None:
@@ -216,21 +230,26 @@ def _copy(layer: nn.Module, source: nn.Module) -> None:
 
 
 @torch.no_grad()
-def metadata_like(unet, points: int = 400) -> MetadataVector:
-    """A metadata vector that starts as the UNet's own: least squares over each field's range.
+def metadata_like(unet) -> MetadataVector:
+    """A metadata vector that starts as the UNet's own: least squares over the values that occur.
 
     Both models read an unknown field as the normalised 0, so the fit is of the difference to that.
     """
     vector = MetadataVector(unet.config.block_out_channels[0])
-    ranges = {field: (low, high) for field, (low, high, _) in FIELDS.items()} | {
-        "gsd": (0, 60),
-        "year": (1980, 2026),
+    occurring = {
+        "lon": np.linspace(-180, 180, 400),
+        "lat": np.linspace(-90, 90, 400),
+        "gsd": np.r_[np.full(200, 10.0), 4 * 10 ** np.linspace(0, 1, 200)],  # half of the scenes have 10 m
+        "cloud_cover": np.linspace(0, 1, 400),
+        "year": np.arange(2016, 2025),
+        "month": np.arange(1, 13),
+        "day": np.arange(1, 32),
     }
     for k, (field, mlp) in enumerate(zip(CRSDIFF.ranges, vector.mlp_models, strict=True)):
         embed = unet.metadata_embedding[list(DIFFUSIONSAT.ranges).index(field)]
-        values = np.linspace(*ranges[field], points)
+        values = occurring[field]
         rows = torch.tensor([[DIFFUSIONSAT(field, v), CRSDIFF(field, v)] for v in values]).float()
-        rows = torch.cat([rows, torch.zeros(points, 2)])  # what unknown means must be met closely
+        rows = torch.cat([rows, torch.zeros(len(values), 2)])  # what unknown means must be met closely
         target = embed(unet.time_proj(rows[:, 0])) - embed(unet.time_proj(torch.zeros(1)))
         column = torch.zeros(len(rows), len(vector.mlp_models)).index_copy_(1, torch.tensor([k]), rows[:, 1:])
         inputs = F.pad(vector.sinusoid(column)[:, k], (0, 1), value=1.0).double()

@@ -1,0 +1,44 @@
+"""A few scenes with maps, and a UNet small enough for seconds, for the trainings that build on one."""
+
+import pytest
+import torch
+
+UNET = {
+    "sample_size": 16,
+    "block_out_channels": (32, 48),
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    "attention_head_dim": (2, 3),
+    "norm_num_groups": 16,
+    "cross_attention_dim": 32,
+    "use_linear_projection": True,
+}
+
+
+@pytest.fixture(scope="session")
+def sat_unet():
+    from rs_course.checkpoints.satunet import SatUNet
+
+    torch.manual_seed(0)
+    unet = SatUNet(**UNET).eval()
+    with torch.no_grad():
+        for parameter in unet.parameters():  # norms and biases away from 1 and 0, which would hide a mistake
+            parameter += 0.05 * torch.randn_like(parameter)
+    return unet
+
+
+@pytest.fixture(scope="session")
+def mapped_scenes(tmp_path_factory):
+    from rs_course.training import mapped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RS_COURSE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(mapped, "CHUNK", 4)
+        return mapped.scenes(6)
+
+
+@pytest.fixture(scope="session")
+def texts():
+    """Stands for the text tower: the length of a sentence, 77 times."""
+    return lambda sentences: torch.stack([torch.full((77, 32), float(len(s) % 7)) for s in sentences])
