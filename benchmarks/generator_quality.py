@@ -1,7 +1,8 @@
 """How good are the minis' tiles? Judged by what they are for: recognising classes.
 
     rs-course generate classes:eurosat --per-class 1000 --checkpoint mini-text2earth --out SETS/eurosat
-    rs-course generate classes:simulated --per-class 1000 --checkpoint mini-diffusionsat --out SETS/simulated
+    python benchmarks/generator_quality.py --prompts SETS/simulated.jsonl
+    rs-course generate SETS/simulated.jsonl --checkpoint mini-diffusionsat --out SETS/simulated
     python benchmarks/generator_quality.py --generated SETS
 
 For each collection: is the prompted class recognised by a classifier that has seen real tiles only; how well
@@ -36,6 +37,23 @@ def sets(collection: str, eurosat) -> tuple:
     source = eurosat if collection == "eurosat" else "simulated"
     sizes = {} if collection == "eurosat" else {"train": 10_000, "test": 2_000}
     return tuple(datasets.load(source, split, size=sizes.get(split)) for split in ("train", "test"))
+
+
+def write_prompts(file: Path, count: int = 10_000, known: int = 6_000) -> None:
+    """Class prompts for the simulated Earth, each with the metadata of a training tile of its class.
+
+    Date, clouds and place differ from tile to tile in the reference too; a generator that is told nothing
+    about them draws the average.
+    """
+    tiles = datasets.load("simulated", "train", size=known)
+    with file.open("w") as lines:
+        for k in range(count):
+            i = k % known
+            row = {
+                "prompt": datasets.class_prompt(int(tiles.labels[i])),
+                "label": tiles.classes[tiles.labels[i]],
+            }
+            lines.write(json.dumps(row | {"metadata": dict(tiles.metadata[i])}) + "\n")
 
 
 def classifiers(images, labels, test) -> tuple[list, list[float]]:
@@ -108,14 +126,18 @@ def measure(collection: str, folder: Path, eurosat) -> dict:
     generated = datasets.load(folder)
     images, labels = np.asarray(generated.images), np.asarray(generated.labels)
     known = np.asarray(train.images)
-    real_models, real_accuracy = classifiers(known, train.labels, test)
+    real_models, _ = classifiers(known, train.labels, test)  # the judges have seen all there is
+    as_many = np.concatenate(
+        [np.flatnonzero(np.asarray(train.labels) == k)[:n] for k, n in enumerate(np.bincount(labels))]
+    )
+    _, real_accuracy = classifiers(known[as_many], np.asarray(train.labels)[as_many], test)
     _, generated_accuracy = classifiers(images, labels, test)
     judge = alignment.load("mini-clip-b")
     embedded = [judge.image_embeddings(x).double().numpy() for x in (images, known, np.asarray(test.images))]
     ratio = np.mean(generated_accuracy) / np.mean(real_accuracy)
     return {
         "checkpoint": CHECKPOINTS[collection],
-        "tiles": {"generated": len(images), "real": len(known), "test": len(test)},
+        "tiles": {"generated": len(images), "as many real": len(as_many), "test": len(test)},
         "recognised": recognised(real_models, images, labels),
         "recognised real test tiles": recognised(real_models, np.asarray(test.images), test.labels),
         "classification accuracy score": {
@@ -139,10 +161,15 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--generated", type=Path, required=True, help="folder with the generated sets")
+    parser.add_argument("--prompts", type=Path, help="write the prompts of the simulated set here, and stop")
+    parser.add_argument("--generated", type=Path, help="folder with the generated sets")
     parser.add_argument("--eurosat", default=EUROSAT, help="EuroSAT: a name, folder or archive")
     parser.add_argument("--only", choices=CHECKPOINTS, help="one collection; the other's numbers stay")
     arguments = parser.parse_args()
+    if arguments.prompts:
+        return write_prompts(arguments.prompts)
+    if not arguments.generated:
+        parser.error("give --generated SETS, the folder that rs-course generate wrote into.")
     stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for collection in [arguments.only] if arguments.only else CHECKPOINTS:
         started = time.monotonic()
