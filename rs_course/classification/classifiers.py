@@ -68,8 +68,8 @@ def small_cnn(classes: int, widths: tuple[int, ...] = (16, 32, 64, 128)) -> nn.M
     """A residual network for tiles: 0.3 million parameters, 12 million multiplications for 64×64 pixels.
 
     The first convolution halves the side, because most of the time of a small network goes into its largest
-    maps. With 10,000 tiles and a minute or two, a narrow network that sees them more often wins over a wide
-    one.
+    maps. It is narrow, because a minute or two of training is better spent on seeing the tiles more often:
+    94.3 ± 0.3 % on EuroSAT's test tiles in about 100 CPU seconds (benchmarks/real_only.py).
     """
     first, *_, last = widths
     return nn.Sequential(
