@@ -79,12 +79,27 @@ def _id(plan, task, hashes, own: Sets) -> str:
     )
 
 
-def _make_sets(own: Sets, tasks, backend, say):
+def _rounds(waiting: dict) -> list[dict]:
+    """Tasks in their order, cut where one names a set that none before it did: sets are made when needed."""
+    rounds, seen = [], set()
+    for name, task in waiting.items():
+        asked = {v.split("/")[0] for v in task.values() if isinstance(v, str) and v.startswith("@")}
+        if not rounds or asked - seen:
+            rounds.append({})
+        seen |= asked
+        rounds[-1][name] = task
+    return rounds
+
+
+def _make_sets(own: Sets, tasks, backend, say) -> float:
+    """Make what these tasks need; returns how long it took."""
+    start = time.monotonic()
     for waiting in own.needed(tasks):
         for name, _, seconds, error in backend("rs_course.study.sets:make", waiting):
             if error is not None:
                 raise RuntimeError(f"the set {name} could not be made: {error}")
             say(f"made the set {name} in {seconds:.0f} s")
+    return time.monotonic() - start
 
 
 def _run(plan, tasks, hashed, hashes, own, out, backend, say):
@@ -97,17 +112,21 @@ def _run(plan, tasks, hashed, hashes, own, out, backend, say):
     waiting = {name: task for name, task in tasks.items() if name not in done}
     if len(waiting) < len(tasks):
         say(f"{len(tasks) - len(waiting)} of {len(tasks)} tasks are done already")
+    count, start = 0, time.monotonic()
     try:
-        _make_sets(own, waiting.values(), backend, say)
-        start = time.monotonic()
-        resolved = {name: own.resolve(task) for name, task in waiting.items()}
-        for count, (name, result, seconds, error) in enumerate(backend(plan.function, resolved), start=1):
-            if error is None:
-                row = {"id": name, **tasks[name], **result, **hashed[name], "wall_seconds": seconds}
-                records.write_json(out / "records" / f"{name}.json", row)
-            else:
-                records.write_json(out / "failures" / f"{name}.json", {"task": tasks[name], "error": error})
-            say(_line(count, len(waiting), tasks[name], result, error, time.monotonic() - start))
+        for part in _rounds(waiting):
+            start += _make_sets(own, part.values(), backend, say)
+            resolved = {name: own.resolve(task) for name, task in part.items()}
+            for name, result, seconds, error in backend(plan.function, resolved):
+                count += 1
+                if error is None:
+                    row = {"id": name, **tasks[name], **result, **hashed[name], "wall_seconds": seconds}
+                    records.write_json(out / "records" / f"{name}.json", row)
+                else:
+                    records.write_json(
+                        out / "failures" / f"{name}.json", {"task": tasks[name], "error": error}
+                    )
+                say(_line(count, len(waiting), tasks[name], result, error, time.monotonic() - start))
     finally:
         records.merge(out, tasks)
 

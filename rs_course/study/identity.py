@@ -32,7 +32,7 @@ def of_inputs(inputs: dict) -> dict:
         ValueError: Another key, or a module that does not exist.
         FileNotFoundError: Data or a checkpoint that is not here.
     """
-    readers = {"code": _of_module, "data": _of_data, "checkpoint": _of_checkpoint}
+    readers = {"code": _of_module, "data": content, "checkpoint": _of_checkpoint}
     if unknown := set(inputs) - set(readers):
         raise ValueError(f"[inputs] knows code, data and checkpoint, not {unknown.pop()!r}.")
     hashes = {}
@@ -52,6 +52,7 @@ def _short(content) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
+@cache
 def _of_module(name: str) -> str:
     spec = find_spec(name)
     if spec is None or spec.origin is None:
@@ -61,8 +62,8 @@ def _of_module(name: str) -> str:
 
 
 @cache
-def _of_data(name: str) -> str:
-    """A fetched data set by its archive, a folder by its files, the simulated Earth by its source."""
+def content(name: str) -> str:
+    """Hash of data: a fetched set by its archive, a folder by its files, "simulated" by its source."""
     from rs_course import registry
 
     if name == "simulated":
@@ -75,7 +76,7 @@ def _of_data(name: str) -> str:
                 f"[inputs] data names {name!r}, which is neither a path nor one of the data sets simulated, "
                 f"{', '.join(registry.names('dataset'))}."
             )
-        return _short([_of_data(str(file)) for file in registry.require(entry.name)])
+        return _short([content(str(file)) for file in registry.require(entry.name)])
     return sha256(path) if path.is_file() else _tree(path, "*")
 
 

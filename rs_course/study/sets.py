@@ -17,6 +17,7 @@ A table of the study's file describes a set; a task names it with an @::
 making       the images
 ===========  ==========================================================================================
 recipes      generated from prompts; ``real-guidance`` starts from the shots of the task that asks
+``folder``   a set that is there already, at ``path``: what ``rs-course generate`` wrote
 ``events``   pairs of :mod:`rs_course.datasets.events`: folders ``before``, ``after``, ``changed``
 ``xbd``      the same folders from a local copy of xBD (:mod:`rs_course.datasets.xbd`)
 ``edit``     images after an event, painted by a generator into those before it (a mask says where)
@@ -33,7 +34,7 @@ from pathlib import Path
 from rs_course.study import identity
 
 # Not part of what a set is, only of how it is made.
-_HANDLING = ("batch_size",)
+_HANDLING = ("batch_size", "path")
 _SAMPLING = ("steps", "guidance", "sampler", "strength", "batch_size")
 
 
@@ -78,6 +79,9 @@ class Sets:
             if key in spec:
                 spec[key] = self._specify(spec[key].lstrip("@"), task)
         inputs = {"checkpoint": spec.get("checkpoint", []), "code": "rs_course.simulated_earth"}
+        if "path" in spec:  # known by its content, wherever it lies
+            spec["path"] = str(Path(spec["path"]).expanduser().resolve())
+            spec["content"] = identity.content(spec["path"])
         if "shots" in spec:
             inputs["data"] = spec["dataset"]
         what = {key: value for key, value in spec.items() if key not in _HANDLING}
@@ -87,21 +91,23 @@ class Sets:
 
     def needed(self, tasks) -> list[dict[str, dict]]:
         """Tasks that make the sets of some tasks and are not done, in rounds: the next needs those before."""
-        for task in tasks:
-            self.of(task)
+        names = {name for task in tasks for name, _ in self.of(task).values()}
+        names |= {self._made[name]["from"] for name in names if "from" in self._made[name]}
         rounds: list[dict[str, dict]] = [{}, {}]
-        for name, spec in self._made.items():
-            folder = self.folder / name
-            if not (folder / DONE).exists():
+        for name in sorted(names):
+            folder, spec = self.folder / name, self._made[name]
+            if "path" not in spec and not (folder / DONE).exists():
                 rounds["from" in spec][name] = {**spec, "folder": str(folder.resolve())}
         return [part for part in rounds if part]
 
     def resolve(self, task: dict) -> dict:
         """The task with folders in the place of names."""
-        paths = {
-            key: str((self.folder / name / below).resolve()) for key, (name, below) in self.of(task).items()
-        }
-        return {**task, **paths}
+        folders = {key: self.where(name) / below for key, (name, below) in self.of(task).items()}
+        return {**task, **{key: str(path.resolve()) for key, path in folders.items()}}
+
+    def where(self, name: str) -> Path:
+        """Folder of a set."""
+        return Path(self._made[name].get("path") or self.folder / name)
 
 
 DONE = "complete"
@@ -119,7 +125,7 @@ def made(name: str, plan, folder, task: dict | None = None):
     from rs_course import datasets
 
     own = Sets(plan.extra["sets"], folder)
-    return datasets.load(own.folder / own.of({**(task or {}), "set": f"@{name}"})["set"][0])
+    return datasets.load(own.where(own.of({**(task or {}), "set": f"@{name}"})["set"][0]))
 
 
 def make(spec: dict) -> dict:

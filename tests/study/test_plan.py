@@ -99,7 +99,7 @@ def test_an_id_changes_with_settings_code_data_and_checkpoint_and_with_nothing_e
     task = {"arm": "real", "seed": 0}
 
     def now(task=task, **changed):
-        identity._of_data.cache_clear()
+        identity.content.cache_clear()
         identity._of_checkpoint.cache_clear()
         return identity.of_task("m:f", task, identity.of_inputs({**inputs, **changed}))
 

@@ -35,6 +35,19 @@ def test_a_set_is_made_once_and_tasks_get_its_folder(tmp_path):
     assert len(list((tmp_path / "sets").iterdir())) == 2
 
 
+def test_a_folder_that_is_there_is_used_where_it_lies_and_known_by_its_content(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tile.png").write_bytes(b"a tile")
+    rows = [
+        study.run(_plan(making="folder", path=str(tmp_path / name)), tmp_path / "out")
+        for name in ("one", "two")
+    ]
+    assert rows[0]["images"].tolist() == [0, 1]
+    assert rows[0]["id"].tolist() == rows[1]["id"].tolist()
+    assert not (tmp_path / "out" / "sets").exists()
+
+
 def test_guided_sets_depend_on_the_shots_of_their_task(tmp_path, monkeypatch):
     monkeypatch.setattr("rs_course.study.identity._of_checkpoint", lambda name: name)
     described = {
@@ -49,7 +62,8 @@ def test_guided_sets_depend_on_the_shots_of_their_task(tmp_path, monkeypatch):
     assert folder(real_per_class=1, seed=0, steps=5) == first
     assert folder(real_per_class=1, seed=1) != first
     assert folder(real_per_class=4, seed=0) != first
-    (waiting,) = own.needed([])
+    tasks = [{"synthetic": "@guided", "real_per_class": n, "seed": k} for n, k in ((1, 0), (1, 1), (4, 0))]
+    (waiting,) = own.needed(tasks)
     assert len(waiting) == 3
     assert waiting[first]["shots"] == {"real_per_class": 1, "seed": 0}
 
