@@ -7,7 +7,7 @@ A table of the study's file describes a set; a task names it with an @::
     checkpoint = "mini-text2earth"
     dataset = "eurosat"                # whose look the prompts ask for, and where the shots come from
     per_class = 400
-    steps = 12                         # this and guidance, sampler, strength: as for Checkpoint.sample
+    steps = 10                         # this and guidance, sampler, strength: as for Checkpoint.sample
     dtype = "bfloat16"                 # of the weights; without it as rs_course.checkpoints.load chooses
 
     [[grid]]
