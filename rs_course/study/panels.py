@@ -38,7 +38,7 @@ def main_rows(ledger, classifier: str | None = None):
     """The rows of one classifier and data set (the most frequent ones), with default settings filled in."""
     rows = complete(ledger)
     rows = select(rows, classifier=classifier or rows["classifier"].mode()[0])
-    return select(rows, dataset=rows["dataset"].mode()[0]) if "dataset" in rows else rows
+    return select(rows, dataset=rows["dataset"].mode()[0]) if len(rows) and "dataset" in rows else rows
 
 
 def plain(rows):
