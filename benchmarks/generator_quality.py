@@ -170,11 +170,11 @@ def main():
         return write_prompts(arguments.prompts)
     if not arguments.generated:
         parser.error("give --generated SETS, the folder that rs-course generate wrote into.")
-    stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for collection in [arguments.only] if arguments.only else CHECKPOINTS:
         started = time.monotonic()
         numbers = rounded(measure(collection, arguments.generated / collection, arguments.eurosat))
         numbers["seconds"] = round(time.monotonic() - started)
+        stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
         stored[collection] = numbers
         stored["made by"] = {
             "command": "python benchmarks/generator_quality.py",
