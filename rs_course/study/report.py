@@ -29,8 +29,9 @@ def write(folder, out=None) -> Path:
         FileNotFoundError: No ledger there.
     """
     folder = Path(folder)
-    ledger = records.ledger(folder)
     study = described(folder)
+    records.merge(folder, study["ids"])  # also of a study that is still running
+    ledger = records.ledger(folder)
     out = Path(out) if out else folder / "report"
     out.mkdir(parents=True, exist_ok=True)
     findings = claims.judge(ledger, study["extra"].get("claims", []))
@@ -41,7 +42,15 @@ def write(folder, out=None) -> Path:
 
 
 def described(folder) -> dict:
-    """What ``study.json`` says: title, inputs, hashes, ids, and the file's other tables."""
+    """What ``study.json`` says: title, inputs, hashes, ids, and the file's other tables.
+
+    Raises:
+        FileNotFoundError: No study was run there.
+    """
+    if not (Path(folder) / "study.json").is_file():
+        raise FileNotFoundError(
+            f"no study was run in {folder}: run `rs-course study CONFIG --out {folder}` first."
+        )
     return json.loads((Path(folder) / "study.json").read_text(encoding="utf-8"))
 
 
