@@ -168,7 +168,7 @@ def show(figure, alt: str) -> None:
     from IPython.display import display
 
     display(
-        {"image/png": _fewer_colours(png(figure)), "text/plain": f"<Figure: {alt}>"},
+        {"image/png": fewer_colours(png(figure)), "text/plain": f"<Figure: {alt}>"},
         metadata={"image/png": {"alt": alt}},
         raw=True,
     )
@@ -184,7 +184,7 @@ def png(figure) -> bytes:
     return buffer.getvalue()
 
 
-def _fewer_colours(picture: bytes) -> bytes:
+def fewer_colours(picture: bytes) -> bytes:
     """The same PNG in the 256 colours that suit it best: half of the bytes in a stored page."""
     from PIL import Image
 

@@ -205,7 +205,7 @@ def png_bytes(picture) -> bytes:
     if hasattr(picture, "savefig"):
         from rs_course import plots
 
-        return plots.png(picture)
+        return plots.fewer_colours(plots.png(picture))
     from PIL import Image
 
     pixels = np.asarray(picture)

@@ -89,7 +89,7 @@ def test_a_shown_picture_is_small_and_looks_the_same():
     ramp = np.linspace(0, 255, 64 * 64 * 3).reshape(1, 64, 64, 3).astype(np.uint8)
     noisy = (ramp + np.random.default_rng(0).integers(0, 20, ramp.shape)).clip(0, 255).astype(np.uint8)
     exact = plots.png(plots.tiles(noisy, provenance="simulated"))
-    small = plots._fewer_colours(exact)
+    small = plots.fewer_colours(exact)
     pixels = [np.asarray(Image.open(io.BytesIO(p)).convert("RGB"), dtype=float) for p in (exact, small)]
     assert len(small) < 0.7 * len(exact)
     assert np.abs(pixels[0] - pixels[1]).mean() < 2
