@@ -48,7 +48,8 @@ CLEAR = {"cloud_cover": 0.0}
 SWEEPS = {
     "month": (greenness, ("AnnualCrop", "Forest", "Pasture"), range(1, 13), CLEAR | {"lat": 48.0}),
     "cloud_cover": (brightness, ("Forest", "River", "Residential"), np.linspace(0, 0.9, 7), {"month": 7}),
-    "gsd": (fineness, ("Residential", "AnnualCrop", "Highway"), (4, 6, 9, 13, 20, 30, 40), CLEAR),
+    # in these classes the simulator's own texture becomes steadily finer with the ground sample distance
+    "gsd": (fineness, ("AnnualCrop", "PermanentCrop", "Industrial"), (4, 6, 9, 13, 20, 30, 40), CLEAR),
     "lat": (brightness, ("AnnualCrop", "Pasture", "Forest"), np.linspace(20, 65, 7), CLEAR | {"month": 1}),
 }
 

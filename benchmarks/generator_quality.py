@@ -178,7 +178,7 @@ def main():
         stored[collection] = numbers
         stored["made by"] = {
             "command": "python benchmarks/generator_quality.py",
-            "features": "mini-clip-b, image embeddings before normalisation to files",
+            "features": "mini-clip-b, image embeddings",
             "classifier": f"small-cnn, seeds {', '.join(map(str, SEEDS))}",
             "torch": torch.__version__, "machine": platform.machine(),
         }  # fmt: skip
