@@ -132,7 +132,7 @@ def quality_table(results: dict) -> str:
 
 
 def _pair(name: str):
-    return tuple(lambda part, key=key: f"{part[name][key]:.3g}" for key in ("generated", "real"))
+    return tuple(lambda part, key=key: f"{part[name][key] + 0:.3g}" for key in ("generated", "real"))
 
 
 def _evaluations(setting: dict) -> float:
