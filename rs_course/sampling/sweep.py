@@ -45,15 +45,15 @@ class Sweep:
     row_labels: list[str]
     column_labels: list[str]
 
-    def figure(self, *, provenance, scale: float = 1.0, suptitle=None):
-        """The grid as a matplotlib ``Figure`` with its badge."""
+    def figure(self, *, provenance, scale: float = 1.0, suptitle=None, row_labels=None):
+        """The grid as a matplotlib ``Figure`` with its badge; ``row_labels`` replace the sweep's own."""
         from rs_course import plots
 
         rows, columns = self.images.shape[:2]
         return plots.tiles(
             self.images.flatten(0, 1),
             [*self.column_labels, *[""] * (columns * (rows - 1))],
-            row_labels=self.row_labels if rows > 1 else None,
+            row_labels=(row_labels or self.row_labels) if rows > 1 else None,
             provenance=provenance,
             columns=columns,
             scale=scale,
