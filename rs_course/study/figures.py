@@ -34,7 +34,8 @@ def learning_curves(lines: dict, *, x: str = "real_per_class", axes=None):
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.minorticks_off()
     axes.set(xlabel="real training images per class", ylabel="test accuracy, %")
-    axes.legend()
+    if lines:
+        axes.legend()
     return axes.figure
 
 

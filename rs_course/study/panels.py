@@ -43,6 +43,8 @@ def main_rows(ledger, classifier: str | None = None):
 
 def plain(rows):
     """Those with the plain recipe and the usual augmentation."""
+    if rows.empty:
+        return rows  # a classifier whose runs are not done yet has no usual augmentation
     return select(rows, recipe="basic", augment=rows["augment"].mode()[0])
 
 
@@ -92,6 +94,8 @@ def controls(rows):
 
 def recipes(rows):
     """Every recipe against plain mixing with as many images, averaged over the budgets both have."""
+    if rows.empty:
+        return None
     mixed = select(rows, arm="mixed", augment=rows["augment"].mode()[0])
     basic, differences = select(mixed, recipe="basic"), {}
     for name in dict.fromkeys(mixed["recipe"]):
