@@ -1,5 +1,6 @@
 """rs-course run: progress, what is done again and what is not, failures, interruption, stored form."""
 
+import functools
 import json
 import signal
 import subprocess
@@ -103,12 +104,14 @@ def test_interruption_loses_only_the_running_notebook(folder):
     first = _notebook(folder / "00_first.ipynb", "print(1)")
     second = _notebook(folder / "01_second.ipynb", "import time\nopen('started', 'w')\ntime.sleep(60)")
     command = [sys.executable, "-m", "rs_course.cli", "run", first.name, second.name]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # A shell starts its background jobs deaf to SIGINT, and children inherit that: tests may be such a job.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     deadline = time.monotonic() + 60
     while not (folder / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=180)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "interrupted" in err
     assert (folder / "build/notebooks/00_first.json").exists()
