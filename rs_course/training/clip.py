@@ -18,9 +18,12 @@ import torch
 import torch.nn.functional as F
 
 from rs_course.diffusion.learning import EMA
+from rs_course.diffusion.pixel import from_pixels
 
 from .clock import Clock
+from .mixture import clip_tiles, some_sentences
 from .scenes import Tiles
+from .state import restore_state, save_state
 
 ARCHITECTURES = {
     "mini-clip": {
@@ -39,7 +42,6 @@ WIDTH = 128  # of the joint space
 CONTEXT = 77  # tokens, as every Stable Diffusion text tower reads
 VOCABULARY = 1024
 MEAN_STD = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-STATE = "training.pt"
 
 
 def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000):
@@ -54,8 +56,6 @@ def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_0
         simulated: Number of tiles of the simulator's own choice.
         scenes: Number of scenes under many conditions (:func:`rs_course.training.scenes.varied`).
     """
-    from .mixture import clip_tiles
-
     tiles = clip_tiles(data, simulated, scenes)
     return fit(out, tiles, minutes=minutes, seed=seed, resume=resume)
 
@@ -94,13 +94,9 @@ def fit(
     )
     clock = Clock(minutes)
     step = 0
-    if resume and (out / STATE).exists():
-        state = torch.load(out / STATE, weights_only=True)
-        model.load_state_dict(state["model"])
-        ema.model.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = ema.updates = state["step"]
-        clock.spent(state["seconds"])
+    if resume and (left := restore_state(out, model, ema, optimizer)):
+        step = ema.updates = left["step"]
+        clock.spent(left["seconds"])
 
     while clock.share < 1:
         rate = lr * min(1, (step + 1) / 100) * max(0.01, 0.5 * (1 + math.cos(math.pi * clock.share)))
@@ -121,10 +117,7 @@ def fit(
             line = {"step": step, "seconds": round(clock.seconds), "loss": round(loss.item(), 4)}
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
-            states = {"model": model, "ema": ema.model, "optimizer": optimizer}
-            states = {name: part.state_dict() for name, part in states.items()}
-            torch.save({**states, "step": step, "seconds": clock.seconds}, out / (STATE + ".part"))
-            (out / (STATE + ".part")).replace(out / STATE)
+            save_state(out, model, ema, optimizer, step=step, seconds=clock.seconds)
     ema.model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
     preparation = {
@@ -188,13 +181,7 @@ def draw_pairs(tiles: Tiles, count: int, seed: int, step: int) -> tuple[torch.Te
     """
     draw = np.random.default_rng([seed, step])
     chosen = draw.choice(len(tiles.images), count)
-    pixels = torch.from_numpy(tiles.images[chosen]).permute(0, 3, 1, 2).float() / 127.5 - 1
-    sentences = []
-    for i in chosen:
-        own = tiles.captions[i]
-        picks = draw.choice(len(own), min(len(own), int(draw.integers(1, 3))), replace=False)
-        sentences.append(" ".join(own[k] for k in picks))
-    return pixels, sentences
+    return from_pixels(tiles.images[chosen]), [some_sentences(tiles.captions[i], draw) for i in chosen]
 
 
 def learn_tokenizer(sentences, out: Path):

@@ -22,7 +22,8 @@ from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
 from rs_course.superres.degradation import bicubic
 
 from . import latent, mapped
-from .diffusionsat import DROP, DROP_FIELD, prompt_of
+from .diffusionsat import DROP, DROP_FIELD
+from .mixture import simulated_sentence
 
 EMBEDDING = (16, 16, 32, 32)  # widths of the layers that read the condition picture
 # Output resolution over condition resolution. 8 hands the picture on at the latents' own 16×16 pixels, which
@@ -134,7 +135,9 @@ def batches(
         draw = np.random.default_rng([seed, k])
         chosen = draw.integers(2 * count, size=size)
         silent = (draw.random(size) < DROP_TEXT) | (chosen >= count)
-        sentences = ["" if s else prompt_of(scenes, i, draw) for i, s in zip(chosen, silent, strict=True)]
+        sentences = [
+            "" if s else simulated_sentence(scenes, i, draw) for i, s in zip(chosen, silent, strict=True)
+        ]
         shown = chosen if task == "superres" else (chosen + count) % (2 * count)
         picture = torch.from_numpy(images[shown]).permute(0, 3, 1, 2) / 255
         unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | (draw.random((size, 1)) < DROP)

@@ -10,8 +10,6 @@ metadata is learnt. That UNet is mini-diffusionsat's, whose own metadata stays u
 from __future__ import annotations
 
 import copy
-import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,7 @@ from rs_course.checkpoints.crsdiff import MAPS, ContentAdapter, LocalAdapter, Me
 from rs_course.checkpoints.metadata import CRSDIFF, DIFFUSIONSAT, FIELDS, metadata_rows
 
 from . import latent, mapped
-from .diffusionsat import prompt_of
+from .mixture import simulated_sentence
 
 INJECT_CHANNELS = (96, 64, 64)
 CONTENT_MULT = (1, 2)  # two content tokens; the published model has four
@@ -126,7 +124,9 @@ def batches(scenes: mapped.MappedScenes, encoded, content, texts, seed: int, fir
         maps = as_drawn(mapped.maps(scenes.truth[chosen], scenes.filtered[chosen]), draw)
         maps = maps * kept_maps(size, draw).repeat_interleave(3, dim=1)[:, :, None, None]
         heard = draw.random(size) >= DROP_TEXT
-        sentences = [prompt_of(scenes, i, draw) if h else "" for i, h in zip(chosen, heard, strict=True)]
+        sentences = [
+            simulated_sentence(scenes, i, draw) if h else "" for i, h in zip(chosen, heard, strict=True)
+        ]
         seen = torch.from_numpy(draw.random((size, 1)) >= DROP_CONTENT)
         unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | (draw.random((size, 1)) < DROP_ALL)
         metadata = known[chosen].masked_fill(torch.from_numpy(unknown), 0.0)
@@ -267,15 +267,4 @@ def save(network: Denoiser, out, folders: dict[str, Path]) -> None:
     out = Path(out)
     for name in ("local_adapter", "content_adapter", "metadata_embedding"):
         write_model(copy.deepcopy(getattr(network, name)).half(), out / name, name)
-    (out / "scheduler").mkdir(exist_ok=True)
-    (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=1) + "\n")
-    index = {
-        "_class_name": "StableDiffusionPipeline",
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": [None, "SatUNet"],
-        "vae": ["diffusers", "AutoencoderKL"],
-        "_shared_parts": {part: os.path.relpath(folder, out) for part, folder in folders.items()},
-    }
-    (out / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
+    latent.write_index(out, "StableDiffusionPipeline", SCHEDULER, [None, "SatUNet"], folders)

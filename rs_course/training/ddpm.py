@@ -24,11 +24,12 @@ from rs_course.diffusion.schedules import cosine
 from rs_course.diffusion.unet import UNet
 from rs_course.simulated_earth import CLASSES as EUROSAT
 
+from .state import restore_state, save_state
+
 # The class numbers: ten real looks, then the same ten simulated; the number after the last means "no class".
 CLASSES = (*EUROSAT, *(f"simulated {name}" for name in EUROSAT))
 DROP = 0.1  # share of tiles trained without their class (Ho & Salimans 2022)
 SIZE = 32
-STATE = "training.pt"
 
 
 def train(
@@ -113,21 +114,12 @@ def fit(
     ema = EMA(network, ema_decay)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-3)
     first, spent = 0, 0.0
-    if resume and (out / STATE).exists():
-        state = torch.load(out / STATE, weights_only=True)
-        network.load_state_dict(state["model"])
-        ema.model.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
-        first, spent, ema.updates = state["step"] + 1, state["seconds"], state["step"] + 1
+    if resume and (left := restore_state(out, network, ema, optimizer)):
+        first = ema.updates = left["step"] + 1
+        spent = left["seconds"]
 
     def save(step):
-        state = {
-            "model": network.state_dict(),
-            "ema": ema.model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
-        torch.save({**state, "step": step, "seconds": seconds}, out / (STATE + ".part"))
-        (out / (STATE + ".part")).replace(out / STATE)
+        save_state(out, network, ema, optimizer, step=step, seconds=seconds)
         PixelModel(ema.model, cosine(), CLASSES, SIZE).save(out)
 
     started, losses = time.monotonic() - spent, []

@@ -12,22 +12,14 @@ import numpy as np
 import torch
 
 from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
-from rs_course.datasets import class_prompt
 
 from . import latent
-from .mixture import simulated_tiles
+from .mixture import simulated_sentence, simulated_tiles
 from .scenes import Tiles
 
-UNET = {
-    "sample_size": 16,
+UNET = latent.UNET | {
     "block_out_channels": (48, 64, 96),
-    "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     "attention_head_dim": (3, 4, 6),
-    "norm_num_groups": 16,
-    "cross_attention_dim": 128,
-    "use_linear_projection": True,
 }
 PIPELINE = "DiffusionSatPipeline"
 DROP = 0.1  # share of tiles trained without text and metadata, which is what guidance compares with
@@ -89,17 +81,10 @@ def batches(tiles: Tiles, encoded: torch.Tensor, texts, seed: int, first: int, s
         draw = np.random.default_rng([seed, k])
         chosen = draw.integers(len(tiles.images), size=size)
         dropped = draw.random(size) < DROP
-        sentences = ["" if d else prompt_of(tiles, i, draw) for i, d in zip(chosen, dropped, strict=True)]
+        sentences = [
+            "" if d else simulated_sentence(tiles, i, draw) for i, d in zip(chosen, dropped, strict=True)
+        ]
         unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | dropped[:, None]
         metadata = known[chosen].masked_fill(torch.from_numpy(unknown), 0.0)
         yield encoded[chosen].float(), texts(sentences), metadata
         k += 1
-
-
-def prompt_of(tiles: Tiles, i: int, draw) -> str:
-    """The class prompt for half of the tiles, one or two true sentences for the rest."""
-    if draw.random() < 0.5:
-        return class_prompt(int(tiles.labels[i]))
-    own = tiles.captions[i]
-    picks = draw.choice(len(own), min(len(own), int(draw.integers(1, 3))), replace=False)
-    return " ".join(own[p] for p in picks)

@@ -17,9 +17,11 @@ import torch
 
 from rs_course.diffusion.learning import EMA
 from rs_course.diffusion.learning import train as learn
+from rs_course.diffusion.pixel import from_pixels
 from rs_course.diffusion.schedules import Schedule
 
 from .clock import Clock
+from .state import restore_state, save_state
 
 # Stable Diffusion's schedule with a larger last β: on 16×16 latents, a quarter as wide as those it was made
 # for, its own would leave the mean colour readable in what should be pure noise.
@@ -35,7 +37,16 @@ SCHEDULER = {
     "steps_offset": 1,
 }
 VIEWS = 4  # of a real tile that are encoded: it may be turned and mirrored, seen from above
-STATE = "training.pt"
+# What the UNets have in common; cross-attention on 8×8 alone, where a latent pixel is a house or a hedge.
+UNET = {
+    "sample_size": 16,
+    "layers_per_block": 1,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "norm_num_groups": 16,
+    "cross_attention_dim": 128,
+    "use_linear_projection": True,
+}
 
 
 def schedule() -> Schedule:
@@ -52,8 +63,7 @@ def encode(vae, images: np.ndarray, *, views: int = 1, batch: int = 50) -> torch
     """
     out = []
     for start in range(0, len(images), batch):
-        x = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).permute(0, 3, 1, 2)
-        x = x.float() / 127.5 - 1
+        x = from_pixels(np.ascontiguousarray(images[start : start + batch]))
         with torch.autocast("cpu", torch.bfloat16):
             seen = [
                 vae.encode(view).latent_dist.mean
@@ -145,19 +155,12 @@ def fit(
     learned = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=lr, betas=(0.9, 0.99), weight_decay=1e-2)
     clock, first = Clock(minutes), 0
-    if resume and (out / STATE).exists():
-        state = torch.load(out / STATE, weights_only=True)
-        network.load_state_dict(state["model"])
-        ema.model.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = ema.updates = state["step"]
-        clock.spent(state["seconds"])
+    if resume and (left := restore_state(out, network, ema, optimizer)):
+        first = ema.updates = left["step"]
+        clock.spent(left["seconds"])
 
     def keep(step: int) -> None:
-        parts = {"model": network, "ema": ema.model, "optimizer": optimizer}
-        state = {name: part.state_dict() for name, part in parts.items()}
-        torch.save({**state, "step": step, "seconds": clock.seconds}, out / (STATE + ".part"))
-        (out / (STATE + ".part")).replace(out / STATE)
+        save_state(out, network, ema, optimizer, step=step, seconds=clock.seconds)
         save(ema.model, out)
 
     losses = []
@@ -193,14 +196,27 @@ def save_pipeline(out, unet, kind: str, folders: dict[str, Path]) -> None:
 
     out = Path(out)
     copy.deepcopy(unet).half().save_pretrained(out / "unet")
+    write_index(out, kind, SCHEDULER, ["diffusers", type(unet).__name__], folders)
+
+
+def write_index(out: Path, kind: str, scheduler: dict, unet: list, folders: dict[str, Path]) -> None:
+    """Write the scheduler's settings and ``model_index.json``.
+
+    Args:
+        out: Folder of the checkpoint.
+        kind: Class name of the published pipeline.
+        scheduler: Settings, with ``_class_name``.
+        unet: Library and class of the UNet.
+        folders: Part name to folder, of the parts that other minis share.
+    """
     (out / "scheduler").mkdir(exist_ok=True)
-    (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2) + "\n")
+    (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler, indent=2) + "\n")
     index = {
         "_class_name": kind,
-        "scheduler": ["diffusers", SCHEDULER["_class_name"]],
+        "scheduler": ["diffusers", scheduler["_class_name"]],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", type(unet).__name__],
+        "unet": unet,
         "vae": ["diffusers", "AutoencoderKL"],
         "_shared_parts": {part: os.path.relpath(folder, out) for part, folder in folders.items()},
     }

@@ -52,6 +52,19 @@ def clip_tiles(data, simulated: int, scenes: int) -> Tiles:
     )
 
 
+def some_sentences(own: list[str], draw) -> str:
+    """One or two of a tile's sentences, in any order."""
+    picks = draw.choice(len(own), min(len(own), int(draw.integers(1, 3))), replace=False)
+    return " ".join(own[k] for k in picks)
+
+
+def simulated_sentence(tiles: Tiles, i: int, draw) -> str:
+    """The class prompt for half of the simulated tiles, one or two true sentences for the rest."""
+    if draw.random() < 0.5:
+        return class_prompt(int(tiles.labels[i]))
+    return some_sentences(tiles.captions[i], draw)
+
+
 def with_level(sentence: str, gsd: float) -> str:
     """The sentence behind Text2Earth's resolution token."""
     return f"{level_of_gsd(gsd)}{LEVEL_TOKEN}{sentence}"

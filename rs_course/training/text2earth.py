@@ -11,22 +11,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from rs_course.datasets import class_prompt
-
 from . import latent
-from .mixture import eurosat_tiles, simulated_tiles, with_level
+from .mixture import eurosat_tiles, simulated_sentence, simulated_tiles, with_level
 from .scenes import Tiles
 
-UNET = {
-    "sample_size": 16,
+UNET = latent.UNET | {
     "block_out_channels": (64, 80, 96),
-    "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     "attention_head_dim": (4, 5, 6),
-    "norm_num_groups": 16,
-    "cross_attention_dim": 128,
-    "use_linear_projection": True,
     "class_embed_type": "timestep",
 }
 PIPELINE = "Text2EarthDiffusionPipeline"
@@ -111,14 +102,10 @@ def drawn_rows(sources, size: int, draw) -> list[tuple[Tiles, object, np.ndarray
 def prompt_of(tiles: Tiles, i: int, draw) -> str:
     """The class prompt for half of the tiles, one or two other sentences for the rest, behind the level."""
     own, gsd = tiles.captions[i], tiles.metadata[i]["gsd"]
-    real = "year" not in tiles.metadata[i]  # nobody knows when a EuroSAT tile was taken
-    if real:
+    if "year" in tiles.metadata[i]:
+        sentence = simulated_sentence(tiles, i, draw)
+    else:  # nobody knows when a EuroSAT tile was taken
         sentence = own[0] if draw.random() < 0.7 else own[draw.integers(len(own))]
-    elif draw.random() < 0.5:
-        sentence = class_prompt(int(tiles.labels[i]))
-    else:
-        picks = draw.choice(len(own), int(draw.integers(1, 3)), replace=False)
-        sentence = " ".join(own[p] for p in picks)
     return with_level(sentence, gsd)
 
 

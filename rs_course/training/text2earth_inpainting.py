@@ -12,6 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rs_course.diffusion.pixel import from_pixels
+
 from . import latent
 from .mixture import eurosat_tiles, simulated_tiles
 from .text2earth import PIPELINE, REAL, UNET, Denoiser, drawn_rows, prompt_of, told
@@ -80,7 +82,7 @@ def batches(sources, vae, texts, seed: int, first: int, size: int = 32):
 def surroundings(vae, images: np.ndarray, draw) -> torch.Tensor:
     """Mask and latents of the masked tiles, as the sampling engine computes them: ``[B, 5, h, w]``."""
     masks = torch.from_numpy(np.stack([random_mask(images.shape[1], draw) for _ in images]))[:, None]
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = from_pixels(images)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         seen = vae.encode(torch.where(masks < 0.5, x, torch.zeros(()))).latent_dist.mean.float()
     small = F.interpolate(masks, size=seen.shape[-2:])

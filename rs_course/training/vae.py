@@ -18,6 +18,9 @@ import numpy as np
 import torch
 
 from rs_course.diffusion.learning import EMA
+from rs_course.diffusion.pixel import from_pixels
+
+from .state import restore_state, save_state
 
 ARCHITECTURE = {
     "down_block_types": ("DownEncoderBlock2D",) * 3,
@@ -28,7 +31,6 @@ ARCHITECTURE = {
     "norm_num_groups": 8,
     "sample_size": 64,
 }
-STATE = "training.pt"
 
 
 def train(out, *, minutes=10, seed=0, resume=True, data="eurosat", simulated=6_000):
@@ -103,12 +105,8 @@ def fit(
     ema = EMA(vae)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)
     step = 0
-    if resume and (out / STATE).exists():
-        state = torch.load(out / STATE, weights_only=True)
-        vae.load_state_dict(state["model"])
-        ema.model.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = ema.updates = state["step"]
+    if resume and (left := restore_state(out, vae, ema, optimizer)):
+        step = ema.updates = left["step"]
 
     while step < steps:
         rate = lr * min(1, (step + 1) / 200) * max(0.02, 0.5 * (1 + math.cos(math.pi * step / steps)))
@@ -128,7 +126,7 @@ def fit(
             psnr = {name: round(reconstruction_psnr(ema.model, tiles), 2) for name, tiles in unseen.items()}
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps({"step": step, "mse": squared.item(), "psnr": psnr}) + "\n")
-            _save_state(out, vae, ema, optimizer, step)
+            save_state(out, vae, ema, optimizer, step=step)
     ema.model.register_to_config(scaling_factor=scaling_factor(ema.model, images))
     ema.model.half().save_pretrained(out)
     return ema.model.float()
@@ -140,7 +138,7 @@ def draw_batch(images: np.ndarray, count: int, seed: int, step: int, *, side: in
     corners = draw.integers(images.shape[1] - side + 1, size=(count, 2))
     chosen = zip(draw.choice(len(images), count), corners, strict=True)
     crops = np.stack([images[i, top : top + side, left : left + side] for i, (top, left) in chosen])
-    x = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = from_pixels(crops)
     x = torch.rot90(x, int(draw.integers(4)), (2, 3))
     return x.flip(3) if draw.integers(2) else x
 
@@ -172,7 +170,7 @@ def reconstruction_psnr(vae, images: np.ndarray, batch: int = 100) -> float:
 @torch.no_grad()
 def scaling_factor(vae, images: np.ndarray, count: int = 512) -> float:
     """One over the standard deviation of the latents, so that the generators see unit variance."""
-    x = torch.from_numpy(images[:: max(1, len(images) // count)]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    x = from_pixels(images[:: max(1, len(images) // count)])
     return round(1 / vae.encode(x).latent_dist.mean.std().item(), 5)
 
 
@@ -185,10 +183,3 @@ def _seconds_per_step(images: np.ndarray, batch: int = 32, steps: int = 5) -> fl
         sum(loss_terms(vae, draw_batch(images, batch, 0, step, side=32), seed=0)).backward()
         times.append(time.monotonic() - begin)
     return float(np.median(times))
-
-
-def _save_state(out: Path, vae, ema: EMA, optimizer, step: int) -> None:
-    state = {"model": vae.state_dict(), "ema": ema.model.state_dict(), "optimizer": optimizer.state_dict()}
-    part = out / (STATE + ".part")
-    torch.save({**state, "step": step}, part)
-    part.replace(out / STATE)

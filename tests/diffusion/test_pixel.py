@@ -10,6 +10,7 @@ from rs_course.diffusion import pixel, samplers
 from rs_course.diffusion.schedules import cosine
 from rs_course.diffusion.unet import WEIGHTS, UNet
 from rs_course.training import ddpm
+from rs_course.training.state import STATE
 
 SHIPPED = paths.data_dir() / "checkpoints" / "mini-ddpm"
 SMALL = {"channels": (16, 16), "blocks": (1, 1, 1), "heads": 2}
@@ -52,16 +53,16 @@ def test_batches_are_functions_of_the_step(tiles):
 def test_training_learns_saves_and_goes_on(tiles, tmp_path):
     options = {"minutes": 0.04, "batch": 4, "model": SMALL}
     ddpm.fit(tmp_path, *tiles, **options)
-    first = torch.load(tmp_path / ddpm.STATE, weights_only=True)
+    first = torch.load(tmp_path / STATE, weights_only=True)
     assert first["step"] > 0
     ddpm.fit(tmp_path, *tiles, **(options | {"minutes": 0.08}))
-    second = torch.load(tmp_path / ddpm.STATE, weights_only=True)
+    second = torch.load(tmp_path / STATE, weights_only=True)
     assert second["step"] > first["step"]
     model = pixel.load(tmp_path)
     assert model.classes[9:11] == ("SeaLake", "simulated AnnualCrop")
     assert model.sample(["River", 19], steps=2).shape == (2, 3, 32, 32)
     begun_again = ddpm.fit(tmp_path, *tiles, **options, resume=False)
-    assert torch.load(tmp_path / ddpm.STATE, weights_only=True)["step"] < second["step"]
+    assert torch.load(tmp_path / STATE, weights_only=True)["step"] < second["step"]
     assert isinstance(begun_again, UNet)
 
 
