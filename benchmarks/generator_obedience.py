@@ -19,6 +19,7 @@ import numpy as np
 
 from rs_course import alignment, checkpoints, datasets, simulated_earth
 from rs_course.alignment.pairs import KINDS
+from rs_course.checkpoints.images import pixels
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "generator_obedience.json"
 FIRST = 2_100_000_000  # scene seeds of the simulator's test split
@@ -74,9 +75,8 @@ def metadata_obedience(generator, count: int) -> dict:
             scenes = scenes_of(field, value, fixed, classes, count)
             prompts = [datasets.class_prompt(scene.label) for scene in scenes]
             tiles = generator.sample(prompts, metadata=[scene.metadata for scene in scenes], seed=7)
-            images = tiles.permute(0, 2, 3, 1).mul(255).round().byte().numpy()
             curves["simulator"].append(measure(np.stack([scene.image for scene in scenes])))
-            curves["generated"].append(measure(images))
+            curves["generated"].append(measure(pixels(tiles)))
         correlation = float(np.corrcoef(curves["simulator"], curves["generated"])[0, 1])
         result[field] = {
             "measure": measure.__name__,
@@ -98,8 +98,7 @@ def prompt_obedience(generator, scenes: list) -> dict:
         if not pairs:
             continue
         tiles = generator.sample([pair.true for pair in pairs], seed=11)
-        images = tiles.permute(0, 2, 3, 1).mul(255).round().byte().numpy()
-        asked = [pair._replace(image=image) for pair, image in zip(pairs, images, strict=True)]
+        asked = [pair._replace(image=image) for pair, image in zip(pairs, pixels(tiles), strict=True)]
         scored = {"generated": asked, "true scenes": pairs}
         found = {name: alignment.minimal_pair_accuracy(judge, some)["all"] for name, some in scored.items()}
         result[kind] = {

@@ -16,46 +16,37 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from rs_course import alignment, datasets, metrics, simulated_earth
+from rs_course import alignment, datasets, metrics
 from rs_course.checkpoints.load import locate
 from rs_course.checkpoints.prompts import parse_level
+from rs_course.training.vae import reconstructions
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "shared_parts.json"
 EUROSAT = RESULT.parents[3] / "shared" / "data" / "eurosat.tar"
 
 
-@torch.inference_mode()
 def reconstruction(images: np.ndarray) -> dict:
     """Mean PSNR (dB) and SSIM of tiles that go through the latents and back."""
     vae = AutoencoderKL.from_pretrained(locate("mini-vae")).eval()
-    psnr, ssim = [], []
-    for start in range(0, len(images), 50):
-        x = torch.from_numpy(np.array(images[start : start + 50])).permute(0, 3, 1, 2).float() / 255
-        y = (vae.decode(vae.encode(2 * x - 1).latent_dist.mean).sample / 2 + 0.5).clamp(0, 1)
-        psnr.append(metrics.psnr(y, x))
-        ssim.append(metrics.ssim(y, x))
+    psnr, ssim = zip(
+        *((metrics.psnr(y, x), metrics.ssim(y, x)) for y, x in reconstructions(vae, images)), strict=True
+    )
     return {"psnr": round(torch.cat(psnr).mean().item(), 2), "ssim": round(torch.cat(ssim).mean().item(), 4)}
 
 
 def zero_shot(scorer, data, collection: str) -> float:
     """Share of tiles whose class prompt is the most similar of the ten."""
-    names = simulated_earth.CLASSES
-    prompts = [parse_level(datasets.class_prompt(name, collection))[1] for name in names]
-    labels = np.array([names.index(data.classes[k]) for k in data.labels])
-    found = scorer.similarity(np.asarray(data.images), prompts).argmax(1).cpu().numpy()
-    return round(float((found == labels).mean()), 4)
+    prompts = [[parse_level(datasets.class_prompt(name, collection))[1]] for name in data.classes]
+    found = alignment.zero_shot(scorer, np.asarray(data.images), prompts).argmax(1).cpu().numpy()
+    return round(float((found == data.labels).mean()), 4)
 
 
 def retrieval(scorer, data) -> dict:
     """Recall at 1, 5 and 10 both ways; a tile's caption is its first two sentences."""
     captions = [" ".join(own[:2]) for own in data.captions]
-    similarity = scorer.similarity(np.asarray(data.images), captions).cpu()
-    own = similarity.diag()[:, None]
-    rank = {"image to text": (similarity > own).sum(1), "text to image": (own < similarity.T).sum(1)}
-    return {
-        way: {f"R@{k}": round((r < k).float().mean().item(), 3) for k in (1, 5, 10)}
-        for way, r in rank.items()
-    }
+    found = alignment.retrieval(scorer.similarity(np.asarray(data.images), captions))
+    ways = {"image to text": found.image_to_text, "text to image": found.text_to_image}
+    return {way: {f"R@{k}": round(share, 3) for k, share in at.items()} for way, at in ways.items()}
 
 
 def main():

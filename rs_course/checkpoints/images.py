@@ -106,6 +106,11 @@ def _channels_first(array: torch.Tensor, name: str) -> torch.Tensor:
     return array
 
 
+def pixels(batch: torch.Tensor) -> np.ndarray:
+    """Float images ``[N, C, H, W]`` in [0, 1] as uint8 ``[N, H, W, C]``: the way out over the border."""
+    return (batch.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy()
+
+
 def _from_pil(picture, mode: str | None, size: tuple[int, int] | None) -> torch.Tensor:
     from PIL import Image
 
@@ -124,5 +129,4 @@ def _from_pil(picture, mode: str | None, size: tuple[int, int] | None) -> torch.
 def _to_pil(batch: torch.Tensor) -> list:
     from PIL import Image
 
-    arrays = (batch.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy()
-    return [Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array) for array in arrays]
+    return [Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array) for array in pixels(batch)]

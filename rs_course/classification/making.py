@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rs_course.checkpoints.images import pixels
 from rs_course.classification.inputs import as_tensor, to_float
 from rs_course.classification.recipes import guidance_strength
 from rs_course.classification.sets import Tiles
@@ -114,11 +115,10 @@ def make(
         images = checkpoint.sample(
             [row.prompt for row in rows], seed=seed, start=start, **picture, **settings
         )
-        pixels = images.mul(255).round().byte().permute(0, 2, 3, 1).numpy()
         records = [
             {
                 "index": start + i,
-                "image": pixels[i],
+                "image": image,
                 "prompt": row.prompt,
                 "label": classes[row.label],
                 "metadata": None,
@@ -127,7 +127,7 @@ def make(
                 "checkpoint_sha256": digest,
                 "settings": recorded | ({"shot": row.shot} if guided else {}),
             }
-            for i, row in enumerate(rows)
+            for i, (row, image) in enumerate(zip(rows, pixels(images), strict=True))
         ]
         write_shard(file, records, classes=classes)
     return folder

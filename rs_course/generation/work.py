@@ -66,6 +66,8 @@ def make(order: Order, shard: Shard, rows: list[Prompt], weights: str, advance=N
     Raises:
         ValueError: The checkpoint of that name has other weights on this machine.
     """
+    from rs_course.checkpoints.images import pixels
+
     generator = _generator(order)
     if generator.card.hash != weights:
         raise ValueError(f"{order.checkpoint} has other weights on this worker than where the run began.")
@@ -81,7 +83,7 @@ def make(order: Order, shard: Shard, rows: list[Prompt], weights: str, advance=N
             progress=advance or False,
             **order.arguments,
         )
-    return [_png(image) for image in (images * 255).round().byte().permute(0, 2, 3, 1).numpy()]
+    return [_png(image) for image in pixels(images)]
 
 
 def forget() -> None:

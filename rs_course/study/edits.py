@@ -70,17 +70,17 @@ def make(folder, pairs, *, checkpoint: str, per_class: int, seed: int = 0, **set
 
 
 def _write(file, images, asked, start, struck, classes, made):
+    from rs_course.checkpoints.images import pixels
     from rs_course.datasets import write_shard
 
-    pixels = images.mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     rows = [
         {
             "index": start + i,
-            "image": pixels[i],
+            "image": image,
             "prompt": asked[i],
-            "label": kind,
+            "label": classes[i],
             "metadata": {"event": struck[i]},
         }
-        for i, kind in enumerate(classes)
+        for i, image in enumerate(pixels(images))
     ]
     write_shard(file, [row | made for row in rows], classes=classes)

@@ -155,16 +155,23 @@ def loss_terms(vae, x: torch.Tensor, *, seed: int):
 
 
 @torch.no_grad()
-def reconstruction_psnr(vae, images: np.ndarray, batch: int = 100) -> float:
-    """Mean PSNR in dB of uint8 tiles ``[N, H, W, 3]``, encoded to the posterior's mean and decoded."""
-    from rs_course.metrics import psnr
+def reconstructions(vae, images: np.ndarray, batch: int = 100):
+    """Batches ``(decoded, original)`` of uint8 tiles ``[N, H, W, 3]`` that go through the posterior's mean.
 
-    values = []
+    Yields:
+        Float tensors ``[B, 3, H, W]`` in [0, 1].
+    """
     for start in range(0, len(images), batch):
         x = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float() / 255
         y = vae.decode(vae.encode(2 * x - 1).latent_dist.mean).sample
-        values.append(psnr((y / 2 + 0.5).clamp(0, 1), x))
-    return torch.cat(values).mean().item()
+        yield (y / 2 + 0.5).clamp(0, 1), x
+
+
+def reconstruction_psnr(vae, images: np.ndarray) -> float:
+    """Mean PSNR in dB of uint8 tiles ``[N, H, W, 3]``, encoded to the posterior's mean and decoded."""
+    from rs_course.metrics import psnr
+
+    return torch.cat([psnr(y, x) for y, x in reconstructions(vae, images)]).mean().item()
 
 
 @torch.no_grad()
