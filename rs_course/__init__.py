@@ -7,7 +7,7 @@ The submodules below load on first use, so that ``import rs_course`` stays fast:
 imported only by the functions that need them.
 """
 
-from importlib import import_module
+from . import lazy
 
 __version__ = "0.1.0"
 
@@ -31,12 +31,4 @@ _SUBMODULES = (
     "widgets",
 )
 
-
-def __getattr__(name):
-    if name in _SUBMODULES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *_SUBMODULES])
+__getattr__, __dir__ = lazy.attach(__name__, submodules=_SUBMODULES)

@@ -8,7 +8,7 @@ A scorer judges with what it was trained on. The text tower of a generator must 
 alone: what the two share, the score cannot see.
 """
 
-from importlib import import_module
+from rs_course import lazy
 
 _HOME = {
     "load": "loading",
@@ -27,12 +27,4 @@ _HOME = {
     "sigmoid_loss": "contrastive",
 }
 
-
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *_HOME])
+__getattr__, __dir__ = lazy.attach(__name__, _HOME)

@@ -8,7 +8,7 @@
 The published models and the course's minis share this interface and every line of code behind it.
 """
 
-from importlib import import_module
+from rs_course import lazy
 
 from .load import load
 from .metadata import normalize_metadata
@@ -18,8 +18,4 @@ _LAZY = {"load_enhancer": "enhancement", "outpaint": "outpainting"}
 
 __all__ = ["load", "load_enhancer", "normalize_metadata", "outpaint"]
 
-
-def __getattr__(name):
-    if name in _LAZY:
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy.attach(__name__, _LAZY)

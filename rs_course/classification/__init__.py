@@ -7,7 +7,7 @@ Recipes and arms follow He et al. 2023 ("Is synthetic data from generative model
 recognition?", ICLR, arXiv 2210.07574) and the course's own protocol; the controls are what both lack.
 """
 
-from importlib import import_module
+from rs_course import lazy
 
 _HOME = {
     "Task": "experiment",
@@ -47,14 +47,4 @@ _SUBMODULES = (
     "tuning",
 )
 
-
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in _SUBMODULES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *_HOME, *_SUBMODULES])
+__getattr__, __dir__ = lazy.attach(__name__, _HOME, _SUBMODULES)

@@ -3,7 +3,7 @@
 The names below load on first use, so that importing :mod:`rs_course.metrics` needs no torch.
 """
 
-from importlib import import_module
+from rs_course import lazy
 
 _HOME = {
     "psnr": "image",
@@ -26,14 +26,4 @@ _HOME = {
 }
 _SUBMODULES = ("distribution", "image", "inception", "lpips")
 
-
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in _SUBMODULES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *_HOME, *_SUBMODULES])
+__getattr__, __dir__ = lazy.attach(__name__, _HOME, _SUBMODULES)

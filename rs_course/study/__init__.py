@@ -9,7 +9,7 @@ row of results; each finished task is a *record* on disk; the *ledger* is all re
 file.
 """
 
-from importlib import import_module
+from rs_course import lazy
 
 _HOME = {
     "Plan": "plan",
@@ -20,11 +20,5 @@ _HOME = {
     "stored": "records",
 }
 
-
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
+__getattr__, __dir__ = lazy.attach(__name__, _HOME)
 __all__ = ["Plan", "ledger", "made", "read", "run", "stored"]

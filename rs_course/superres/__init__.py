@@ -5,7 +5,7 @@
 >>> sharp = superres.upscale(superres.degradation.bicubic(high), network)       # doctest: +SKIP
 """
 
-from importlib import import_module
+from rs_course import lazy
 
 _HOME = {
     "load": "loading",
@@ -31,14 +31,4 @@ _SUBMODULES = (
     "span",
 )
 
-
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name in _SUBMODULES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *_HOME, *_SUBMODULES])
+__getattr__, __dir__ = lazy.attach(__name__, _HOME, _SUBMODULES)

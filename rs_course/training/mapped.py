@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from rs_course import paths
 
-from .scenes import conditions
+from .scenes import any_day, conditions, place
 
 CHUNK = 250
 MAP_SIDE = 128  # eight map pixels per latent pixel, as CRS-Diff has them
@@ -91,17 +90,15 @@ def _chunk(draw: int, first: int, folder):
 
 def _row(k: int, draw: int):
     from rs_course.checkpoints import maps as extract
-    from rs_course.datasets.simulated import SCENES_PER_CLASS
-    from rs_course.simulated_earth import CLASSES, scene
+    from rs_course.simulated_earth import scene
 
-    place = CLASSES[k % len(CLASSES)], SCENES_PER_CLASS * draw + k // len(CLASSES)
     chosen = conditions(k, draw)
     dice = np.random.default_rng([draw, k, 1])
-    day = datetime.date(int(dice.integers(2016, 2025)), 1, 1) + datetime.timedelta(int(dice.integers(365)))
+    day = any_day(dice)
     clear = dice.random() < 2 / 3
-    one = scene(*place, **chosen)
+    one = scene(*place(k, draw), **chosen)
     changed = {**chosen, "date": day} | ({"cloud_cover": 0.0} if clear else {})
-    other = scene(*place, **changed)
+    other = scene(*place(k, draw), **changed)
 
     true = extract.maps_of_scene(one, MAP_SIDE)
     road, height = (np.uint8(true[name][0, 0].numpy() * 255 + 0.5) for name in ("road", "depth"))

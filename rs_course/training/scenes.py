@@ -64,26 +64,31 @@ def varied(count: int, *, draw: int = 1, workers: int = 1) -> Tiles:
 def conditions(k: int, draw: int) -> dict:
     """Date, cloud cover and scale of scene k, where they are drawn anew; a function of (k, draw)."""
     dice = np.random.default_rng([draw, k])
-    day = datetime.date(int(dice.integers(2016, 2025)), 1, 1) + datetime.timedelta(int(dice.integers(365)))
+    day = any_day(dice)
     cloud_cover, gsd = dice.uniform(0, 0.9), 4 * 10 ** dice.uniform()
     drawn = {"date": day, "cloud_cover": round(cloud_cover, 2), "gsd": round(gsd, 1)}
     return {field: value for field, value in drawn.items() if dice.random() < 0.5}
 
 
-def _chunk(draw: int, first: int, folder) -> tuple[np.ndarray, list[dict]]:
+def any_day(dice) -> datetime.date:
+    """Any day of the simulator's years."""
+    return datetime.date(int(dice.integers(2016, 2025)), 1, 1) + datetime.timedelta(int(dice.integers(365)))
+
+
+def place(k: int, draw: int) -> tuple[str, int]:
+    """Class and seed of scene k; no two draws share a place."""
     from rs_course.datasets.simulated import SCENES_PER_CLASS
-    from rs_course.simulated_earth import CLASSES, scene
+    from rs_course.simulated_earth import CLASSES
+
+    return CLASSES[k % len(CLASSES)], SCENES_PER_CLASS * draw + k // len(CLASSES)
+
+
+def _chunk(draw: int, first: int, folder) -> tuple[np.ndarray, list[dict]]:
+    from rs_course.simulated_earth import scene
 
     file = folder / f"{first:06d}.npz"
     if not file.exists():
-        scenes = [
-            scene(
-                CLASSES[k % len(CLASSES)],
-                SCENES_PER_CLASS * draw + k // len(CLASSES),
-                **conditions(k, draw),
-            )
-            for k in range(first, first + CHUNK)
-        ]
+        scenes = [scene(*place(k, draw), **conditions(k, draw)) for k in range(first, first + CHUNK)]
         rows = [{"captions": one.captions, "metadata": one.metadata} for one in scenes]
         part = file.with_suffix(".part.npz")
         np.savez(part, images=np.stack([one.image for one in scenes]), rows=json.dumps(rows))
