@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-import os
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from rs_course.environment import environment
 
 # What a stored page says must not depend on who watches: no debugger notice, no progress bars.
 QUIET = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -60,7 +61,7 @@ def execute(source: Path, output: Path, parameters: dict) -> Outcome:
     from papermill import PapermillExecutionError, execute_notebook
 
     error, start = None, time.perf_counter()
-    with _environment(QUIET), _peak_memory() as peak:
+    with environment(QUIET), _peak_memory() as peak:
         try:
             notebook = execute_notebook(
                 source.resolve(),
@@ -83,21 +84,6 @@ def execute(source: Path, output: Path, parameters: dict) -> Outcome:
 
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
-
-
-@contextmanager
-def _environment(values: dict[str, str]):
-    """Set environment variables for the processes that are started inside the block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

@@ -8,10 +8,11 @@ process per core is faster than one process with all cores for networks of this 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from contextlib import contextmanager
+
+from rs_course.environment import environment
 
 ANSWER_SECONDS = 5  # how long a scheduler may take to answer
 WORKER_SECONDS = 30  # how long a cluster may take to show its first worker
@@ -52,17 +53,14 @@ def attempt(function: str, name: str, task: dict):
 def one_thread():
     """Compute on one thread, also in libraries that are loaded later."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch else None
     if torch:
         torch.set_num_threads(1)
     try:
-        yield
+        with environment(dict.fromkeys(names, "1")):
+            yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
         if threads:
             torch.set_num_threads(threads)
 
