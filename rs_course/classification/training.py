@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rs_course import precision
 from rs_course.classification import augment as augmentation
 from rs_course.classification.classifiers import build
 from rs_course.classification.inputs import as_targets, as_tensor, class_count, to_float
@@ -145,7 +146,7 @@ def steps_of(
         batches: Rows of each pair a step.
         warm_up: Share of the steps in which the learning rate rises, along a cosine; then it falls to zero.
         clip_norm: Largest norm of the gradient.
-        fast: Whether :func:`fast_arithmetic` may be used.
+        fast: Whether the device's fastest number type may be used (:mod:`rs_course.precision`).
         steps, rate, decay, smoothing, augment, growing, seed: As in :func:`fit`.
 
     Raises:
@@ -177,7 +178,7 @@ def steps_of(
         for group in optimizer.param_groups:
             group["lr"] = rate * _one_cycle((step + 0.5) / steps, warm_up)
         inputs, targets = draw()
-        with fast_arithmetic(device) if fast else contextlib.nullcontext():
+        with precision.fast(device.type) if fast else contextlib.nullcontext():
             logits = model(_shrunk(inputs, (step + 0.5) / steps, growing))
         loss = sum(
             weight * F.cross_entropy(part.float(), y, label_smoothing=smoothing)
@@ -207,7 +208,7 @@ def _settle(model: torch.nn.Module, batches, device) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # a plain average over all batches
     for x in batches:
-        with fast_arithmetic(device):
+        with precision.fast(device.type):
             model(x)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
@@ -247,17 +248,11 @@ def predict(model: torch.nn.Module, images, *, symmetries: bool = False, batch: 
         x, total = to_float(part.to(device)), 0
         for k, mirrored in views:
             view = torch.rot90(x, k, (2, 3))
-            with fast_arithmetic(device):
+            with precision.fast(device.type):
                 logits = model(view.flip(3) if mirrored else view)
             total = total + logits.float().softmax(1)
         result.append((total / len(views)).cpu())
     return torch.cat(result)
-
-
-def fast_arithmetic(device: torch.device):
-    """bfloat16 autocast where the hardware multiplies it (nearly twice the speed on a CPU), else nothing."""
-    fast = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
-    return torch.autocast(device.type, torch.bfloat16) if fast else contextlib.nullcontext()
 
 
 def _order(count: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

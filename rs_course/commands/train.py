@@ -1,6 +1,7 @@
 """``rs-course train NAME``: train one of the minis that ship with the course."""
 
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 # name: module whose ``train(out, *, minutes, seed, resume, data)`` makes it
@@ -16,6 +17,7 @@ TRAINABLE = {
     "mini-text2earth": "rs_course.training.text2earth",
     "mini-text2earth-inpainting": "rs_course.training.text2earth_inpainting",
     "mini-vae": "rs_course.training.vae",
+    "mini-vae-decoder": "rs_course.training.decoder",
 }
 
 
@@ -32,6 +34,9 @@ def add_arguments(parser):
         "--data", help="the real data set: a name, folder or archive (default: the registry's)"
     )
     parser.add_argument(
+        "--start", help="a checkpoint of the same network to go on from (generators only; default: none)"
+    )
+    parser.add_argument(
         "--fresh", action="store_true", help="start again although an unfinished training lies there"
     )
 
@@ -40,8 +45,11 @@ def run(args):
     if args.minutes is not None and args.minutes <= 0:
         raise ValueError(f"--minutes {args.minutes}: give a time above zero.")
     out = args.out or Path("runs") / args.name
-    chosen = {"minutes": args.minutes, "data": args.data}
-    import_module(TRAINABLE[args.name]).train(
-        out, seed=args.seed, resume=not args.fresh, **{k: v for k, v in chosen.items() if v is not None}
-    )
+    chosen = {"minutes": args.minutes, "data": args.data, "start": args.start}
+    train = import_module(TRAINABLE[args.name]).train
+    if args.start and "start" not in signature(train).parameters:
+        raise ValueError(
+            f"{args.name} has no --start: only generators and mini-vae-decoder go on from weights."
+        )
+    train(out, seed=args.seed, resume=not args.fresh, **{k: v for k, v in chosen.items() if v is not None})
     print(f"train: {args.name} lies in {out}")

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rs_course import precision
 from rs_course.diffusion.learning import EMA
 from rs_course.diffusion.pixel import from_pixels
 
@@ -103,7 +104,7 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = rate
         pixels, sentences = draw_pairs(tiles, batch, seed, step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision.fast():
             loss = pair_loss(model, tokenizer, pixels, sentences)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

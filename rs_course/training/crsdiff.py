@@ -61,7 +61,7 @@ class Denoiser(nn.Module):
 
     def forward(self, x, t, maps, states, content, metadata):
         draws = len(x) // len(maps)
-        context = torch.cat([states, self.content_adapter(content).to(states.dtype)], dim=1)
+        context = torch.cat([states, self.content_adapter(content)], dim=1)
         given = [context, self.metadata_embedding(metadata), *self.local_adapter.features(maps)]
         context, vector, *features = (part.repeat(draws, *[1] * (part.ndim - 1)) for part in given)
         *down, mid = self.local_adapter(x, t, context, features=features)

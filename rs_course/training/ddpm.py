@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rs_course import precision
 from rs_course.diffusion.guidance import drop_condition
 from rs_course.diffusion.learning import EMA
 from rs_course.diffusion.learning import train as learn
@@ -124,7 +125,7 @@ def fit(
 
     started, losses = time.monotonic() - spent, []
     data = batches(images, labels, batch, seed, first=first)
-    options = {"predicts": "v", "min_snr": 5.0, "ema": ema, "autocast": torch.bfloat16, "seed": seed}
+    options = {"predicts": "v", "min_snr": 5.0, "ema": ema, "autocast": precision.autocast(), "seed": seed}
     for progress in learn(network, data, cosine(), optimizer, first_step=first, **options):
         seconds = time.monotonic() - started
         fraction = seconds / (60 * minutes)

@@ -37,7 +37,7 @@ class Denoiser(torch.nn.Module):
         return self.unet(x, t, states, metadata=metadata).sample
 
 
-def train(out, *, minutes=60, seed=0, resume=True, data=None, simulated=6_000, scenes=6_000):
+def train(out, *, minutes=60, seed=0, resume=True, data=None, simulated=6_000, scenes=6_000, start=None):
     """Train on simulated scenes.
 
     Args:
@@ -47,6 +47,7 @@ def train(out, *, minutes=60, seed=0, resume=True, data=None, simulated=6_000, s
         resume: Go on where an interrupted training stopped.
         data: Not used: this mini learns from the simulated Earth alone.
         simulated, scenes: Simulated tiles of the simulator's own choice, and under many conditions.
+        start: Name or folder of a checkpoint of the same network to go on from.
     """
     from rs_course.checkpoints.satunet import SatUNet
 
@@ -63,7 +64,7 @@ def train(out, *, minutes=60, seed=0, resume=True, data=None, simulated=6_000, s
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders)
 
-    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume)
+    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start)
 
 
 def batches(tiles: Tiles, encoded: torch.Tensor, texts, seed: int, first: int, size: int = 32):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rs_course import precision
 from rs_course.diffusion.learning import EMA
 from rs_course.diffusion.learning import train as learn
 from rs_course.diffusion.pixel import from_pixels
@@ -64,7 +65,7 @@ def encode(vae, images: np.ndarray, *, views: int = 1, batch: int = 50) -> torch
     out = []
     for start in range(0, len(images), batch):
         x = from_pixels(np.ascontiguousarray(images[start : start + batch]))
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision.fast("cpu"):
             seen = [
                 vae.encode(view).latent_dist.mean
                 for view in (x, x.flip(3), x.rot90(1, (2, 3)), x.flip(3).rot90(1, (2, 3)))[:views]
@@ -103,7 +104,7 @@ class Texts:
         self.known: dict[str, torch.Tensor] = {}
 
     def __call__(self, sentences: list[str]) -> torch.Tensor:
-        """States ``[N, 77, D]``, in bfloat16."""
+        """States ``[N, 77, D]``; remembered in bfloat16, which takes half the memory."""
         from rs_course.checkpoints.prompts import encode as states_of
 
         new = [s for s in dict.fromkeys(sentences) if s not in self.known]
@@ -111,11 +112,11 @@ class Texts:
             with torch.no_grad():
                 states = states_of(self.tokenizer, self.text_encoder, new).bfloat16()
             fresh = dict(zip(new, states, strict=True))
-            out = torch.stack([fresh.get(s, self.known.get(s)) for s in sentences])
+            out = torch.stack([fresh.get(s, self.known.get(s)) for s in sentences]).float()
             room = self.remember - len(self.known)
             self.known.update(list(fresh.items())[: max(0, room)])
             return out
-        return torch.stack([self.known[s] for s in sentences])
+        return torch.stack([self.known[s] for s in sentences]).float()
 
 
 def fit(
@@ -127,6 +128,7 @@ def fit(
     minutes: float,
     seed: int = 0,
     resume: bool = True,
+    start=None,
     lr: float = 7e-4,
     decay_from: float = 0.4,
     ema_decay: float = 0.999,
@@ -142,6 +144,7 @@ def fit(
         minutes: Time for the whole training, over all resumed runs.
         seed: Of steps and noise.
         resume: Go on where an interrupted training stopped.
+        start: A checkpoint of the same network to begin from: see :func:`begin_from`.
         lr, decay_from: Learning rate, and the share of the time after which it falls linearly to zero.
         ema_decay: Of the averaged weights.
         log_every: Steps between two lines of the log, at which state and checkpoint are saved.
@@ -151,9 +154,11 @@ def fit(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    if start is not None:
+        begin_from(network.unet, start)
     ema = EMA(network, ema_decay)
     learned = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=lr, betas=(0.9, 0.99), weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(learned, lr=lr, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
     clock, first = Clock(minutes), 0
     if resume and (left := restore_state(out, network, ema, optimizer)):
         first = ema.updates = left["step"]
@@ -164,7 +169,7 @@ def fit(
         save(ema.model, out)
 
     losses = []
-    options = {"predicts": "v", "min_snr": 5.0, "ema": ema, "autocast": torch.bfloat16, "seed": seed}
+    options = {"predicts": "v", "min_snr": 5.0, "ema": ema, "autocast": precision.autocast(), "seed": seed}
     for progress in learn(network, batches(first), schedule(), optimizer, first_step=first, **options):
         step = progress.step + 1
         rate = lr * min(1, step / 200) * min(1, max(0, (1 - clock.share) / (1 - decay_from)))
@@ -181,6 +186,26 @@ def fit(
             keep(step)
             break
     return ema.model
+
+
+def begin_from(unet: torch.nn.Module, start) -> None:
+    """Fill a UNet with the weights of a checkpoint that it goes on from, where there is one with its shapes.
+
+    Args:
+        unet: The new UNet.
+        start: Name or folder of a checkpoint.
+
+    Raises:
+        ValueError: The weights are another network's.
+    """
+    from rs_course.checkpoints.load import locate
+    from rs_course.checkpoints.loading import load_model
+
+    known = load_model(type(unet), locate(start) / "unet", torch.float32).state_dict()
+    own = {name: value.shape for name, value in unet.state_dict().items()}
+    if own != {name: value.shape for name, value in known.items()}:
+        raise ValueError(f"the UNet of {start} has other layers than the one to train: start without it.")
+    unet.load_state_dict(known)
 
 
 def save_pipeline(out, unet, kind: str, folders: dict[str, Path]) -> None:

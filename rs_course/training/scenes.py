@@ -1,7 +1,7 @@
 """What the latent minis learn from: simulated scenes under many conditions, and real tiles with their class.
 
-The simulator's own dates favour the growing season and clear skies, as archives do. A generator that must
-obey month, clouds and scale has to see all of them, so half of these scenes draw them anew.
+The simulator's own dates favour the growing season and clear skies, as archives do, and it shows everything
+at 10 m. A generator that must obey month, clouds, latitude and scale has to see all of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import numpy as np
 from rs_course import paths
 
 CHUNK = 250
+# Metres per pixel. Few, because the sinusoid that a generator reads them through turns fast over 4 to 40 m:
+# each value has to be met often.
+SCALES = (4.0, 6.0, 9.0, 13.0, 20.0, 30.0, 40.0)
 
 
 class Tiles(NamedTuple):
@@ -32,9 +35,7 @@ def varied(count: int, *, draw: int = 1, workers: int = 1) -> Tiles:
     """Scenes whose date, clouds and scale are drawn anew; rendered once into the cache.
 
     Scene k shows a place of the simulator's training split that ``datasets.load("simulated", seed=draw)``
-    would show too. Each condition is drawn anew for half of the scenes, independently: the date from the
-    whole year, the cloud cover from 0 to 0.9, the ground sample distance from 4 to 40 m on a logarithmic
-    scale.
+    would show too, under the conditions of :func:`conditions`.
 
     Args:
         count: Number of scenes; classes take turns.
@@ -43,7 +44,7 @@ def varied(count: int, *, draw: int = 1, workers: int = 1) -> Tiles:
     """
     from rs_course import simulated_earth
 
-    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"varied-{draw}"
+    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"varied-{draw}-scales"
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(draw, first, folder) for first in range(0, count, CHUNK)]
     if workers > 1:
@@ -62,12 +63,20 @@ def varied(count: int, *, draw: int = 1, workers: int = 1) -> Tiles:
 
 
 def conditions(k: int, draw: int) -> dict:
-    """Date, cloud cover and scale of scene k, where they are drawn anew; a function of (k, draw)."""
+    """What is drawn anew for scene k; a function of (k, draw).
+
+    For half of the scenes each, independently: the date from the whole year, the cloud cover from 0 to 0.9,
+    the latitude from 60° south to 66° north. For three quarters the ground sample distance, one of
+    :data:`SCALES`.
+    """
     dice = np.random.default_rng([draw, k])
-    day = any_day(dice)
-    cloud_cover, gsd = dice.uniform(0, 0.9), 4 * 10 ** dice.uniform()
-    drawn = {"date": day, "cloud_cover": round(cloud_cover, 2), "gsd": round(gsd, 1)}
-    return {field: value for field, value in drawn.items() if dice.random() < 0.5}
+    drawn = {
+        "date": any_day(dice),
+        "cloud_cover": round(dice.uniform(0, 0.9), 2),
+        "lat": round(dice.uniform(-60, 66), 2),
+    }
+    chosen = {field: value for field, value in drawn.items() if dice.random() < 0.5}
+    return chosen | ({"gsd": float(dice.choice(SCALES))} if dice.random() < 0.75 else {})
 
 
 def any_day(dice) -> datetime.date:

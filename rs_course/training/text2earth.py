@@ -37,7 +37,7 @@ class Denoiser(torch.nn.Module):
         return self.unet(x, t, states, class_labels=levels).sample
 
 
-def train(out, *, minutes=80, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000):
+def train(out, *, minutes=80, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000, start=None):
     """Train on EuroSAT's training split and on simulated scenes of several resolutions.
 
     Args:
@@ -47,6 +47,7 @@ def train(out, *, minutes=80, seed=0, resume=True, data="eurosat", simulated=6_0
         resume: Go on where an interrupted training stopped.
         data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
         simulated, scenes: Simulated tiles of the simulator's own choice, and under many conditions.
+        start: Name or folder of a checkpoint of the same network to go on from.
     """
     from diffusers import UNet2DConditionModel
 
@@ -66,7 +67,7 @@ def train(out, *, minutes=80, seed=0, resume=True, data="eurosat", simulated=6_0
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders)
 
-    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume)
+    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start)
 
 
 def batches(sources: list[tuple[float, Tiles, torch.Tensor]], texts, seed: int, first: int, size: int = 32):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rs_course import precision
 from rs_course.diffusion.pixel import from_pixels
 
 from . import latent
@@ -83,7 +84,7 @@ def surroundings(vae, images: np.ndarray, draw) -> torch.Tensor:
     """Mask and latents of the masked tiles, as the sampling engine computes them: ``[B, 5, h, w]``."""
     masks = torch.from_numpy(np.stack([random_mask(images.shape[1], draw) for _ in images]))[:, None]
     x = from_pixels(images)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), precision.fast():
         seen = vae.encode(torch.where(masks < 0.5, x, torch.zeros(()))).latent_dist.mean.float()
     small = F.interpolate(masks, size=seen.shape[-2:])
     return torch.cat([small, seen * vae.config.scaling_factor], 1)

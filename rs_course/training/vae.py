@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rs_course import precision
 from rs_course.diffusion.learning import EMA
 from rs_course.diffusion.pixel import from_pixels
 
@@ -145,7 +146,7 @@ def draw_batch(images: np.ndarray, count: int, seed: int, step: int, *, side: in
 
 def loss_terms(vae, x: torch.Tensor, *, seed: int):
     """Squared error, gradient error and KL divergence of a batch in [-1, 1], each a mean per pixel value."""
-    with torch.autocast(x.device.type, torch.bfloat16):
+    with precision.fast(x.device.type):
         posterior = vae.encode(x).latent_dist
         y = vae.decode(posterior.sample(torch.Generator(x.device).manual_seed(seed))).sample
     error = y.float() - x

@@ -91,6 +91,9 @@ for folder in {places!r}:
 assert not seen, seen
 def double(x): return 2 * x"""
 
+# Which limit stops an endless answer first, processor time or the clock, is up to what else the machine does.
+STOPPED = "took too long|was stopped after"
+
 ATTACKS = {
     # --- Games with the checks
     # -------------------------------------------------------------------------------
@@ -258,7 +261,7 @@ ATTACKS = {
     "fork_bomb_patient": (
         _double("import os\n    while True:\n        try: os.fork()\n        except OSError: pass"),
         5,
-        "too long",
+        STOPPED,
     ),
     "thread_bomb": (
         _double(
@@ -291,13 +294,13 @@ ATTACKS = {
         "OSError",
     ),
     "output_flood": (_double("for i in range(10**5): print('flood' * 20)\n    return 2 * x"), 8, ""),
-    "endless_loop": (_double("while True: pass"), 5, "too long"),
+    "endless_loop": (_double("while True: pass"), 5, STOPPED),
     "endless_loop_defended": (
         _double(
             "while True:\n        try:\n            while True: pass\n        except BaseException: pass"
         ),
         5,
-        "processor time",
+        STOPPED,
     ),
     "loop_at_top": (_first("while True: pass"), 5, "too long"),
     "sleeps": (_double("import time; time.sleep(3600)"), 5, "too long"),

@@ -42,7 +42,7 @@ def test_attack_is_contained(graded, name, tiny):
     said = [record["reason"], *record["notes"]]
     for question in record["questions"]:
         said += [question["message"], *(check["message"] for check in question["checks"])]
-    assert words in "\n".join(said)
+    assert any(word in "\n".join(said) for word in words.split("|"))
     if points < FULL:
         assert any(said), "lost points need a reason"
     page = feedback.html(record, "Tiny")
