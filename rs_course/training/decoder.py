@@ -34,7 +34,7 @@ CRITIC_FROM = 200  # steps: the critic speaks once it has something to say
 
 
 class Critic(nn.Module):
-    """Patches of 18×18 pixels to scores, true (above zero) or decoded: ``[N, 3, H, W]`` to ``[N, 1, h, w]``."""
+    """Scores of patches of 18×18 pixels, above zero for true ones: ``[N, 3, H, W]`` to ``[N, 1, h, w]``."""
 
     def __init__(self, width: int = 32):
         super().__init__()
