@@ -57,6 +57,19 @@ def test_a_batch_is_a_function_of_seed_and_step(vae, tiles):
         assert torch.equal(a, b)
 
 
+def test_a_training_goes_on_from_the_weights_of_a_checkpoint(tmp_path):
+    torch.manual_seed(0)
+    trained = UNet2DConditionModel(**SMALL)
+    trained.save_pretrained(tmp_path / "unet")
+    unet = UNet2DConditionModel(**SMALL)
+    latent.begin_from(unet, tmp_path)
+    for ours, theirs in zip(unet.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    other = UNet2DConditionModel(**{**SMALL, "in_channels": 9})
+    with pytest.raises(ValueError, match="other layers"):
+        latent.begin_from(other, tmp_path)
+
+
 def test_text_and_level_are_dropped_together(tiles):
     states, levels = text2earth.told(["14_GOOGLE_LEVEL_a river"] * 400, texts, np.random.default_rng(0))
     dropped = levels == 0
@@ -140,6 +153,7 @@ def test_real_captions_name_the_class_and_never_the_level():
 def test_scenes_under_many_conditions_are_drawn_by_number():
     drawn = [scenes.conditions(k, 1) for k in range(300)]
     assert drawn[5] == scenes.conditions(5, 1) != scenes.conditions(5, 2)
-    for field in ("date", "cloud_cover", "gsd"):
-        assert 0.4 < np.mean([field in one for one in drawn]) < 0.6
-    assert all(4 <= one["gsd"] <= 40 for one in drawn if "gsd" in one)
+    for field, share in (("date", 0.5), ("cloud_cover", 0.5), ("lat", 0.5), ("gsd", 0.75)):
+        assert share - 0.1 < np.mean([field in one for one in drawn]) < share + 0.1
+    assert {one["gsd"] for one in drawn if "gsd" in one} == set(scenes.SCALES)
+    assert all(-60 <= one["lat"] <= 66 for one in drawn if "lat" in one)
