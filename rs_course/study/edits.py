@@ -23,8 +23,18 @@ def prompts(checkpoint: str, kinds) -> list[str]:
     return [events.PROMPTS[kind] for kind in kinds]
 
 
-def make(folder, pairs, *, checkpoint: str, per_class: int, seed: int = 0, **settings) -> Path:
-    """Edit the training images before the event; a shard holds one image of every class.
+def make(
+    folder,
+    pairs,
+    *,
+    checkpoint: str,
+    per_class: int,
+    seed: int = 0,
+    dtype: str | None = None,
+    shard: int = 10,
+    **settings,
+) -> Path:
+    """Edit the training images before the event.
 
     Args:
         folder: Of the Parquet shards; finished ones are kept.
@@ -33,6 +43,8 @@ def make(folder, pairs, *, checkpoint: str, per_class: int, seed: int = 0, **set
             put back outside the mask after every step, and ``strength`` below 1 is SDEdit inside it.
         per_class: Edited images of each class; the training images are used in turn.
         seed: Of the noise.
+        dtype: Of the weights, as for ``checkpoints.load``.
+        shard: Images of every class in one file, which are also sampled together.
         **settings: For ``checkpoint.sample``.
 
     Returns:
@@ -46,26 +58,27 @@ def make(folder, pairs, *, checkpoint: str, per_class: int, seed: int = 0, **set
     before, changed = (
         datasets.load(pairs / part, "train", origin="simulated") for part in ("before", "changed")
     )
-    generator, asked = checkpoints.load(checkpoint), prompts(checkpoint, before.classes)
-    members = [np.flatnonzero(before.labels == k) for k in range(len(before.classes))]
-    for turn in range(per_class):
-        file = folder / f"part-{turn:05d}.parquet"
+    generator, kinds = checkpoints.load(checkpoint, dtype=dtype), len(before.classes)
+    asked = prompts(checkpoint, before.classes)
+    members = [np.flatnonzero(before.labels == k) for k in range(kinds)]
+    made = {
+        "seed": seed,
+        "checkpoint": Path(checkpoint).name,
+        "checkpoint_sha256": generator.card.hash if generator.card else "",
+        "settings": settings,
+    }
+    for number, first in enumerate(range(0, per_class, shard)):
+        file = folder / f"part-{number:05d}.parquet"
         if file.exists():
             continue
-        rows = [int(own[turn % len(own)]) for own in members]
+        turns = range(first, min(first + shard, per_class))
+        rows = [int(own[turn % len(own)]) for turn in turns for own in members]
         picture = torch.from_numpy(np.array(before.images[rows])).permute(0, 3, 1, 2) / 255
         mask = torch.from_numpy(np.array(changed.images[rows])[..., 0] > 127)[:, None].float()
-        start = turn * len(rows)
-        images = generator.sample(asked, image=picture, mask=mask, seed=seed, start=start, **settings)
-        made = {
-            "seed": seed,
-            "checkpoint": Path(checkpoint).name,
-            "checkpoint_sha256": generator.card.hash if generator.card else "",
-            "settings": settings,
-        }
-        _write(
-            file, images, asked, start, [before.metadata[row]["event"] for row in rows], before.classes, made
-        )
+        words, start = asked * len(turns), first * kinds
+        images = generator.sample(words, image=picture, mask=mask, seed=seed, start=start, **settings)
+        struck = [before.metadata[row]["event"] for row in rows]
+        _write(file, images, words, start, struck, before.classes, made)
     return folder
 
 
@@ -78,7 +91,7 @@ def _write(file, images, asked, start, struck, classes, made):
             "index": start + i,
             "image": image,
             "prompt": asked[i],
-            "label": classes[i],
+            "label": classes[i % len(classes)],
             "metadata": {"event": struck[i]},
         }
         for i, image in enumerate(pixels(images))

@@ -81,6 +81,20 @@ def content(name: str) -> str:
 
 
 @cache
+def listing(folder: str) -> str:
+    """Hash of the names and sizes of a folder's files, for data that take too long to read.
+
+    Raises:
+        FileNotFoundError: No such folder.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}: give the one that holds the data as source.")
+    files = sorted(file for file in root.rglob("*") if file.is_file())
+    return _short({file.relative_to(root).as_posix(): file.stat().st_size for file in files})
+
+
+@cache
 def _of_checkpoint(name: str) -> str:
     """Weights and configurations of a folder, and of the folders whose parts it shares."""
     from rs_course.checkpoints.load import locate

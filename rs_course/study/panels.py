@@ -48,16 +48,26 @@ def plain(rows):
     return select(rows, recipe="basic", augment=rows["augment"].mode()[0])
 
 
+def by_set(rows) -> dict:
+    """The rows of each synthetic set with those that use none, by what to add to a name: nothing for one."""
+    used = list(rows["synthetic"].dropna().unique()) if "synthetic" in rows else []
+    if len(used) < 2:
+        return {"": rows}
+    short = {name: name.lstrip("@").rpartition("/")[2] for name in used}
+    return {f", {short[name]}": rows[rows["synthetic"].isna() | (rows["synthetic"] == name)] for name in used}
+
+
 def lines(rows) -> dict:
     """The learning curves that there are: ``{name: rows}``."""
     usual = plain(rows)
-    found = {
-        "real": select(usual, arm="real"),
-        "real + 4 × synthetic": select(usual, arm="mixed", ratio=4, synthetic_per_class=0),
-        "real + all synthetic": usual[(usual["arm"] == "mixed") & (usual["synthetic_per_class"] > 0)],
-        "copies (control)": select(usual, arm="duplicate"),
-        "wrong labels (control)": select(usual, arm="shuffled"),
-    }
+    found = {"real": select(usual, arm="real")}
+    for name, part in by_set(usual).items():
+        found |= {
+            f"real + 4 × synthetic{name}": select(part, arm="mixed", ratio=4, synthetic_per_class=0),
+            f"real + all synthetic{name}": part[(part["arm"] == "mixed") & (part["synthetic_per_class"] > 0)],
+        }
+    found["copies (control)"] = select(usual, arm="duplicate")
+    found["wrong labels (control)"] = select(usual, arm="shuffled")
     return {name: part for name, part in found.items() if len(part)}
 
 
@@ -72,13 +82,20 @@ def gains(rows):
     ratios = sorted(set(select(usual, arm="mixed", synthetic_per_class=0)["ratio"]))
     if not ratios or not len(select(usual, arm="real")):
         return None
-    better = [{"arm": "mixed", "ratio": ratio, "synthetic_per_class": 0} for ratio in ratios]
-    return figures.gains(usual, better, {"arm": "real"}, names=[f"1:{ratio:g}" for ratio in ratios])
+    better = {
+        f"1:{ratio:g}{name}": {"arm": "mixed", "ratio": ratio, "synthetic_per_class": 0}
+        | ({"synthetic": list(part["synthetic"].dropna().unique())} if name else {})
+        for name, part in by_set(usual).items()
+        for ratio in ratios
+    }
+    return figures.gains(usual, list(better.values()), {"arm": "real"}, names=list(better))
 
 
 def controls(rows):
     """Real, copies, wrong labels and mixed at one budget, and the most synthetic images alone."""
     usual = select(plain(rows), synthetic_per_class=0)
+    controlled = (part for part in by_set(usual).values() if len(select(part, arm="shuffled")))
+    usual = next(controlled, usual)  # of several sets the one whose labels were permuted
     control = select(usual, arm=["duplicate", "shuffled"])
     if not len(control):
         return None
@@ -98,11 +115,16 @@ def recipes(rows):
         return None
     mixed = select(rows, arm="mixed", augment=rows["augment"].mode()[0])
     basic, differences = select(mixed, recipe="basic"), {}
-    for name in dict.fromkeys(mixed["recipe"]):
-        own = select(mixed, recipe=name)
+    every = {
+        f"{name}{suffix}": own
+        for name in dict.fromkeys(mixed["recipe"])
+        for suffix, own in by_set(select(mixed, recipe=name)).items()
+        if name != "basic"
+    }
+    for name, own in every.items():
         same = basic.merge(own[["real_per_class", "seed", "n_synthetic"]].drop_duplicates())
         same = same.drop_duplicates(["real_per_class", "seed", "n_synthetic"])
-        if name != "basic" and len(same):
+        if len(same):
             both = _stack(own.assign(side="recipe"), same.assign(side="basic"))
             sides = {"side": "recipe"}, {"side": "basic"}
             differences[name] = compare(both, *sides, per="real_per_class", resamples=500).overall
@@ -111,15 +133,16 @@ def recipes(rows):
 
 def confusions(rows):
     """Confusion matrices at the largest budget that was mixed, and of the most synthetic images alone."""
-    usual, found = select(plain(rows), synthetic_per_class=0), {}
+    (name, usual), *_ = by_set(select(plain(rows), synthetic_per_class=0)).items()
+    found = {}
     if len(mixed := select(usual, arm="mixed")):
         budget = mixed["real_per_class"].max()
         found["real"] = select(usual, arm="real", real_per_class=budget)
         found["mixed"] = most(select(mixed, real_per_class=budget))
     found["synthetic"] = most(select(usual, arm="synthetic"))
     found = {
-        f"{name}: {part['n_real'].iloc[0]} real, {part['n_synthetic'].iloc[0]} synthetic": part
-        for name, part in found.items()
+        f"{arm}: {part['n_real'].iloc[0]} real, {part['n_synthetic'].iloc[0]} synthetic{name}": part
+        for arm, part in found.items()
         if len(part)
     }
     return figures.confusions(found) if found else None

@@ -34,7 +34,7 @@ from pathlib import Path
 from rs_course.study import identity
 
 # Not part of what a set is, only of how it is made.
-_HANDLING = ("batch_size", "path")
+_HANDLING = ("batch_size", "path", "source", "shard")
 _SAMPLING = ("steps", "guidance", "sampler", "strength", "batch_size")
 
 
@@ -82,6 +82,9 @@ class Sets:
         if "path" in spec:  # known by its content, wherever it lies
             spec["path"] = str(Path(spec["path"]).expanduser().resolve())
             spec["content"] = identity.content(spec["path"])
+        if "source" in spec:  # likewise, but by names and sizes: xBD has 30 GB
+            spec["source"] = str(Path(spec["source"]).expanduser().resolve())
+            spec["content"] = identity.listing(spec["source"])
         if "shots" in spec:
             inputs["data"] = spec["dataset"]
         what = {key: value for key, value in spec.items() if key not in _HANDLING}

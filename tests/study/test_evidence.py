@@ -124,9 +124,29 @@ def test_the_page_holds_every_finding_and_every_figure(ledger, tmp_path):
         assert f"({name}.png)" in page
 
 
+def test_two_synthetic_sets_are_drawn_side_by_side(ledger):
+    """As in the disaster study, where each ratio comes twice: nothing may be averaged over both sets."""
+    mixed = ledger["arm"].isin(["mixed", "synthetic", "shuffled"])
+    first = ledger.assign(synthetic=np.where(mixed, "@painted", None))
+    second = ledger[ledger["arm"].isin(["mixed", "synthetic"])].assign(synthetic="@guided")
+    rows = evidence.complete(pd.concat([first, second], ignore_index=True))
+    assert list(panels.by_set(evidence.complete(first))) == [""]
+    assert list(panels.by_set(rows)) == [", painted", ", guided"]
+    curves = panels.lines(panels.main_rows(rows))
+    assert len(curves["real + 4 × synthetic, painted"]) == len(curves["real + 4 × synthetic, guided"]) == 6
+    for name, panel in panels.PANELS.items():
+        assert panel(panels.main_rows(rows)).axes, name
+    legend = panels.gains(panels.main_rows(rows)).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "1:1, painted", "1:4, painted", "1:1, guided", "1:4, guided",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["simulated_fast", "disaster", "eurosat"])
 def test_shipped_studies_are_sound(name):
-    """Every task is one that the classification takes, every set is described, every claim finds tasks."""
+    """Every task is one that the classification takes, every set is described, and every claim names one row
+    for each seed on both sides.
+    """
     from rs_course.classification.experiment import Task
     from rs_course.study.sets import Sets
 
@@ -137,8 +157,32 @@ def test_shipped_studies_are_sound(name):
         for key, value in task.items():
             if isinstance(value, str) and value.startswith("@"):
                 assert value[1:].split("/")[0] in own.described, key
-    tasks = evidence.complete(pd.DataFrame(shipped.tasks))
-    for claim in shipped.extra["claims"]:
-        for side in (claim["better"], claim["worse"]):
-            assert "chance" in side or len(evidence.select(tasks, **side)), claim["text"]
+    tasks = pd.DataFrame(shipped.tasks)
+    rows = tasks.assign(
+        n_test=8, correct=[statistics.pack(np.ones(8))] * len(tasks), test_hash=tasks["dataset"]
+    )
+    for finding in claims.judge(rows, shipped.extra["claims"], resamples=2):
+        assert finding.comparison is not None, finding
+        assert finding.comparison.overall.n >= 2, finding
     assert study.read(name) == shipped
+
+
+def test_the_eurosat_study_has_every_arm_budget_ratio_and_recipe():
+    """What the course promises of it, so that a shorter grid cannot lose an arm unnoticed."""
+    from rs_course.classification import arms, augment, recipes
+
+    tasks = evidence.complete(pd.DataFrame(plan.read("eurosat").tasks))
+    assert set(tasks["arm"]) == set(arms.ARMS)
+    assert set(tasks["seed"]) >= {0, 1, 2}
+    small = evidence.select(tasks, classifier="small-cnn", augment="flip+rotate")
+    assert set(evidence.select(small, arm="real")["real_per_class"]) == set(arms.REAL_PER_CLASS)
+    for arm in ("mixed", "synthetic"):
+        assert set(evidence.select(small, arm=arm, real_per_class=100)["ratio"]) == set(arms.RATIOS)
+    steps = {step for recipe in tasks["recipe"] for step in recipe.split("+")}
+    assert steps == {*recipes.MAKING, *recipes.TEACHING}
+    for arm in ("real", "mixed"):
+        used = {step for names in evidence.select(tasks, arm=arm)["augment"] for step in names.split("+")}
+        assert used >= set(augment.AUGMENTATIONS)
+    assert {"clip-tuning", "linear-probe"} <= set(tasks["classifier"])
+    compute = small.groupby("real_per_class")["steps"].nunique()
+    assert (compute == 1).all(), "arms of one budget must have the same compute"

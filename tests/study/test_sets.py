@@ -95,6 +95,7 @@ def test_edits_paint_inside_the_mask_and_can_be_interrupted(tmp_path):
             "checkpoint": "mini-text2earth",
             "per_class": 2,
             "steps": 2,
+            "shard": 1,
         },
     }
     own = sets.Sets(described, tmp_path)
@@ -114,6 +115,12 @@ def test_edits_paint_inside_the_mask_and_can_be_interrupted(tmp_path):
     assert difference[mask].mean() > 2 * difference[~mask].mean()
     (folder / "part-00001.parquet").unlink()
     kept = (folder / "part-00000.parquet").stat().st_mtime_ns
-    edits.make(folder, world, checkpoint="mini-text2earth", per_class=2, steps=2)
+    edits.make(folder, world, checkpoint="mini-text2earth", per_class=2, steps=2, shard=1)
     assert (folder / "part-00000.parquet").stat().st_mtime_ns == kept
     np.testing.assert_array_equal(datasets.load(folder).images, tiles.images)
+    whole = edits.make(tmp_path / "whole", world, checkpoint="mini-text2earth", per_class=2, steps=2)
+    assert len(list(whole.glob("*.parquet"))) == 1
+    together = datasets.load(whole)
+    assert together.labels.tolist() == tiles.labels.tolist()
+    assert together.captions == tiles.captions
+    assert np.abs(together.images.astype(int) - tiles.images).max() <= 1  # another batch adds up differently
