@@ -6,10 +6,11 @@
 ``plain`` is what a user would write with diffusers: fp32 (fp16 on a GPU), DDIM, 50 steps, guidance at every
 step, one text pass for both halves. Against it, interleaved in random order with a ratio per round:
 
-    equal steps     the engine at 50 DDIM steps: in fp32 (the same images, checked), in bfloat16, and in
-                    bfloat16 with the guidance interval
-    equal quality   the engine as it is meant to be used: bfloat16, the multistep solver and the fewest steps
-                    whose FID to unseen reference tiles is at most 2 % above that of the plain 50 steps
+    equal steps     the engine at 50 DDIM steps: in fp32 (the same images, checked), in the number type that
+                    this processor multiplies faster, and with the guidance interval
+    equal quality   the engine as it is meant to be used: that number type, the multistep solver and the
+                    fewest steps whose FID to unseen reference tiles is at most 2 % above that of the plain
+                    50 steps
 
 both at batch 1 and 16. FID is in the feature space of mini-clip's image tower; all runs start from the same
 noise. Also: seconds for 16 tiles. Writes a key of ``data/results/sampling_speed.json``.
@@ -33,7 +34,7 @@ from pathlib import Path
 import torch
 from diffusers import DDIMScheduler
 
-from rs_course import alignment, checkpoints, datasets, metrics, seeds
+from rs_course import alignment, checkpoints, datasets, metrics, precision, seeds
 from rs_course.checkpoints.checkpoint import Checkpoint
 from rs_course.checkpoints.prompts import parse_level
 from rs_course.datasets import class_prompt
@@ -268,16 +269,21 @@ def contestants(parts, args) -> tuple[Checkpoint, Checkpoint, dict]:
     """Weights of the plain loop, of the engine, and the engine's variants with their settings."""
     whole, interval = ({"guidance_interval": bounds} for bounds in INTERVALS.values())
     if args.full_size:
-        slow = in_precision(parts, args, torch.float16)
-        fast = in_precision(parts, args, torch.bfloat16, channels_last=True)
-        variants = {"bf16, channels_last": (fast, whole)}
+        slow, kind = in_precision(parts, args, torch.float16), torch.bfloat16
+        fast = in_precision(parts, args, kind, channels_last=True)
+        variants = {"bfloat16, channels_last": (fast, whole)}
     else:
-        slow, fast = parts, in_precision(parts, args, torch.bfloat16)
-        variants = {"fp32": (parts, whole), "bf16": (fast, whole)}
-    variants["bf16, interval"] = (fast, interval)
+        slow, variants = parts, {"float32": (parts, whole)}
+        kind = precision.autocast() or torch.float32  # what this processor multiplies faster
+        fast = in_precision(parts, args, kind)
+    name = str(kind).removeprefix("torch.")
+    variants |= {name: (fast, whole), f"{name}, interval": (fast, interval)}
     if args.compiled:
-        compiled = in_precision(parts, args, torch.bfloat16, args.full_size).compile()
-        variants["bf16, interval, compiled"] = (compiled, interval)
+        compiled = in_precision(parts, args, kind, args.full_size).compile()
+        variants |= {
+            f"{name}, compiled": (compiled, whole),
+            f"{name}, interval, compiled": (compiled, interval),
+        }
     return slow, fast, variants
 
 
