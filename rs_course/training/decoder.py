@@ -3,11 +3,10 @@
     rs-course train mini-vae-decoder
 
 An autoencoder that minimises the squared error answers with the mean of all textures that a latent allows,
-which is smooth: at 35 dB, a classifier took reconstructed streets for meadows. So, as Rombach et al. 2022
-(arXiv 2112.10752, appendix G) do, the decoder also has to look right to two others: to the features of a
-classifier that saw the training tiles (in the place of LPIPS, Zhang et al. 2018, arXiv 1801.03924, whose
-network has never seen a satellite image), and to a critic that tells decoded patches from true ones (Isola et
-al. 2017, arXiv 1611.07004).
+which is smooth: at 35 dB, a classifier took reconstructed streets for meadows. So the decoder also has to
+look right to a classifier that saw the training tiles: place by place (as in LPIPS, Zhang et al. 2018, arXiv
+1801.03924, whose own network has never seen a satellite image), and in its texture over the whole tile
+(Gatys et al. 2016, doi 10.1109/CVPR.2016.265), which nothing smooth can have.
 """
 
 from __future__ import annotations
@@ -29,32 +28,11 @@ from .clock import Clock
 from .state import restore_state, save_state
 from .vae import reconstruction_psnr
 
-SQUARED, CRITIC = 100.0, 0.5  # weights beside the distance of features; the critic's is relative to both
-CRITIC_FROM = 200  # steps: the critic speaks once it has something to say
+SQUARED, TEXTURE = 10.0, 1.0  # weights of squared error and texture beside the distance of features
 
 
-class Critic(nn.Module):
-    """Scores of patches of 18×18 pixels, above zero for true ones: ``[N, 3, H, W]`` to ``[N, 1, h, w]``."""
-
-    def __init__(self, width: int = 32):
-        super().__init__()
-        norm = nn.utils.parametrizations.spectral_norm
-        self.layers = nn.Sequential(
-            norm(nn.Conv2d(3, width, 4, 2, 1)),
-            nn.LeakyReLU(0.2),
-            norm(nn.Conv2d(width, 2 * width, 4, 2, 1)),
-            nn.LeakyReLU(0.2),
-            norm(nn.Conv2d(2 * width, 2 * width, 3, 1, 1)),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(2 * width, 1, 1),
-        )
-
-    def forward(self, x):
-        return self.layers(x)
-
-
-class FeatureDistance(nn.Module):
-    """Distance of two batches in the feature maps of a classifier (``small-cnn``), as LPIPS takes it.
+class Appearance(nn.Module):
+    """How two batches differ to a classifier (``small-cnn``): in features place by place, and in texture.
 
     Args:
         classifier: From :func:`rs_course.classification.fit`; not trained here.
@@ -65,18 +43,29 @@ class FeatureDistance(nn.Module):
         self.classifier = classifier.eval().requires_grad_(False)
 
     def features(self, x) -> list[torch.Tensor]:
-        """Feature maps of images in [-1, 1] behind each block, each position of unit length."""
-        h = (x / 2 + 0.5 - self.classifier.mean) / self.classifier.std
-        maps = []
+        """Feature maps ``[N, C, H, W]`` of images in [-1, 1], behind the first layer and each block."""
+        h, maps = (x / 2 + 0.5 - self.classifier.mean) / self.classifier.std, []
         for layer in self.classifier.body[:-3]:  # what comes after the blocks knows no place any more
             h = layer(h)
             if not isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
-                maps.append(F.normalize(h, dim=1))
+                maps.append(h)
         return maps
 
-    def forward(self, x, y) -> torch.Tensor:
-        pairs = zip(self.features(x), self.features(y), strict=True)
-        return sum((a - b).square().sum(1).mean() for a, b in pairs)
+    def forward(self, x, y) -> tuple[torch.Tensor, torch.Tensor]:
+        """Squared distances, summed over layers: of unit features, and of Gram matrices relative to x's."""
+        features = texture = 0
+        for a, b in zip(self.features(x), self.features(y), strict=True):
+            features = features + (F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean()
+            true, drawn = gram(a), gram(b)
+            error = (true - drawn).square().sum((1, 2)) / (true.square().sum((1, 2)) + 1e-6)
+            texture = texture + error.mean()
+        return features, texture
+
+
+def gram(maps: torch.Tensor) -> torch.Tensor:
+    """How often features occur together, wherever: ``[N, C, H, W]`` to ``[N, C, C]``."""
+    flat = maps.flatten(2)
+    return flat @ flat.mT / flat.shape[2]
 
 
 def train(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_000, start="mini-vae"):
@@ -85,7 +74,7 @@ def train(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_0
     Args:
         out: Folder of the model in the diffusers layout; the training state and ``log.jsonl`` lie there too.
         minutes: Time for the whole training, over all resumed runs.
-        seed: Of the critic, the batches and the classifiers whose features are compared.
+        seed: Of the batches and the classifier whose features are compared.
         resume: Go on where an interrupted training stopped.
         data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
         simulated: Number of simulated tiles.
@@ -109,9 +98,7 @@ def train(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_0
         torch.save(classification.fit(images, labels, seed=1_000 + seed, epochs=5).state_dict(), known)
     classifier = classification.build("small-cnn", 20, seed=seed)
     classifier.load_state_dict(torch.load(known, weights_only=True))
-    return fit(
-        out, vae, images, unseen, FeatureDistance(classifier), minutes=minutes, seed=seed, resume=resume
-    )
+    return fit(out, vae, images, unseen, Appearance(classifier), minutes=minutes, seed=seed, resume=resume)
 
 
 def fit(
@@ -119,12 +106,12 @@ def fit(
     vae,
     images: np.ndarray,
     unseen: dict[str, np.ndarray],
-    distance: nn.Module,
+    appearance: nn.Module,
     *,
     minutes: float,
     seed: int = 0,
     resume: bool = True,
-    batch: int = 12,
+    batch: int = 8,
     lr: float = 4e-4,
     log_every: int = 200,
 ):
@@ -135,9 +122,9 @@ def fit(
         vae: ``AutoencoderKL``; its encoder is not changed.
         images: Training tiles, uint8 ``[N, H, W, 3]``.
         unseen: Tiles by name; their reconstruction PSNR is logged.
-        distance: From two batches in [-1, 1] to a number.
+        appearance: From two batches in [-1, 1] to the distances of features and of texture.
         batch: Tiles a step.
-        lr: Learning rate of decoder and critic; over the second half it falls to zero.
+        lr: Learning rate; over the second half it falls to zero.
         log_every: Steps between two lines of the log, at which the state is saved.
 
     Returns:
@@ -147,15 +134,13 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     vae.requires_grad_(False)
     latents = posteriors(vae, images)
-    torch.manual_seed(seed)  # the critic's initial weights; every later draw has its own generator
-    critic, ema = Critic(), EMA(vae, 0.998)
-    painter = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
-    for parameter in painter:
+    ema = EMA(vae, 0.998)
+    learned = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
+    for parameter in learned:
         parameter.requires_grad_(True)
-    learned = [*painter, *critic.parameters()]
-    optimizer = torch.optim.AdamW(learned, lr=lr, betas=(0.5, 0.99), weight_decay=1e-4)
-    both, clock, step = nn.ModuleDict({"vae": vae, "critic": critic}), Clock(minutes), 0
-    if resume and (left := restore_state(out, both, ema, optimizer)):
+    optimizer = torch.optim.AdamW(learned, lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)
+    clock, step = Clock(minutes), 0
+    if resume and (left := restore_state(out, vae, ema, optimizer)):
         step = ema.updates = left["step"]
         clock.spent(left["seconds"])
 
@@ -164,43 +149,29 @@ def fit(
             group["lr"] = lr * min(1, (step + 1) / 100) * min(1, 2 - 2 * clock.share)
         x, z = draw_batch(images, latents, batch, seed, step)
         with precision.fast(x.device.type):
-            gradients, numbers = gradients_of(vae, critic, distance, x, z, painter, heard=step >= CRITIC_FROM)
-        for parameter, gradient in zip(learned, gradients, strict=True):
-            parameter.grad = gradient
-        torch.nn.utils.clip_grad_norm_(painter, 1.0)
+            parts = losses(vae, appearance, x, z)
+        optimizer.zero_grad(set_to_none=True)
+        (SQUARED * parts["squared"] + parts["features"] + TEXTURE * parts["texture"]).backward()
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         ema.update(vae)
         step += 1
         if step % log_every == 0 or clock.share >= 1:
             psnr = {name: round(reconstruction_psnr(ema.model, tiles), 2) for name, tiles in unseen.items()}
+            numbers = {name: round(value.item(), 5) for name, value in parts.items()}
             line = {"step": step, "seconds": round(clock.seconds), **numbers, "psnr": psnr}
             with (out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
-            save_state(out, both, ema, optimizer, step=step, seconds=clock.seconds)
+            save_state(out, vae, ema, optimizer, step=step, seconds=clock.seconds)
             copy.deepcopy(ema.model).half().save_pretrained(out)
     return ema.model
 
 
-def gradients_of(vae, critic, distance, x, z, painter, *, heard: bool) -> tuple[list[torch.Tensor], dict]:
-    """Gradients of the decoder's and the critic's losses, and the parts of these losses as numbers.
-
-    Args:
-        x, z: True tiles in [-1, 1] and their latents.
-        painter: The decoder's parameters.
-        heard: Whether the decoder listens to the critic.
-    """
+def losses(vae, appearance, x, z) -> dict[str, torch.Tensor]:
+    """What is wrong with the tiles drawn from latents ``z``, where true tiles are ``x`` in [-1, 1]."""
     y = vae.decode(z).sample.float()
-    squared, features = F.mse_loss(y, x), distance(y, x).float()
-    loss, adversarial = SQUARED * squared + features, -critic(y).float().mean()
-    if heard:  # as loud as all else, at the last layer (Esser et al. 2021, arXiv 2012.09841, equation 7)
-        last = vae.decoder.conv_out.weight
-        norms = [torch.autograd.grad(part, last, retain_graph=True)[0].norm() for part in (loss, adversarial)]
-        loss = loss + CRITIC * (norms[0] / (norms[1] + 1e-6)).clamp(max=1e4) * adversarial
-    gradients = [*torch.autograd.grad(loss, painter)]
-    hinge = F.relu(1 - critic(x).float()).mean() + F.relu(1 + critic(y.detach()).float()).mean()
-    gradients += torch.autograd.grad(hinge, [*critic.parameters()])
-    numbers = {"mse": squared.item(), "features": features.item(), "critic": hinge.item()}
-    return gradients, {name: round(value, 5) for name, value in numbers.items()}
+    features, texture = appearance(x, y)
+    return {"squared": F.mse_loss(y, x), "features": features.float(), "texture": texture.float()}
 
 
 @torch.inference_mode()
