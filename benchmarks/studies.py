@@ -1,11 +1,12 @@
 """Tasks per second against workers, and what the machinery of a study costs per task.
 
-    python benchmarks/studies.py                  # 1, 2, 4 workers on this machine
+    python benchmarks/studies.py                  # this process, then 1, 2, 4 workers; about a minute
     python benchmarks/studies.py --workers 1 2 8 --tasks 200
 
 Three kinds of tasks: nothing at all (the cost of handing out a task and keeping its row), one that waits a
 tenth of a second (scaling when the workers do not compete for cores), and one that computes for about as long
-on one core (what this machine has). Starting the workers is not counted.
+on one core (what this machine has). Each is handed out, and its row written to disk, as ``rs-course study``
+does. Starting the workers is not counted: they are started once and have run a task of each kind before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +25,7 @@ import numpy as np
 from rs_course.study import backends, records
 
 RESULT = Path(__file__).resolve().parent / "results" / "studies.json"
+KINDS = ("nothing", "waits", "computes")
 
 
 def nothing(task: dict) -> dict:
@@ -45,17 +49,19 @@ def computes(task: dict) -> dict:
     return {"accuracy": total}
 
 
-def rate(kind: str, workers: int, count: int, folder: Path) -> float:
-    """Finished and stored tasks per second."""
-    tasks = {f"{kind}-{x}": {"x": x} for x in range(count)}
-    backend = backends.choose(workers)
-    start = first = None
-    for done, (name, row, seconds, error) in enumerate(backend(f"studies:{kind}", tasks), start=1):
-        assert error is None, error
+def run(client, kind: str, count: int, folder: Path) -> float:
+    """Seconds until the rows of ``count`` tasks are stored; in this process where ``client`` is ``None``."""
+    tasks, function = {f"{kind}-{time.time_ns()}-{x}": {"x": x} for x in range(count)}, f"studies:{kind}"
+    start = time.perf_counter()
+    if client is None:
+        done = (backends.attempt(function, name, task) for name, task in tasks.items())
+    else:
+        done = backends.results(client, function, tasks)
+    for name, row, seconds, error in done:
+        if error is not None:
+            raise RuntimeError(f"{name}: {error}")
         records.write_json(folder / f"{name}.json", {**row, "wall_seconds": seconds})
-        if done == max(1, workers):  # every worker has started by now
-            start, first = time.perf_counter(), done
-    return (count - first) / (time.perf_counter() - start)
+    return time.perf_counter() - start
 
 
 def main():
@@ -63,19 +69,34 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2, 4], help="0: in this process")
-    parser.add_argument("--tasks", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3, help="the median of so many is kept")
+    parser.add_argument(
+        "--tasks", type=int, default=40, help="waiting or computing ones; five times as many of nothing"
+    )
+    parser.add_argument("--rounds", type=int, default=2, help="the fastest of so many is kept")
+    parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
-    result = {"cores": os.cpu_count(), "load before": round(os.getloadavg()[0], 1), "tasks": args.tasks}
-    for kind in ("nothing", "waits", "computes"):
-        found = {workers: [] for workers in args.workers}
-        for _ in range(args.rounds):  # interleaved, so that other load meets all alike
-            for workers in args.workers:
-                with TemporaryDirectory() as folder:
-                    found[workers].append(rate(kind, workers, args.tasks, Path(folder)))
-        result[kind] = {str(workers): round(float(np.median(rates)), 2) for workers, rates in found.items()}
-        print(f"{kind:9}", ", ".join(f"{w} workers {r:.1f}/s" for w, r in result[kind].items()), flush=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    counts = {kind: args.tasks * (5 if kind == "nothing" else 1) for kind in KINDS}
+    result = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "load before": round(os.getloadavg()[0], 1),
+        "tasks": counts,
+        "tasks per second": {kind: {} for kind in KINDS},
+    }
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        clients = {w: stack.enter_context(backends.local(w)) if w else None for w in args.workers}
+        for workers, client in clients.items():
+            for kind in KINDS:
+                run(client, kind, 2 * max(1, workers), folder)
+        for kind in KINDS:
+            seconds = {workers: [] for workers in args.workers}
+            for _ in range(args.rounds):  # interleaved, so that other load meets all alike
+                for workers, client in clients.items():
+                    seconds[workers].append(run(client, kind, counts[kind], folder))
+            rates = {str(w): round(counts[kind] / min(taken), 2) for w, taken in seconds.items()}
+            result["tasks per second"][kind] = rates
+            print(f"{kind:9}", ", ".join(f"{w} workers {r:.1f}/s" for w, r in rates.items()), flush=True)
+    args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -70,23 +70,29 @@ def _here(function, tasks):
         yield attempt(function, name, task)
 
 
-def _on_workers(workers, function, tasks):
-    if not tasks:
-        return
+@contextmanager
+def local(workers: int):
+    """A Dask client of so many worker processes on this machine, one thread each."""
     from distributed import Client, LocalCluster
 
     with (
         one_thread(),  # the workers inherit it
         LocalCluster(
-            n_workers=min(workers, len(tasks)),
+            n_workers=workers,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port: another study may hold the usual one
             memory_limit=None,
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield from _results(client, function, tasks)
+        yield client
+
+
+def _on_workers(workers, function, tasks):
+    if tasks:
+        with local(min(workers, len(tasks))) as client:
+            yield from results(client, function, tasks)
 
 
 def _on_cluster(address, function, tasks):
@@ -110,10 +116,10 @@ def _on_cluster(address, function, tasks):
                 f"the scheduler at {address} has no workers: start some with `dask worker {address}`."
             ) from error
         _same_course(client, address)
-        yield from _results(client, function, tasks)
+        yield from results(client, function, tasks)
 
 
-def _results(client, function, tasks):
+def results(client, function, tasks):
     """Submit all tasks; a worker that dies gives its task to another one, three times at most."""
     from distributed import as_completed
 
