@@ -43,9 +43,9 @@ class Appearance(nn.Module):
         self.classifier = classifier.eval().requires_grad_(False)
 
     def features(self, x) -> list[torch.Tensor]:
-        """Feature maps ``[N, C, H, W]`` of images in [-1, 1], behind the first layer and each block."""
+        """Feature maps ``[N, C, H, W]`` of images in [-1, 1]: first layer, each block, their mean."""
         h, maps = (x / 2 + 0.5 - self.classifier.mean) / self.classifier.std, []
-        for layer in self.classifier.body[:-3]:  # what comes after the blocks knows no place any more
+        for layer in self.classifier.body[:-2]:  # all but the flattening and the scores
             h = layer(h)
             if not isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
                 maps.append(h)
@@ -112,7 +112,7 @@ def fit(
     seed: int = 0,
     resume: bool = True,
     batch: int = 8,
-    lr: float = 4e-4,
+    lr: float = 1e-3,
     log_every: int = 200,
 ):
     """Train the decoder of ``vae`` and write the averaged weights to ``out``, in half precision.
