@@ -28,6 +28,11 @@ def add_arguments(parser):
     parser.add_argument(
         "--grace", type=float, default=0.0, metavar="MINUTES", help="time after --due that is free"
     )
+    parser.add_argument(
+        "--nbgrader",
+        action="store_true",
+        help="also write OUT/nbgrader, a course folder that nbgrader's formgrader opens (needs nbgrader)",
+    )
     parser.add_argument("--question", action="append", metavar="ID", help="grade only this question again")
     parser.add_argument("--force", action="store_true", help="grade everything again")
     parser.add_argument("--release", metavar="NOTEBOOK", help="the student version, if it lies elsewhere")
@@ -40,10 +45,12 @@ def add_arguments(parser):
 
 
 def run(args):
-    from rs_course.grading import batch, intake, places, reports, roster
+    from rs_course.grading import batch, formgrader, intake, places, reports, roster
     from rs_course.grading.grader import Assignment
     from rs_course.grading.policy import LatePolicy
 
+    if args.nbgrader:
+        formgrader.require()
     release = places.release_notebook(args.assignment, args.release)
     exam = places.exam_source(args.assignment, args.exam, release)
     seed = places.secret_seed(Path(args.seed_file or Path(args.out, "secret_seed.txt")))
@@ -66,12 +73,17 @@ def run(args):
     graded = batch.run(
         plan, submissions, workers=args.workers, scheduler=args.scheduler, progress=batch.print_progress
     )
-    rows = reports.write(folder, assignment, graded, students, policy)
+    course = Path(args.out, "nbgrader") if args.nbgrader else None
+    rows = reports.write(folder, assignment, graded, students, policy, course=course)
     failed = [row for row in rows if row["status"] not in ("graded", "needs manual grading")]
     by_hand = sum(row["status"] == "needs manual grading" for row in rows)
     print(f"{len(rows)} students: {folder / 'grades.csv'}, {folder / 'summary.html'}, {folder / 'feedback'}/")
     if by_hand:
         print(f"{by_hand} wait for prose: fill in points in {folder / 'manual.csv'}, run the command again")
+    if course:
+        print(f"{course}: run “jupyter lab” in this folder; formgrader is in the menu Nbgrader")
+        for student in formgrader.disagreeing(course, assignment, rows):
+            print(f"  formgrader counts other points for {student}: automatic ones were changed there")
     for row in failed:
         print(f"  not graded: {row['student_id']}: {row['reason']}")
     return 0

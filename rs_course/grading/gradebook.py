@@ -86,9 +86,15 @@ def _cell(value):
     return value
 
 
-def write_manual(path: Path, graded: list[dict]) -> None:
-    """Write the list of prose answers to grade by hand; what the instructor has filled in stays."""
-    filled = read_manual(path)
+def write_manual(path: Path, graded: list[dict], typed: dict | None = None) -> None:
+    """Write the list of prose answers to grade by hand; what the instructor has filled in stays.
+
+    Args:
+        path: The list.
+        graded: The records.
+        typed: Points typed elsewhere (in formgrader), for rows that are still empty.
+    """
+    filled = {**(typed or {}), **read_manual(path)}
     table = []
     for record in graded:
         for item in record["manual"]:

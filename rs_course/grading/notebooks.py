@@ -41,11 +41,17 @@ class Cell:
             and bool(self.nbgrader.get("locked"))
             and not self.nbgrader.get("grade")
             and not self.is_answer
+            and not self.is_task
         )
 
     @property
+    def is_task(self) -> bool:
+        """A task in nbgrader's sense: it is worked on in cells of the student's own and graded by hand."""
+        return bool(self.nbgrader.get("task"))
+
+    @property
     def is_manual(self) -> bool:
-        return self.is_answer and bool(self.nbgrader.get("grade"))
+        return self.is_task or (self.is_answer and bool(self.nbgrader.get("grade")))
 
 
 @dataclass
@@ -54,7 +60,7 @@ class Transplant:
 
     Attributes:
         cells: ``[{"id", "source"}]`` to execute: setup cells and code answers, in the order of the release.
-        answers: ``grade_id`` → source of every answer that was found, prose too.
+        answers: ``grade_id`` → source of every answer that was found, prose and work on tasks too.
         untouched: ``grade_id`` of answers that are still the stub, or missing.
         notes: What was unusual, one sentence each, for the record.
         elsewhere: Names that the student defined outside the answer cells, which are not run.
@@ -151,6 +157,8 @@ def transplant(release: list[Cell], submitted: list[Cell]) -> Transplant:
         if source.strip() == cell.source.strip():
             result.untouched.add(cell.grade_id)
     for cell in release:
+        if cell.is_task and (work := _work_on(cell, release, submitted)):
+            result.answers[cell.grade_id] = work
         if cell.is_setup:
             result.cells.append({"id": cell.grade_id or cell.cell_id or "setup", "source": cell.source})
         elif cell.is_answer and cell.kind == "code":
@@ -160,6 +168,19 @@ def transplant(release: list[Cell], submitted: list[Cell]) -> Transplant:
         if number not in taken and cell.kind == "code":
             result.elsewhere |= defined_names(cell.source)
     return result
+
+
+def _work_on(task, release, submitted):
+    """What a student wrote below a task: the cells up to the next one that belongs to the assignment."""
+    given = {cell.source.strip() for cell in release if cell.grade_id is None}
+    below = [number for number, cell in enumerate(submitted) if cell.grade_id == task.grade_id]
+    work = []
+    for cell in submitted[below[0] + 1 :] if below else []:
+        if cell.grade_id is not None:
+            break
+        if cell.source.strip() not in given:
+            work.append(cell.source)
+    return "\n\n".join(work)
 
 
 def _find(cell, wanted, submitted, taken, notes):

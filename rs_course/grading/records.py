@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 # Raise it whenever a change of this package may change a grade: stored records are then made anew.
-ENGINE = "1"
+ENGINE = "2"
 
 
 def key(submission: bytes, assignment: str, seed: str) -> str:

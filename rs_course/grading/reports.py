@@ -4,26 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rs_course.grading import feedback, gradebook, records, similarity, summary
+from rs_course.grading import feedback, formgrader, gradebook, records, similarity, summary
 from rs_course.grading.grader import Assignment
 from rs_course.grading.policy import LatePolicy
 from rs_course.grading.roster import Student
 
 
 def write(
-    folder: Path, assignment: Assignment, graded: list[dict], students: list[Student], policy: LatePolicy
+    folder: Path,
+    assignment: Assignment,
+    graded: list[dict],
+    students: list[Student],
+    policy: LatePolicy,
+    *,
+    course: Path | None = None,
 ) -> list[dict]:
     """Write grades, the list for manual grading, feedback and class pages into ``folder``.
+
+    Args:
+        folder: Where the reports of this assignment lie.
+        assignment: What was graded.
+        graded: The records.
+        students: The roster.
+        policy: What being late costs.
+        course: An nbgrader course folder to write too (see :mod:`rs_course.grading.formgrader`).
 
     Returns:
         The rows of the grade table.
     """
     manual = folder / "manual.csv"
-    gradebook.write_manual(manual, graded)
-    graded = gradebook.apply_manual(graded, gradebook.read_manual(manual))
+    gradebook.write_manual(manual, graded, formgrader.typed_points(course, assignment) if course else None)
+    given = gradebook.read_manual(manual)
+    graded = gradebook.apply_manual(graded, given)
     rows = gradebook.rows(graded, students, policy)
     gradebook.write_csv(folder / "grades.csv", rows, full=False)
     gradebook.write_csv(folder / "grades_by_question.csv", rows)
+    if course:
+        formgrader.write(course, assignment, graded, rows, given)
     title = assignment.exam.title
     for record, row in zip(graded, rows, strict=True):
         name = f"{records.file_name(record['student'])}.html"
