@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 
-.PHONY: course lab setup test test-style test-notebooks test-code bench grade-demo
+.PHONY: course lab setup test test-style test-notebooks test-code test-nbgrader bench grade-demo
 
 course: setup
 	$(BIN)/rs-course run --profile fast
@@ -21,20 +21,25 @@ setup:
 # One thread per process, because two processes share the cores. nbval runs each notebook and compares every text
 # output with the stored one; it leaves image bytes aside (its default), because fonts and rendering differ between
 # machines. `make -k test` goes on after a failing part and still ends with a failure.
-test: test-style test-notebooks test-code
+test: test-style test-notebooks test-code test-nbgrader
 
 test-style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test-notebooks test-code: export OMP_NUM_THREADS = 1
-test-notebooks test-code: export MKL_NUM_THREADS = 1
+test-notebooks test-code test-nbgrader: export OMP_NUM_THREADS = 1
+test-notebooks test-code test-nbgrader: export MKL_NUM_THREADS = 1
 
 test-notebooks: setup
 	$(BIN)/rs-course run --profile fast --jobs 2
 
 test-code: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 --nbval --nbval-current-env tests notebooks
+
+# Last, because nbgrader changes JupyterLab; where it cannot be installed, these tests are skipped and say so.
+test-nbgrader: setup
+	-$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt nbgrader
+	$(BIN)/python -m pytest -rs tests/grading/test_formgrader.py
 
 # What can be measured with nothing but the course; the other files in benchmarks/ say what they need.
 bench: setup

@@ -13,6 +13,8 @@ from rs_course.commands.doctor import pins
 _ROOT = Path(__file__).resolve().parents[1]
 _PINS = {canonicalize_name(name): version for name, version in pins(_ROOT / "constraints.txt").items()}
 _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+_ON_REQUEST = {"nbgrader"}
+_ALWAYS = set(_PROJECT["optional-dependencies"]) - _ON_REQUEST
 _CONDA = yaml.safe_load((_ROOT / "environment.yml").read_text())["dependencies"]
 
 
@@ -34,11 +36,12 @@ def test_conda_installs_the_rest_from_the_same_constraints():
     (pip,) = [line["pip"] for line in _CONDA if isinstance(line, dict)]
     (editable,) = [line for line in pip if line.startswith("-e")]
     extras = re.search(r"\[(.*)\]", editable)[1].split(",")
-    assert set(extras) == set(_PROJECT["optional-dependencies"])
+    assert set(extras) == _ALWAYS
     assert "-c constraints.txt" in pip
 
 
-def test_setup_installs_all_extras():
+def test_setup_installs_all_extras_but_those_on_request():
     from rs_course.commands import setup
 
-    assert set(setup.EXTRAS.split(",")) == set(_PROJECT["optional-dependencies"])
+    assert set(setup.EXTRAS.split(",")) == _ALWAYS
+    assert set(_PROJECT["optional-dependencies"]) >= _ON_REQUEST
