@@ -74,11 +74,17 @@ def run(
     submissions = list(submissions)
     found = {s.student: records.read(plan.path(s.student)) for s in submissions}
     waiting = [s for s in submissions if not _is_valid(plan, s, found[s.student])]
+    again = {s.student for s in waiting}
+    for submission in submissions:
+        # When a file was handed in is no part of its grade: a corrected date needs no new run.
+        stored, when = found[submission.student], _when(submission)
+        if submission.student not in again and stored | when != stored:
+            found[submission.student] = stored | when
+            records.write(plan.path(submission.student), stored | when)
     say = _Progress(len(submissions), len(waiting), progress or (lambda line: None))
     grade_each = _on_dask(scheduler) if scheduler else _on_threads(max(1, workers))
     for record in grade_each(plan, waiting, found):
         previous = found[record["student"]]
-        # Points given by hand and the timestamp belong to the instructor's files, not to the grading run.
         found[record["student"]] = record
         records.write(plan.path(record["student"]), record)
         say.done(record, previous)
@@ -115,9 +121,12 @@ def _grade(plan, submission, previous, sandbox):
         # exam.
         record["key"] = previous["key"]
     record["notes"] = [*submission.notes, *record["notes"]]
-    record["timestamp"] = submission.timestamp.isoformat() if submission.timestamp else ""
-    record["late_flag"] = submission.late
-    return record
+    return record | _when(submission)
+
+
+def _when(submission):
+    moment = submission.timestamp
+    return {"timestamp": moment.isoformat() if moment else "", "late_flag": submission.late}
 
 
 def _on_threads(workers):

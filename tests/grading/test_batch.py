@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,6 +52,31 @@ def test_second_run_does_nothing_and_third_does_the_same(tiny, isolated, tmp_pat
     again = batch.run(replace(plan, force=True), _some(), workers=2)
     for one, two in zip(first, again, strict=True):
         assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def test_a_corrected_date_needs_no_new_run(tiny, isolated, tmp_path):
+    plan, lines = batch.Plan(tiny, tmp_path), []
+    (before,) = batch.run(plan, _some()[:1])
+    when = datetime(2026, 11, 20, 10, tzinfo=UTC)
+    (after,) = batch.run(plan, [replace(_some()[0], timestamp=when, late=True)], progress=lines.append)
+    assert lines == ["1 of 1 submissions are graded already"]
+    assert after == {**before, "timestamp": when.isoformat(), "late_flag": True} != before
+    assert records.read(plan.path("ana")) == after
+
+
+def test_progress_says_how_long_it_will_take(monkeypatch):
+    clock = iter([0.0, 50.0, 100.0])
+    monkeypatch.setattr(batch, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    lines = []
+    say = batch._Progress(7, 5, lines.append)
+    record = {"student": "ana", "reason": "", "manual": [], "questions": [{"score": 2.0, "points": 3.0}]}
+    say.done(record, None)
+    say.done(record, {**record, "questions": [{"score": 1.0, "points": 3.0}]})
+    assert lines == [
+        "2 of 7 submissions are graded already",
+        "[1/5] ana 2/3 · about 3 min left",
+        "[2/5] ana 2/3 (was 1) · about 2 min left",
+    ]
 
 
 def test_changed_submission_exam_or_seed_is_graded_again(tiny, isolated, tmp_path):
@@ -124,6 +151,9 @@ def test_reports(tiny, isolated, tmp_path):
         "raw_score,late_submission_penalty,score,max_score"
     )
     assert lines[1] == "tiny,,,ana,,,,8.0,0.0,8.0,12.0"
+    page = (tmp_path / "summary.html").read_text()
+    assert "4 students" in page and "Not graded: 1" in page and "Waiting for points by hand: 1" in page
+    assert "Scores: 0 to" in page and "you squared x" in page
     manual = tmp_path / "manual.csv"
     assert "ana,essay,,4.0," in manual.read_text()
     manual.write_text(manual.read_text().replace("ana,essay,,4.0,", "ana,essay,3.5,4.0,well argued"))

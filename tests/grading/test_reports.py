@@ -1,10 +1,11 @@
 """Late penalties, similarity, and pages that cannot be turned against their reader."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rs_course.grading import feedback, gradebook, similarity
+from rs_course.grading import feedback, gradebook, similarity, summary
 from rs_course.grading.pages import histogram
 from rs_course.grading.policy import LatePolicy
 
@@ -121,6 +122,19 @@ def test_formulas_do_not_reach_a_spreadsheet(tmp_path):
 def test_histogram_counts():
     page = histogram([0, 1, 5, 10, 10], 10, "Scores", bins=10)
     assert "Scores: 0 to 1: 1, 1 to 2: 1, 5 to 6: 1, 9 to 10: 2" in page
+
+
+def test_leaderboard_ranks_under_aliases():
+    values = {"ana": 0.5, "bob": 0.9, "cem": 0.9, "dia": None}
+    board = [_full_record(student=name, leaderboard=value) for name, value in values.items()]
+    page = summary.leaderboard("Tiny", "accuracy", board)
+    rows = re.findall(r"<tr>(.*?)</tr>", page.partition("<tbody")[2] or page)
+    cells = [re.findall(r">([^<]+)</td>", row) for row in rows if "</td>" in row]
+    assert [(rank, value) for rank, _, value in cells] == [("1", "0.900"), ("1", "0.900"), ("3", "0.500")]
+    assert {alias for _, alias, _ in cells} == {
+        feedback.alias(name, "cd" * 32) for name in ("ana", "bob", "cem")
+    }
+    assert "3 entries" in page and not re.search(r"\b(ana|bob|cem|dia)\b", page)
 
 
 def test_alias_needs_the_seed():
