@@ -4,7 +4,8 @@
 
 One core, one thread. Rounds are interleaved and a ratio is taken within each round, so that other load on the
 machine falls on both alike; the median over rounds is reported, with the range. Both sides get the same input
-and their results are compared. ``--only`` replaces the rows it measures.
+and their results are compared. ``--only`` replaces the rows it measures; each row says when and on which
+processor it was.
 
     fid statistics   mean and covariance of 10,000 × 512 features, streamed in batches of 500
     fid              the same for two sets, and the distance
@@ -228,6 +229,8 @@ def measure(name, package, ours, theirs, rounds: int) -> dict:
         "range": [round(ratios[0], 2), round(ratios[-1], 2)],
         "relative_difference": float(f"{abs(values[0] - values[1]) / abs(values[1]):.1e}"),
         "rounds": rounds,
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": processor(),
     }
     print(
         f"{name:15} {result['ours_s']:8.4f} s   {package:13} {result['theirs_s']:8.4f} s   "
@@ -235,6 +238,13 @@ def measure(name, package, ours, theirs, rounds: int) -> dict:
         flush=True,
     )
     return result
+
+
+def processor() -> str:
+    """Model name of the processor where Linux tells it: ratios depend on it, since BLAS libraries do."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return next((row.split(":")[1].strip() for row in lines if row.startswith("model name")), "unknown")
 
 
 def main():
@@ -254,7 +264,6 @@ def main():
         "machine": f"{platform.machine()}, {platform.system()}, 1 core, 1 thread",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "date": time.strftime("%Y-%m-%d"),
         "results": [*rows, *kept],
     }
     RESULTS.parent.mkdir(exist_ok=True)

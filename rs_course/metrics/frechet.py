@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 
 from .features import Estimate, blocks, check_widths, feature_matrix
+from .gram import add_gram
 
 # Rows of one step of XᵀX: the working set stays in the processor's cache.
 _ROWS = 512
@@ -60,7 +61,7 @@ class FeatureStatistics:
         for rows in blocks(len(features), _ROWS):
             centred = features[rows] - self._origin
             self._sum += centred.sum(dim=0)
-            _add_gram(self._outer, centred)
+            add_gram(self._outer, centred)
         self.count += len(features)
         self._root = None
 
@@ -111,18 +112,6 @@ class FeatureStatistics:
                 f"These statistics have seen {self.count} {'image' if self.count == 1 else 'images'}; "
                 f"a {'covariance' if count == 2 else 'mean'} needs at least {count}."
             )
-
-
-def _add_gram(total: torch.Tensor, x: torch.Tensor) -> None:
-    """Add the lower triangle of ``xᵀx`` to ``total``; what lies above the diagonal has no meaning."""
-    if total.device.type == "cpu":
-        from scipy.linalg.blas import dsyrk
-
-        # BLAS's symmetric rank-k update does half the work of a product, and torch does not expose it. A
-        # row-major lower triangle is a column-major upper one, so nothing is copied.
-        dsyrk(1.0, x.numpy().T, beta=1.0, c=total.numpy().T, overwrite_c=1)
-    else:
-        total.addmm_(x.T, x)
 
 
 def covariance_root(covariance: torch.Tensor) -> torch.Tensor:

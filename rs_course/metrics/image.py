@@ -53,10 +53,7 @@ def luma(images: torch.Tensor, *, rounded: bool = False) -> torch.Tensor:
 
 
 def _prepare(pred, target, channel: str, crop: int, data_range: float, rounding: str | None):
-    """Check two batches; returns pairs of images ``[1, C, H, W]``, float64 on the scale of data range 1.
-
-    One image at a time stays in the processor's cache through all that follows.
-    """
+    """Check two batches; for each image a list of pairs for :func:`_plane`, without the border."""
     for name, images in (("pred", pred), ("target", target)):
         if not isinstance(images, torch.Tensor) or not images.is_floating_point():
             kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
@@ -103,21 +100,24 @@ def _prepare(pred, target, channel: str, crop: int, data_range: float, rounding:
             f"all values are at most 1 but data_range={data_range:g}; were the images meant to be in [0, 1]?",
             stacklevel=4,
         )
-    return (
-        tuple(_scaled(image, channel, crop, data_range, rounding) for image in pair)
-        for pair in zip(pred.split(1), target.split(1), strict=True)
-    )
+    inner = (slice(crop, pred.shape[-2] - crop), slice(crop, pred.shape[-1] - crop))
+    pairs = zip(pred, target, strict=True)
+    if channel == "rgb":
+        return [[(p[inner], t[inner]) for p, t in zip(*pair, strict=True)] for pair in pairs]
+    return [[(p[:, *inner], t[:, *inner])] for p, t in pairs]
 
 
-def _scaled(images, channel, crop, data_range, rounding):
-    images = images.double()
+def _plane(part, data_range: float, rounding: str | None):
+    """What is compared, ``[H, W]``, float64 on the scale of data range 1: one colour, or the luma of three.
+
+    A plane is made when it is needed: so little stays in the processor's cache through all that follows.
+    """
+    part = part.double()
     if data_range != 1:
-        images = images / data_range
+        part = part / data_range
     if rounding:
-        images = (images.clamp(0, 1) * 255).round() / 255
-    if channel == "y":
-        images = luma(images, rounded=rounding == "image and luma")
-    return images[..., crop : images.shape[-2] - crop, crop : images.shape[-1] - crop]
+        part = (part.clamp(0, 1) * 255).round() / 255
+    return part if part.ndim == 2 else luma(part[None], rounded=rounding == "image and luma")[0, 0]
 
 
 def psnr(
@@ -150,10 +150,19 @@ def psnr(
         TypeError: Not float tensors.
         ValueError: Shapes that differ, an unknown choice, a crop too large, or values off the data range.
     """
-    pairs = _prepare(pred, target, channel, crop, data_range, rounding)
-    errors = (torch.flatten(one - truth) for one, truth in pairs)
-    mse = torch.stack([error.dot(error) / len(error) for error in errors])
+    images = _prepare(pred, target, channel, crop, data_range, rounding)
+    squares = [
+        _mean_square(_plane(one, data_range, rounding) - _plane(truth, data_range, rounding))
+        for parts in images
+        for one, truth in parts
+    ]
+    mse = torch.stack(squares).view(len(images), -1).mean(1)
     return -10 * torch.log10(mse + epsilon)
+
+
+def _mean_square(error):
+    error = error.flatten()
+    return error.dot(error) / len(error)
 
 
 def ssim(
@@ -184,23 +193,27 @@ def ssim(
     Raises:
         TypeError, ValueError: As for :func:`psnr`; also when less than 11 pixels remain after the crop.
     """
-    pairs = _prepare(pred, target, channel, crop, data_range, rounding)
+    images = _prepare(pred, target, channel, crop, data_range, rounding)
     height, width = (side - 2 * crop for side in pred.shape[-2:])
     if min(height, width) < 11:
         raise ValueError(f"SSIM needs at least 11×11 pixels after the crop; {height}×{width} are left.")
-    maps = [_similarity(*pair) for pair in pairs]
-    return torch.cat(maps) if return_map else torch.cat([one.mean((1, 2, 3)) for one in maps])
+    maps = (
+        [_similarity(*(_plane(part, data_range, rounding) for part in pair)) for pair in parts]
+        for parts in images
+    )
+    if return_map:
+        return torch.stack([torch.stack(planes) for planes in maps])
+    return torch.stack([torch.stack([one.mean() for one in planes]).mean() for planes in maps])
 
 
 def _similarity(pred, target):
-    """Map of SSIM ``[N, C, H - 10, W - 10]``."""
+    """Map of SSIM ``[H - 10, W - 10]``. The two variances occur as a sum only, which saves a blur."""
     mean_p, mean_t = _blur(pred), _blur(target)
-    var_p = _blur(pred * pred) - mean_p**2
-    var_t = _blur(target * target) - mean_t**2
-    covariance = _blur(pred * target) - mean_p * mean_t
+    means, squares = mean_p * mean_t, mean_p * mean_p + mean_t * mean_t
+    covariance = _blur(pred * target) - means
+    variances = _blur(pred * pred + target * target) - squares
     c1, c2 = 0.01**2, 0.03**2
-    similarity = (2 * mean_p * mean_t + c1) * (2 * covariance + c2)
-    return similarity / ((mean_p**2 + mean_t**2 + c1) * (var_p + var_t + c2))
+    return (2 * means + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
 
 
 def _blur(x):
