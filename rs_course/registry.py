@@ -68,6 +68,7 @@ class Entry:
     image_size: tuple[int, int] | None = None
     parameters_millions: float | None = None
     parameters_note: str = ""
+    quick_gelu: bool | None = None  # of OpenCLIP weights, whose files do not say which activation they have
 
     @property
     def folder(self) -> Path:
