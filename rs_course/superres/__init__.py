@@ -21,6 +21,7 @@ _SUBMODULES = (
     "degradation",
     "distillation",
     "efdn",
+    "generative",
     "inference",
     "inputs",
     "learning",
