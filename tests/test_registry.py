@@ -33,6 +33,14 @@ def test_memory_follows_from_the_parameters():
     assert registry.get("crsdiff").memory == pytest.approx(3.1e9, rel=0.02)  # 16-bit weights
 
 
+def test_every_network_tells_its_memory_and_it_fits_the_size_of_its_files():
+    """A published file of weights alone holds two or four bytes for each parameter."""
+    for entry in registry.entries().values():
+        assert (entry.memory is None) == (entry.kind == "dataset"), entry.name
+        if entry.kind == "scorer" and entry.size:
+            assert entry.size / entry.memory == pytest.approx(round(entry.size / entry.memory), rel=0.01)
+
+
 def test_the_two_shared_subsets_are_known_by_their_hash(shared):
     for file, name in (("eurosat.tar", "eurosat"), ("ucm_png.tar", "ucm-captions")):
         assert registry.identify(sha256(shared / "data" / file)).name == name
