@@ -3,7 +3,7 @@
     python benchmarks/superres_quality.py table       [--real FOLDER] [--dscf FILE] [--efdn FILE]
     python benchmarks/superres_quality.py ablation    --refined FILE --teacher FILE [--real FOLDER]
     python benchmarks/superres_quality.py fine-tuning --dscf FILE --real FOLDER
-    python benchmarks/superres_quality.py recognition
+    python benchmarks/superres_quality.py recognition [--generator NAME] [--controlnet NAME]
 
 Each part writes its own key of ``data/results/superres_quality.json``, which notebook 05 reads. PSNR and SSIM
 are of the luma, crop 4, 8-bit images (convention ``basicsr_y``), means over images with bootstrap intervals.
@@ -19,28 +19,24 @@ import time
 import numpy as np
 import torch
 
-from rs_course import datasets, metrics, simulated_earth, superres
+from rs_course import checkpoints, datasets, metrics, simulated_earth, superres
 from rs_course.paths import data_dir
 from rs_course.superres import baselines, conv_lora, degradation, learning, quality
-from rs_course.superres.scenes import high_resolution
+from rs_course.superres.generative import DiffusionUpscaler
+from rs_course.superres.scenes import high_resolution, observed
 from rs_course.training import dscf as recipe
 
 RESULTS = data_dir() / "results" / "superres_quality.json"
 # (λ1, λ2, λ3) of the ablation, where the truth counts by PSNR / 100 dB: the three terms pull about equally.
 DISTILLED = (0.5, 5.0, 0.004)
+STRENGTH = 0.3  # of SDEdit in part recognition
 CONVENTION = {"crop": 4, **metrics.CONVENTIONS["basicsr_y"]}
 
 
 def test_sets(real: str | None) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """(low, high) by name: simulated scenes under two degradations, and real images under the field's."""
-    high, _ = high_resolution(count=60)
-    start = 2_000_000_000
-    classes = simulated_earth.CLASSES
-    seen = [simulated_earth.scene(classes[k % 10], start + k // 10).image for k in range(60)]
-    sets = {
-        "simulated, bicubic": (degradation.bicubic(high), high),
-        "simulated, sensor": (torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2).float() / 255, high),
-    }
+    seen, high, _ = observed(count=60)
+    sets = {"simulated, bicubic": (degradation.bicubic(high), high), "simulated, sensor": (seen, high)}
     if real:
         high, _ = high_resolution(real, count=len_of(real))
         sets["UC Merced test, bicubic"] = (degradation.bicubic(high), high)
@@ -194,7 +190,10 @@ def fine_tuning(args) -> dict:
 
 
 def recognition(args) -> dict:
-    """Accuracy of a small CNN on 10 m tiles restored from 40 m, trained on the same form or on true tiles."""
+    """Accuracy of a small CNN on 10 m tiles restored from 40 m, trained on the same form or on true tiles.
+
+    Diffusion takes part as SDEdit, and as a ControlNet where one is named.
+    """
     sets = {split: datasets.load("simulated", split, size=n) for split, n in (("train", 1000), ("test", 500))}
     labels = {split: torch.as_tensor(np.asarray(data.labels)) for split, data in sets.items()}
     truth = {
@@ -205,8 +204,15 @@ def recognition(args) -> dict:
     network = superres.load("mini-dscf")
     texture = baselines.DrawnTexture(network, low["train"], truth["train"])
     upscalers = {"bicubic": baselines.bicubic, "mini-dscf": network, "mini-dscf + drawn texture": texture}
-    forms = {
-        name: {split: degradation.round8(superres.upscale(x, upscaler)) for split, x in low.items()}
+    generators = {"SDEdit": {}} | ({"ControlNet": {"controlnet": args.controlnet}} if args.controlnet else {})
+    for name, options in generators.items():
+        upscalers[name] = DiffusionUpscaler(
+            checkpoints.load(args.generator, **options), gsd=10.0, strength=STRENGTH
+        )
+    forms = {  # in one batch: image i of a call has noise i
+        name: {
+            split: degradation.round8(superres.upscale(x, upscaler, batch=len(x))) for split, x in low.items()
+        }
         for name, upscaler in upscalers.items()
     } | {"true 10 m": truth}
     result = {
@@ -218,6 +224,12 @@ def recognition(args) -> dict:
             for name, form in forms.items()
             if name != "true 10 m"
         },
+        "texture": {
+            name: round(quality.texture_distance(form["test"], truth["test"]), 1)
+            for name, form in forms.items()
+            if name != "true 10 m"
+        },
+        "generator": {"name": args.generator, "controlnet": args.controlnet, "SDEdit strength": STRENGTH},
         "trained on the same form": {},
         "trained on true tiles": {name: [] for name in forms},
     }
@@ -276,6 +288,8 @@ def main():
     parser.add_argument("part", choices=["table", "ablation", "fine-tuning", "recognition"])
     for name in ("--real", "--dscf", "--efdn", "--refined", "--teacher"):
         parser.add_argument(name)
+    parser.add_argument("--generator", default="mini-diffusionsat", help="what draws in part recognition")
+    parser.add_argument("--controlnet", help="its ControlNet for super-resolution")
     parser.add_argument("--seconds", type=float, default=20.0, help="processor time of each training run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rate", type=float, default=3e-4)

@@ -29,7 +29,8 @@ def high_resolution(
     if count < 1:
         raise ValueError(f"count={count}: ask for at least one picture.")
     if dataset == "simulated":
-        pictures, provenance = _simulated(split, count, first), f"simulated · {split}"
+        pictures = np.stack([scene.image_hr for scene in _simulated(split, count, first)])
+        provenance = f"simulated · {split}"
     else:
         from rs_course import datasets
 
@@ -38,19 +39,42 @@ def high_resolution(
             raise ValueError(f"{dataset} has {len(data)} pictures in {split!r}, not {count}: lower count.")
         pictures = data.images[np.linspace(0, len(data) - 1, count).astype(int)]
         provenance = data.provenance
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255, provenance
+    return _batch(pictures), provenance
 
 
-def _simulated(split: str, count: int, first: int) -> np.ndarray:
+def observed(
+    split: str = "test", *, count: int = 20, first: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, str]:
+    """Pairs with the simulator's own degradation: each scene at 10 m, as its sensor sees it, and at 2.5 m.
+
+    Args:
+        split, count, first: As for :func:`high_resolution`, which gives the same sharp pictures.
+
+    Returns:
+        Float ``[count, 3, 64, 64]`` and ``[count, 3, 256, 256]`` in [0, 1], and the provenance for figures.
+
+    Raises:
+        ValueError: ``count`` below 1, or an unknown split.
+    """
+    if count < 1:
+        raise ValueError(f"count={count}: ask for at least one pair.")
+    scenes = list(_simulated(split, count, first))
+    low, high = (np.stack([getattr(scene, name) for scene in scenes]) for name in ("image", "image_hr"))
+    return _batch(low), _batch(high), f"simulated · {split}"
+
+
+def _batch(pictures) -> torch.Tensor:
+    """uint8 ``[N, H, W, 3]`` → float ``[N, 3, H, W]`` in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+def _simulated(split: str, count: int, first: int):
+    """Scenes of the ten classes in turn."""
     from rs_course import simulated_earth
     from rs_course.datasets.simulated import SPLIT_START
 
     if split not in SPLIT_START:
         raise ValueError(f"split={split!r}: choose one of {', '.join(map(repr, SPLIT_START))}.")
     classes, start = simulated_earth.CLASSES, SPLIT_START[split] + first
-    return np.stack(
-        [
-            simulated_earth.scene(classes[k % len(classes)], start + k // len(classes)).image_hr
-            for k in range(count)
-        ]
-    )
+    for k in range(count):
+        yield simulated_earth.scene(classes[k % len(classes)], start + k // len(classes))

@@ -6,9 +6,9 @@ import torch
 from rs_course import superres
 from rs_course.paths import data_dir
 from rs_course.superres import baselines, quality
-from rs_course.superres.degradation import bicubic, round8
+from rs_course.superres.degradation import Stretch, bicubic, round8
 from rs_course.superres.learning import start_as_interpolation
-from rs_course.superres.scenes import high_resolution
+from rs_course.superres.scenes import high_resolution, observed
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +150,17 @@ def test_high_resolution_pictures():
         high_resolution(split="tset")
 
 
+def test_observed_pairs_are_the_simulators_own():
+    """The sensor shows the sharp pictures smaller, in their order, and not as the bicubic rule does."""
+    low, high, provenance = observed(count=3)
+    assert (low.shape, high.shape, provenance) == ((3, 3, 64, 64), (3, 3, 256, 256), "simulated · test")
+    assert torch.equal(high, high_resolution(count=3)[0])
+    apart = (low - bicubic(high)).abs().mean((1, 2, 3))
+    assert (apart < (low - bicubic(high).roll(1, 0)).abs().mean((1, 2, 3))).all() and apart.min() > 0
+    with pytest.raises(ValueError, match="count=0"):
+        observed(count=0)
+
+
 def test_real_pictures(shared):
     images, provenance = high_resolution(str(shared / "data" / "ucm_png.tar"), count=3)
     assert images.shape == (3, 3, 256, 256) and provenance.startswith("real")
@@ -164,3 +175,23 @@ def test_shipped_network_beats_bicubic():
     results = quality.compare({"bicubic": baselines.bicubic, "mini-dscf": network}, bicubic(high), high)
     assert (results["mini-dscf"]["psnr"] - results["bicubic"]["psnr"]).mean() > 1.5
     assert superres.load(data_dir() / "checkpoints" / "mini-dscf" / "teacher").channels == 48
+
+
+def test_shipped_network_beats_bicubic_on_real_images(shared):
+    high, _ = high_resolution(str(shared / "data" / "ucm_png.tar"), count=21)  # of the test split
+    results = quality.compare(
+        {"bicubic": baselines.bicubic, "mini-dscf": superres.load("mini-dscf")}, bicubic(high), high
+    )
+    assert (results["mini-dscf"]["psnr"] - results["bicubic"]["psnr"]).mean() > 0.7
+
+
+def test_16_bit_reflectance_is_sharpened_and_comes_back_in_its_own_numbers():
+    """A tile as a GeoTIFF holds it: [H, W, bands] of 16-bit numbers, any size, a stated stretch."""
+    generator = torch.Generator().manual_seed(3)
+    smooth = superres.imresize(torch.rand(1, 3, 5, 6, generator=generator), 4).clamp(0, 1)
+    raw = (300 + 3500 * smooth[0].permute(1, 2, 0)).round().numpy().astype("uint16")
+    stretch = Stretch((300,) * 3, (3800,) * 3)
+    sharp = stretch.undo(superres.upscale(stretch.apply(raw), superres.load("mini-dscf")))
+    assert sharp.shape == (4 * 20, 4 * 24, 3) and sharp.min() >= 300 and sharp.max() <= 3800
+    means = sharp.reshape(20, 4, 24, 4, 3).mean((1, 3))
+    assert abs(means - raw).mean() < 0.02 * 3500
