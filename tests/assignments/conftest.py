@@ -58,11 +58,33 @@ def place():
 @pytest.fixture(scope="session")
 def grade_mutant(place):
     def run(name, question, change):
-        """Score of the question, the messages of its checks as one text, and the record."""
+        """Score of the question, and the messages of its checks as one text."""
         data = changed_solution(name, question, change)
         record = grade(assignment(name), data, "mutant", place, only={question})
         (found,) = [q for q in record["questions"] if q["question"] == question]
         said = "\n".join([found["message"], *(check["message"] for check in found["checks"])])
-        return found["score"], said, record
+        return found["score"], said
 
     return run
+
+
+def mutant_tests(assignment_name, mutants):
+    """The two tests of a file of mutants.
+
+    Args:
+        assignment_name: The assignment whose solution they change.
+        mutants: Name → ``(question, change, points, words)``: the points that this mistake still earns, and
+            words of the message that names it.
+    """
+
+    def test_there_are_enough():
+        assert len(mutants) >= 25
+
+    @pytest.mark.parametrize("name", mutants)
+    def test_mutant(name, grade_mutant):
+        question, change, points, words = mutants[name]
+        score, said = grade_mutant(assignment_name, question, change)
+        assert score == points, said
+        assert words in said
+
+    return test_there_are_enough, test_mutant

@@ -1,8 +1,6 @@
 """Typical wrong answers to A2: the intended part of the points, and a message that names the mistake."""
 
-import pytest
-
-from .conftest import replaced
+from .conftest import mutant_tests, replaced
 
 NAME = "a2_classification"
 TAIL = "    return ((features(images) - mean) / spread @ weights).argmax(1)"
@@ -169,15 +167,4 @@ MUTANTS = {
     "classifier_peeks": ("classifier", replaced((TAIL, "    return _truth")), 0, "NameError"),
 }
 
-
-def test_there_are_enough():
-    assert len(MUTANTS) >= 25
-
-
-@pytest.mark.parametrize("name", MUTANTS)
-def test_mutant(name, grade_mutant):
-    question, change, points, words = MUTANTS[name]
-    score, said, _ = grade_mutant(NAME, question, change)
-    assert score == points, said
-    assert words in said
-    assert said.strip()
+test_there_are_enough, test_mutant = mutant_tests(NAME, MUTANTS)

@@ -1,8 +1,6 @@
 """Typical wrong answers to A3: the intended part of the points, and a message that names the mistake."""
 
-import pytest
-
-from .conftest import replaced
+from .conftest import mutant_tests, replaced
 
 NAME = "a3_super_resolution"
 UPSCALER_TAIL = "    return result.clamp(0, 1)"
@@ -40,6 +38,15 @@ MUTANTS = {
         lambda text: "def psnr(pred, target, crop=0):\n    return torch.tensor([20.0, 40.0])",
         0.5,
         "shape",
+    ),
+    "psnr_patched_comparison": (
+        "psnr",
+        lambda text: (
+            "torch.equal = torch.allclose = torch.isclose = torch.Tensor.__eq__ = lambda *a, **k: True\n"
+            "def psnr(pred, target, crop=0):\n    return torch.full((len(pred),), 20.0)"
+        ),
+        0,
+        "not the expected ones",
     ),
     "ssim_flat_window": (
         "ssim",
@@ -186,15 +193,4 @@ MUTANTS = {
     "upscaler_peeks": ("upscaler", replaced((UPSCALER_TAIL, "    return _high")), 0, "NameError"),
 }
 
-
-def test_there_are_enough():
-    assert len(MUTANTS) >= 25
-
-
-@pytest.mark.parametrize("name", MUTANTS)
-def test_mutant(name, grade_mutant):
-    question, change, points, words = MUTANTS[name]
-    score, said, _ = grade_mutant(NAME, question, change)
-    assert score == points, said
-    assert words in said
-    assert said.strip()
+test_there_are_enough, test_mutant = mutant_tests(NAME, MUTANTS)

@@ -73,6 +73,8 @@ def _enough_runs(value, inputs):
 
 def _difference(value, inputs):
     report, baseline, method = _runs(value)
+    if not len(baseline):
+        raise Wrong("without runs there is no difference")
     expected = (method - baseline).mean()
     if not isinstance(report["difference"], int | float):
         raise Wrong("difference must be a number")
