@@ -135,6 +135,7 @@ def make(spec: dict) -> dict:
     """Make one set; what is there already is kept. The function of the tasks from :meth:`Sets.needed`."""
     spec = dict(spec)
     folder, making = Path(spec.pop("folder")), spec.pop("making", "basic")
+    spec.pop("content", None)  # part of the name only
     makers = {"events": _events, "xbd": _xbd, "edit": _edit}
     folder.mkdir(parents=True, exist_ok=True)
     makers.get(making, _generate)(folder, making, spec)

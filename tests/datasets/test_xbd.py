@@ -1,13 +1,15 @@
 """xBD's layout, imitated by a few drawn files: pairs, classes, masks, and the split by event."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rs_course import datasets
+from rs_course import datasets, study
 from rs_course.datasets import xbd
+from rs_course.study import plan
 
 
 @pytest.fixture
@@ -50,6 +52,24 @@ def test_tiles_with_damage_are_cut_labelled_and_parted_by_event(copy, tmp_path):
     assert len(floods[1]) == 1
     assert not floods[0] & floods[1]
     assert {m["parted_by"] for m in test.metadata if "earthquake" in m["event"]} == {"image"}
+
+
+def test_a_study_runs_on_a_local_copy_wherever_it_lies(copy, tmp_path):
+    """Real pairs in the place of simulated ones: cut once, and known by their files wherever they lie."""
+    content = {
+        "sets": {"disaster": {"making": "xbd", "source": str(copy), "side": 64, "size": 32}},
+        "base": {"dataset": "@disaster/after", "real_per_class": 2, "steps": 1, "seed": 0},
+        "grid": [{"arm": "real"}, {"arm": "real", "dataset": "@disaster/before"}],
+    }
+    rows = study.run(plan.from_dict(content), tmp_path / "out")
+    assert list(rows["class_names"][0]) == ["earthquake", "flood"]
+    assert rows["n_real"].tolist() == [4, 4]
+    assert rows["test_hash"].nunique() == 2  # the same places, before and after
+    content["sets"]["disaster"]["source"] = str(shutil.move(copy, tmp_path / "elsewhere"))
+    assert study.run(plan.from_dict(content), tmp_path / "out")["id"].tolist() == rows["id"].tolist()
+    content["sets"]["disaster"]["source"] = str(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="give the one that holds the data"):
+        study.run(plan.from_dict(content), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
