@@ -47,9 +47,12 @@ def load(
         FileNotFoundError: No such scorer, or one of its files is missing.
         ValueError: A model that does not score image-text pairs, or damaged files.
     """
+    from rs_course import registry
     from rs_course.checkpoints.load import locate, read_device
 
     path = locate(name_or_folder, "scorer")
+    if quick_gelu is None and (entry := registry.find(name_or_folder, "scorer")):
+        quick_gelu = entry.quick_gelu
     if path.is_dir() and (path / "config.json").is_file():
         model, tokenizer, preparation = _from_transformers(path)
     else:

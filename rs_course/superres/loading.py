@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from rs_course import registry
 from rs_course.paths import cache_dir, data_dir
 from rs_course.superres.efdn import EFDN
 from rs_course.superres.span import SPAN
@@ -17,6 +18,7 @@ PUBLISHED = {
     "dscf": ("team23_DSCF", _DSCF_SR),
     "efdn": ("team00_EFDN", _DSCF_SR),
 }
+FETCHED = {"dscf": "dsclora"}  # its name in the registry of what can be fetched
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 
 
@@ -25,8 +27,8 @@ def load(name_or_file: str | Path) -> nn.Module:
 
     Args:
         name_or_file: ``"mini-dscf"`` (ships with the course), ``"dscf"`` or ``"efdn"`` (the published
-            weights, from the cache), or a file or folder with a state dict in the official key names of
-            SPAN, DSCF or EFDN.
+            weights, fetched as ``dsclora`` or put into the cache), or a file or folder with a state dict in
+            the official key names of SPAN, DSCF or EFDN.
 
     Returns:
         ``nn.Module`` in eval mode, ``[N, 3, h, w]`` in [0, 1] → ``[N, 3, scale·h, scale·w]``; ``.scale`` and
@@ -117,12 +119,17 @@ def _locate(name_or_file: str | Path) -> Path:
             f"no super-resolution network {str(name_or_file)!r}: 'mini-dscf' ships with the course, "
             f"{' and '.join(map(repr, PUBLISHED))} are published, or give a file."
         )
+    if name_or_file in FETCHED and registry.get(FETCHED[name_or_file]).here():
+        return registry.require(FETCHED[name_or_file])[0]
     stem, url = PUBLISHED[name_or_file]
     folder = cache_dir() / "superres"
     for suffix in SUFFIXES:
         if (folder / f"{stem}{suffix}").is_file():
             return folder / f"{stem}{suffix}"
-    raise FileNotFoundError(f"{name_or_file} is not in the cache: put {stem}.pth from {url} into {folder}.")
+    fetch = f"run 'rs-course fetch {FETCHED[name_or_file]}', or " if name_or_file in FETCHED else ""
+    raise FileNotFoundError(
+        f"{name_or_file} is not in the cache: {fetch}put {stem}.pth from {url} into {folder}."
+    )
 
 
 def _only_file(folder: Path) -> Path:

@@ -95,6 +95,25 @@ def test_the_activation_matters(gelu_clip, tmp_path, images, texts):
     assert not torch.allclose(*scores, atol=1e-3)
 
 
+def test_the_registry_says_which_activation_it_is(gelu_clip, tmp_path, images, texts, monkeypatch):
+    """GeoRSCLIP's authors trained OpenAI's model on, with its activation; its file is a bare state dict."""
+    from rs_course import registry
+
+    _, model, tokenizer = gelu_clip
+    monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path / "cache"))
+    entry = registry.get("georsclip-vit-b-32")
+    entry.folder.mkdir(parents=True)
+    file = entry.folder / entry.files[0].path
+    torch.save(open_clip_names(model), file)
+    tokenizer.save_pretrained(tmp_path / "words")
+    options = {"tokenizer": tmp_path / "words", "device": "cpu", "cache": False}
+    named = alignment.load("georsclip-vit-b-32", **options).similarity(images, texts)
+    quick, plain = (
+        alignment.load(file, quick_gelu=quick, **options).similarity(images, texts) for quick in (True, False)
+    )
+    assert torch.equal(named, quick) and not torch.allclose(named, plain, atol=1e-3)
+
+
 def test_equal_to_open_clip_itself(tmp_path, images):
     package = pytest.importorskip(
         "open_clip.model", reason="open_clip_torch needs torchvision", exc_type=ImportError

@@ -158,7 +158,13 @@ def test_load_names_what_does_not_fit(change, message):
 
 def test_load_without_such_a_file(tmp_path, monkeypatch):
     monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"put team23_DSCF.pth from https://github.com/Yaozzz666"):
+    how = r"run 'rs-course fetch dsclora', or put team23_DSCF.pth from https://github.com/Yaozzz666"
+    with pytest.raises(FileNotFoundError, match=how):
+        superres.load("dscf")
+    fetched = tmp_path / "fetched" / "dsclora" / "team23_DSCF.pth"
+    fetched.parent.mkdir(parents=True)
+    torch.save(superres.SPAN(26).state_dict(), fetched)
+    with pytest.raises(ValueError, match="SHA-256"):  # found, but not the published file
         superres.load("dscf")
     with pytest.raises(FileNotFoundError, match="'mini-dscf' ships"):
         superres.load("edsr")
