@@ -14,6 +14,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -93,14 +95,20 @@ def disagreeing(course: Path, assignment: Assignment, rows: list[dict]) -> list[
     return [r["student_id"] for r in rows if abs(counted.get(r["student_id"], 0.0) - r["raw_score"]) > 1e-6]
 
 
+@contextmanager
 def _book(course):
     require()
     from nbgrader.api import Gradebook
+    from sqlalchemy.exc import SAWarning
 
     course.mkdir(parents=True, exist_ok=True)
     # nbgrader calls alembic by name, which an environment that is not activated does not have on its path.
-    with environment({"PATH": os.pathsep.join([get_path("scripts"), os.environ.get("PATH", "")])}):
-        return Gradebook(f"sqlite:///{(course / 'gradebook.db').resolve()}")
+    path = os.pathsep.join([get_path("scripts"), os.environ.get("PATH", "")])
+    with environment({"PATH": path}), warnings.catch_warnings():
+        # Adding a submission makes SQLAlchemy warn about nbgrader's own code.
+        warnings.simplefilter("ignore", SAWarning)
+        with Gradebook(f"sqlite:///{(course / 'gradebook.db').resolve()}") as book:
+            yield book
 
 
 def _tests(assignment):
