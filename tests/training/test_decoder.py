@@ -21,8 +21,8 @@ def tiles():
 
 
 @pytest.fixture
-def appearance():
-    return decoder.Appearance(classification.build("small-cnn", 4, seed=0))
+def distance():
+    return decoder.FeatureDistance(classification.build("small-cnn", 4, seed=0))
 
 
 @pytest.fixture
@@ -42,13 +42,13 @@ def steps(monkeypatch, count):
     monkeypatch.setattr(Clock, "share", property(share))
 
 
-def test_only_the_decoder_changes_and_features_come_nearer(tmp_path, monkeypatch, tiles, appearance, vae):
+def test_only_the_decoder_changes_and_features_come_nearer(tmp_path, monkeypatch, tiles, distance, vae):
     before = {name: value.clone() for name, value in vae.state_dict().items()}
     steps(monkeypatch, 40)
     options = {"minutes": 1, "batch": 4, "lr": 3e-3, "log_every": 10}
-    trained = decoder.fit(tmp_path, vae, tiles, {"seen": tiles[:2]}, appearance, **options)
+    trained = decoder.fit(tmp_path, vae, tiles, {"seen": tiles[:2]}, distance, **options)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    for part in ("squared", "features", "texture"):
+    for part in ("squared", "features", "energy"):
         assert log[-1][part] < log[0][part], part
     stored = AutoencoderKL.from_pretrained(tmp_path).state_dict()
     for name, value in trained.state_dict().items():
@@ -65,18 +65,27 @@ def test_a_batch_is_a_function_of_seed_and_step(tiles, vae):
     assert not torch.equal(one[1], other[1])
 
 
-def test_places_and_textures_are_told_apart(tiles, appearance):
-    """A shift by the stride of all layers moves every feature but hardly any texture; blur does both."""
+def test_equal_images_have_no_distance(tiles, distance):
     x = torch.from_numpy(tiles).permute(0, 3, 1, 2) / 127.5 - 1
-    assert [part.item() for part in appearance(x, x)] == [0, 0]
-    shifted, other = appearance(x, x.roll(16, 3)), appearance(x, x.roll(1, 0))
-    assert shifted[0] > 0.1 * other[0]
-    assert shifted[1] < 0.2 * other[1]
-    blurred = torch.nn.functional.avg_pool2d(x, 5, 1, 2)
-    assert appearance(x, blurred)[1] > 2 * shifted[1]
+    assert distance(x, x).item() == 0
+    assert distance(x, x.roll(1, 0)).item() > 0.05
 
 
-def test_gram_is_the_mean_of_outer_products():
-    maps = torch.rand(2, 3, 4, 5)
-    wanted = torch.einsum("nchw,ndhw->ncd", maps, maps) / 20
-    torch.testing.assert_close(decoder.gram(maps), wanted)
+def test_energies_know_how_strong_detail_is_and_not_where_it_lies(tiles):
+    x = torch.from_numpy(tiles).permute(0, 3, 1, 2) / 127.5 - 1
+    full, half = decoder.energies(x)
+    assert full.shape == (10, 24, 14, 14) and half.shape == (10, 24, 6, 6)
+    twice = decoder.energies(2 * x)[0]
+    strong = full > np.log(100 * decoder.FAINT)
+    torch.testing.assert_close(twice[strong], full[strong] + np.log(4), rtol=0, atol=0.02)
+    blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1)
+    assert (decoder.energies(blurred)[0] < full).float().mean() > 0.95
+    assert decoder.energies(torch.full_like(x, 0.3))[0].exp().max() < 1.01 * decoder.FAINT
+
+
+def test_bands_keep_the_energy_of_a_patch():
+    """The eight bands and the mean are an orthonormal basis of 3×3 patches (Parseval)."""
+    patch = torch.randn(1, 3, 3, 3)
+    bands = decoder.bands_of(patch)
+    total = bands.square().sum() + 3 * (patch.mean((2, 3)) * 3).square().sum() / 3
+    torch.testing.assert_close(total, patch.square().sum())
