@@ -109,6 +109,27 @@ def test_a_missing_t5_is_one_sentence(monkeypatch, tmp_path):
         prompts.t5_sentences("a river", model=str(tmp_path))
 
 
+def test_a_t5_draws_different_sentences_by_the_seed_alone(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    words = ["<pad>", "</s>", "<unk>", "a", "river", "winds", "through", "green", "fields", "past", "town"]
+    plain = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "<unk>"))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=plain, **special).save_pretrained(tmp_path)
+    shape = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    config = T5Config(vocab_size=len(words), decoder_start_token_id=0, **shape)
+    torch.manual_seed(0)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    state = torch.random.get_rng_state()
+    drawn = [prompts.t5_sentences("a river", 20, model=str(tmp_path), seed=seed) for seed in (0, 0, 1)]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(drawn[0]) == len(set(drawn[0])) == 20
+    assert {word for sentence in drawn[0] for word in sentence.split()} <= set(words[3:])
+
+
 def test_tuning_starts_as_the_zero_shot_classifier(scorer):
     tiles, sentences = coloured(4), [f"a {name} tile" for name in NAMES]
     features = scorer.image_embeddings(tiles.images)
