@@ -117,7 +117,7 @@ def main():
     parser.add_argument("--count", type=int, default=12, help="tiles per class and value")
     parser.add_argument("--scenes", type=int, default=150, help="scenes for the minimal pairs")
     arguments = parser.parse_args()
-    generator = checkpoints.load(arguments.checkpoint, dtype="bfloat16")
+    generator = checkpoints.load(arguments.checkpoint)
     classes = simulated_earth.CLASSES
     scenes = [simulated_earth.scene(classes[k % 10], FIRST + 1000 + k) for k in range(arguments.scenes)]
     numbers = {

@@ -29,7 +29,7 @@ from .clock import Clock
 from .state import restore_state, save_state
 from .vae import reconstruction_psnr
 
-SQUARED, ENERGY = 10.0, 1.0  # weights of squared error and band energies beside the distance of features
+SQUARED, ENERGY = 10.0, 4.0  # weights of squared error and band energies beside the distance of features
 WINDOW, FAINT = 8, 1e-4  # pixels; and the energy, in [-1, 1] units, below which a band counts as empty
 
 
