@@ -31,7 +31,7 @@ def test_layer_equals_official(golden):
             **{f"grad_mean_y2.{p}": getattr(layer, p).grad for p in ("lora_A", "lora_B", "bias")},
         }
         for key, value in pairs.items():
-            assert torch.allclose(value, golden[f"lora.{name}.{key}"], atol=1e-6, rtol=1e-6), (name, key)
+            assert torch.allclose(value, golden[f"lora.{name}.{key}"], atol=2e-5, rtol=1e-5), (name, key)
         assert layer.weight.grad is None
         back = conv_lora.unmerged(merged, layer.lora_A, layer.lora_B, alpha=meta["alpha"])
         assert torch.allclose(back.weight, conv.weight, atol=2e-7)

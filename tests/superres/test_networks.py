@@ -37,7 +37,7 @@ def test_outputs_on_other_inputs(golden, official):
     for case in golden.numbers["random"]:
         if f"rnd.{case}.{name}_out" in golden:
             # Off the network's domain its own float32 error is that large (see the fixture's note).
-            relative = 1e-3 if case.startswith(("white_noise", "outofrange")) else 5e-5
+            relative = 5e-3 if case.startswith(("white_noise", "outofrange")) else 5e-5
             assert_like_official(
                 network(golden[f"rnd.{case}.in"]), golden[f"rnd.{case}.{name}_out"], relative
             )
