@@ -129,11 +129,11 @@ def results(client, function, tasks):
     ]
     names = {f"task-{name}": name for name in tasks}
     for future in as_completed(futures):
-        if future.status == "finished":
-            yield future.result()
-        else:
-            error = future.exception()
-            yield names[future.key], None, 0.0, f"{type(error).__name__}: {error}"
+        try:  # not by its status: a worker that dies with a finished row in memory has its task run again
+            row = future.result()
+        except Exception as error:
+            row = names[future.key], None, 0.0, f"{type(error).__name__}: {error}"
+        yield row
         future.release()
 
 
