@@ -9,10 +9,11 @@ product itself is lost in rounding.
 
 from __future__ import annotations
 
+from statistics import linear_regression
+
 import torch
 
 from .features import Estimate, blocks, check_widths, feature_matrix
-from .gram import add_gram
 
 # Rows of one step of XᵀX: the working set stays in the processor's cache.
 _ROWS = 512
@@ -61,7 +62,7 @@ class FeatureStatistics:
         for rows in blocks(len(features), _ROWS):
             centred = features[rows] - self._origin
             self._sum += centred.sum(dim=0)
-            add_gram(self._outer, centred)
+            _add_gram(self._outer, centred)
         self.count += len(features)
         self._root = None
 
@@ -112,6 +113,18 @@ class FeatureStatistics:
                 f"These statistics have seen {self.count} {'image' if self.count == 1 else 'images'}; "
                 f"a {'covariance' if count == 2 else 'mean'} needs at least {count}."
             )
+
+
+def _add_gram(total: torch.Tensor, x: torch.Tensor) -> None:
+    """Add the lower triangle of ``xᵀx`` to ``total``; what lies above the diagonal has no meaning."""
+    if total.device.type == "cpu":
+        from scipy.linalg.blas import dsyrk
+
+        # BLAS's symmetric rank-k update does half the work of a product, and torch does not expose it. A
+        # row-major lower triangle is a column-major upper one, so nothing is copied.
+        dsyrk(1.0, x.numpy().T, beta=1.0, c=total.numpy().T, overwrite_c=1)
+    else:
+        total.addmm_(x.T, x)
 
 
 def covariance_root(covariance: torch.Tensor) -> torch.Tensor:
@@ -227,9 +240,8 @@ def fid_infinity(
     for size in sizes.tolist():
         subset = torch.randperm(count, generator=generator)[:size]
         values.append(_between(real, FeatureStatistics(generated[subset.to(generated.device)])))
-    design = torch.stack([torch.ones(points, dtype=torch.float64), 1 / sizes.double()], dim=1)
-    target = torch.tensor(values, dtype=torch.float64)[:, None]
-    intercept, slope = torch.linalg.lstsq(design, target).solution.flatten().tolist()
+    # In Python's own sums: LAPACK's last bit differs from call to call on some processors.
+    slope, intercept = linear_regression((1 / sizes.double()).tolist(), values)
     return Estimate(intercept, slope=slope, sizes=sizes.tolist(), values=values)
 
 
