@@ -27,7 +27,7 @@ from rs_course.diffusion.pixel import from_pixels
 
 from .clock import Clock
 from .state import restore_state, save_state
-from .vae import reconstruction_psnr
+from .vae import reconstruction_psnr, tile_sets
 
 SQUARED, ENERGY = 10.0, 4.0  # weights of squared error and band energies beside the distance of features
 WINDOW, FAINT = 8, 1e-4  # pixels; and the energy, in [-1, 1] units, below which a band counts as empty
@@ -100,15 +100,13 @@ def train(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_0
     """
     from diffusers import AutoencoderKL
 
-    from rs_course import classification, datasets
+    from rs_course import classification
     from rs_course.checkpoints.load import locate
     from rs_course.checkpoints.loading import load_model
 
-    sets = {"eurosat": (data, None), "simulated": ("simulated", simulated)}
-    tiles = [datasets.load(source, "train", size=size) for source, size in sets.values()]
+    tiles, unseen = tile_sets(data, simulated)
     images = np.concatenate([np.asarray(one.images) for one in tiles])
     labels = np.concatenate([one.labels + 10 * k for k, one in enumerate(tiles)])
-    unseen = {name: np.asarray(datasets.load(s, "test", size=200).images) for name, (s, _) in sets.items()}
     vae = load_model(AutoencoderKL, locate(start), torch.float32)
     known = Path(out) / "features.pt"
     if not (resume and known.exists()):

@@ -45,20 +45,23 @@ def train(out, *, minutes=10, seed=0, resume=True, data="eurosat", simulated=6_0
         data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
         simulated: Number of simulated tiles.
     """
-    from rs_course import datasets
-
-    sets = {"eurosat": (data, None), "simulated": ("simulated", simulated)}
-    images = np.concatenate(
-        [np.asarray(datasets.load(source, "train", size=size).images) for source, size in sets.values()]
-    )
-    unseen = {
-        name: np.asarray(datasets.load(source, "test", size=200).images) for name, (source, _) in sets.items()
-    }
+    tiles, unseen = tile_sets(data, simulated)
+    images = np.concatenate([np.asarray(one.images) for one in tiles])
     plan = Path(out) / "plan.json"
     if not (resume and plan.exists()):
         plan.parent.mkdir(parents=True, exist_ok=True)
         plan.write_text(json.dumps({"steps": int(60 * minutes / _seconds_per_step(images))}))
     return fit(out, images, unseen, steps=json.loads(plan.read_text())["steps"], seed=seed, resume=resume)
+
+
+def tile_sets(data, simulated: int) -> tuple[list, dict[str, np.ndarray]]:
+    """The training splits, EuroSAT's and the simulated one, and 200 unseen tiles of each by name."""
+    from rs_course import datasets
+
+    sets = {"eurosat": (data, None), "simulated": ("simulated", simulated)}
+    seen = [datasets.load(source, "train", size=size) for source, size in sets.values()]
+    unseen = {name: datasets.load(source, "test", size=200).images for name, (source, _) in sets.items()}
+    return seen, {name: np.asarray(images) for name, images in unseen.items()}
 
 
 def fit(

@@ -31,7 +31,9 @@ def test_layer_equals_official(golden):
             **{f"grad_mean_y2.{p}": getattr(layer, p).grad for p in ("lora_A", "lora_B", "bias")},
         }
         for key, value in pairs.items():
-            assert torch.allclose(value, golden[f"lora.{name}.{key}"], atol=2e-5, rtol=1e-5), (name, key)
+            # The stored outputs are float32 sums of 234 products: float64 is up to 7e-6 away from them.
+            close = 1e-5 if key.startswith("y_") else 1e-6
+            assert torch.allclose(value, golden[f"lora.{name}.{key}"], atol=close, rtol=close), (name, key)
         assert layer.weight.grad is None
         back = conv_lora.unmerged(merged, layer.lora_A, layer.lora_B, alpha=meta["alpha"])
         assert torch.allclose(back.weight, conv.weight, atol=2e-7)

@@ -36,8 +36,10 @@ def test_outputs_on_other_inputs(golden, official):
     name, network = official
     for case in golden.numbers["random"]:
         if f"rnd.{case}.{name}_out" in golden:
-            # Off the network's domain its own float32 error is that large (see the fixture's note).
-            relative = 5e-3 if case.startswith(("white_noise", "outofrange")) else 5e-5
+            # Off the network's domain its own float32 error is that large (see the fixture's note): in
+            # float64, EFDN is 1.5e-3 away from the stored float32 outputs of the case out of range.
+            off = {"white_noise": 1e-3, "outofrange": 5e-3}
+            relative = next((bound for kind, bound in off.items() if case.startswith(kind)), 5e-5)
             assert_like_official(
                 network(golden[f"rnd.{case}.in"]), golden[f"rnd.{case}.{name}_out"], relative
             )
