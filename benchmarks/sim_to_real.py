@@ -24,7 +24,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from rs_course import simulated_earth
+from rs_course import precision, simulated_earth
 
 ROOT = Path(__file__).resolve().parent
 TAR = ROOT.parents[1] / "shared" / "data" / "eurosat.tar"
@@ -102,7 +102,7 @@ def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def train(images: np.ndarray, labels: np.ndarray, *, epochs: int, seed: int, batch: int = 128) -> nn.Module:
-    """AdamW with one cycle of learning rate and label smoothing; bfloat16 where the processor has it."""
+    """AdamW with one cycle of learning rate and label smoothing; bfloat16 where that is faster."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     model = network().train()
@@ -114,7 +114,7 @@ def train(images: np.ndarray, labels: np.ndarray, *, epochs: int, seed: int, bat
         order = torch.randperm(len(x), generator=generator)
         for at in order[: len(order) // batch * batch].split(batch):
             inputs = augment(to_input(x[at]), generator).to(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16):
+            with precision.fast():
                 loss = functional.cross_entropy(model(inputs).float(), y[at], label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()

@@ -135,7 +135,7 @@ def fit(
 
 
 def absolute(network, low, high, *, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    """Mean absolute error; ``dtype=torch.bfloat16`` makes nearly twice the steps in the same time."""
+    """Mean absolute error, computed in ``dtype``: the faster one makes nearly twice the steps."""
     with torch.autocast(low.device.type, dtype, enabled=dtype != torch.float32):
         enlarged = network(low)
     return {"total": F.l1_loss(enlarged.float(), high)}

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rs_course import precision
 from rs_course.superres import conv_lora, learning
 from rs_course.superres.scenes import high_resolution
 from rs_course.superres.span import SPAN
@@ -96,7 +97,7 @@ def train(
     for network in networks.values():
         learning.start_as_interpolation(network.to(memory_format=torch.channels_last))
     losses = {
-        "absolute": partial(learning.absolute, dtype=torch.bfloat16),
+        "absolute": partial(learning.absolute, dtype=precision.autocast() or torch.float32),
         "decibels": learning.decibels,
         "distilled": learning.distilled(networks["teacher"], WEIGHTS),
     }
