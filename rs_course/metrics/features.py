@@ -58,7 +58,7 @@ def feature_matrix(features, name: str, *, at_least: int = 1) -> torch.Tensor:
     if features.dtype not in (torch.float32, torch.float64):
         features = features.float()
     # One pass tells whether anything is wrong; where, is only searched for when something is.
-    if not torch.isfinite(features.sum(dtype=torch.float64)):
+    if not torch.isfinite(features.sum()):
         bad = (~torch.isfinite(features)).any(dim=1).nonzero().flatten()
         if len(bad):
             raise ValueError(

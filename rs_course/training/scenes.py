@@ -44,7 +44,7 @@ def varied(count: int, *, draw: int = 1, workers: int = 1) -> Tiles:
     """
     from rs_course import simulated_earth
 
-    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"varied-{draw}-scales"
+    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"varied-{draw}-seasons"
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(draw, first, folder) for first in range(0, count, CHUNK)]
     if workers > 1:
@@ -65,18 +65,17 @@ def varied(count: int, *, draw: int = 1, workers: int = 1) -> Tiles:
 def conditions(k: int, draw: int) -> dict:
     """What is drawn anew for scene k; a function of (k, draw).
 
-    For half of the scenes each, independently: the date from the whole year, the cloud cover from 0 to 0.9,
-    the latitude from 60° south to 66° north. For three quarters the ground sample distance, one of
-    :data:`SCALES`.
+    For half of the scenes each, independently: the cloud cover from 0 to 0.9; and the date from the whole
+    year together with the latitude, since only both say whether there is snow: from 60° south to 66° north,
+    every second one north of 35°. For three quarters the ground sample distance, one of :data:`SCALES`.
     """
     dice = np.random.default_rng([draw, k])
-    drawn = {
-        "date": any_day(dice),
-        "cloud_cover": round(dice.uniform(0, 0.9), 2),
-        "lat": round(dice.uniform(-60, 66), 2),
-    }
-    chosen = {field: value for field, value in drawn.items() if dice.random() < 0.5}
-    return chosen | ({"gsd": float(dice.choice(SCALES))} if dice.random() < 0.75 else {})
+    season, clouds, scale = dice.random(3) < (0.5, 0.5, 0.75)
+    chosen = {"cloud_cover": round(dice.uniform(0, 0.9), 2)} if clouds else {}
+    if season:
+        south = -60 if dice.random() < 0.5 else 35
+        chosen |= {"date": any_day(dice), "lat": round(dice.uniform(south, 66), 2)}
+    return chosen | ({"gsd": float(dice.choice(SCALES))} if scale else {})
 
 
 def any_day(dice) -> datetime.date:
