@@ -35,7 +35,7 @@ from rs_course.training import mapped
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "conditioning.json"
 FIRST = 2_200_000_000  # scene seeds of the simulator's test split
-SCENES = 6_000  # of the reader
+SCENES = 3_000  # of the reader
 NAMES = list(SEGMENTATION_COLOURS)
 ROAD = NAMES.index("road")
 WITH_ROADS = ("Highway", "Industrial", "Residential")

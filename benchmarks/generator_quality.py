@@ -1,9 +1,16 @@
 """How good are the minis' tiles? Judged by what they are for: recognising classes.
 
-    rs-course generate classes:eurosat --per-class 1000 --checkpoint mini-text2earth --out SETS/eurosat
     python benchmarks/generator_quality.py --prompts SETS/simulated.jsonl
-    rs-course generate SETS/simulated.jsonl --checkpoint mini-diffusionsat --out SETS/simulated
+    WEAK="--steps 8 --guidance 1.5 --guidance-interval 0.15 0.85"; STRONG="--steps 8 --guidance 4"
+    rs-course generate classes:eurosat --per-class 1000 --checkpoint mini-text2earth $WEAK --out SETS/eurosat
+    rs-course generate SETS/simulated.jsonl --checkpoint mini-diffusionsat $WEAK --out SETS/simulated
+    rs-course generate classes:eurosat --per-class 200 --checkpoint mini-text2earth $STRONG --out SETS/eurosat-guided
+    python benchmarks/generator_quality.py --prompts SETS/simulated-guided.jsonl --count 2000
+    rs-course generate SETS/simulated-guided.jsonl --checkpoint mini-diffusionsat $STRONG --out SETS/simulated-guided
     python benchmarks/generator_quality.py --generated SETS
+
+Guidance trades variety for clarity, so there are two sets: weakly guided tiles are what a classifier learns
+from, strongly guided ones are what one looks at; of these it is asked only whether the class is recognised.
 
 For each collection: is the prompted class recognised by a classifier that has seen real tiles only; how well
 does a classifier do that has seen generated tiles only (classification accuracy score, Ravuri & Vinyals
@@ -21,6 +28,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as parquet
 import torch
 from diffusers import AutoencoderKL
 
@@ -44,7 +52,7 @@ def sets(collection: str, eurosat) -> tuple:
     return tuple(datasets.load(source, split, size=sizes.get(split)) for split in ("train", "test"))
 
 
-def write_prompts(file: Path, count: int = 10_000, known: int = 6_000) -> None:
+def write_prompts(file: Path, count: int, known: int = 6_000) -> None:
     """Class prompts for the simulated Earth, each with the metadata of a training tile of its class.
 
     Date, clouds and place differ from tile to tile in the reference too; a generator that is told nothing
@@ -136,6 +144,22 @@ def memorisation(features, train, test) -> dict:
     }  # fmt: skip
 
 
+def settings_of(folder: Path) -> dict:
+    """How the tiles of a generated set were sampled, as its first shard says."""
+    shard = min(folder.glob("*.parquet"))
+    return json.loads(parquet.read_table(shard, columns=["settings"])["settings"][0].as_py())
+
+
+def guided(models, folder: Path) -> dict:
+    """Recognition of the strongly guided set beside ``folder``, where there is one."""
+    folder = folder.with_name(folder.name + "-guided")
+    if not folder.is_dir():
+        return {}
+    tiles = datasets.load(folder)
+    found = recognised(models, np.asarray(tiles.images), np.asarray(tiles.labels))
+    return {"guided": {"settings": settings_of(folder), "tiles": len(tiles), "recognised": found}}
+
+
 def measure(collection: str, folder: Path, eurosat) -> dict:
     """All numbers of one collection."""
     train, test = sets(collection, eurosat)
@@ -154,8 +178,10 @@ def measure(collection: str, folder: Path, eurosat) -> dict:
     ratio = np.mean(generated_accuracy) / np.mean(real_accuracy)
     return {
         "checkpoint": CHECKPOINTS[collection],
+        "settings": settings_of(folder),
         "tiles": {"generated": len(images), "as many real": len(as_many), "test": len(test)},
         "recognised": recognised(real_models, images, labels),
+        **guided(real_models, folder),
         "recognised real test tiles": recognised(real_models, np.asarray(test.images), test.labels),
         "recognised real test tiles through mini-vae": recognised(
             real_models, through_the_autoencoder(test.images), test.labels
@@ -182,12 +208,13 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--prompts", type=Path, help="write the prompts of the simulated set here, and stop")
+    parser.add_argument("--count", type=int, default=10_000, help="number of those prompts")
     parser.add_argument("--generated", type=Path, help="folder with the generated sets")
     parser.add_argument("--eurosat", default=EUROSAT, help="EuroSAT: a name, folder or archive")
     parser.add_argument("--only", choices=CHECKPOINTS, help="one collection; the other's numbers stay")
     arguments = parser.parse_args()
     if arguments.prompts:
-        return write_prompts(arguments.prompts)
+        return write_prompts(arguments.prompts, arguments.count)
     if not arguments.generated:
         parser.error("give --generated SETS, the folder that rs-course generate wrote into.")
     for collection in [arguments.only] if arguments.only else CHECKPOINTS:

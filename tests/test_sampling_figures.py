@@ -77,6 +77,7 @@ def test_the_quality_table_shows_generated_beside_real():
     part = {
         "checkpoint": "mini-x",
         "recognised": {"seeds": [0.8, 0.9]},
+        "guided": {"recognised": {"seeds": [0.9]}},
         "recognised real test tiles": {"seeds": [0.95]},
         "classification accuracy score": {"generated": [0.5, 0.7], "real": [0.8], "ratio": 0.75},
         "memorisation": {"nearer than 99.9 % of unseen real": 0.002},
@@ -86,9 +87,18 @@ def test_the_quality_table_shows_generated_beside_real():
     }
     table = figures.quality_table({"eurosat": part, "made by": {"command": "x"}})
     assert "| prompted class recognised | 85.0 % | 95.0 % |" in table
+    assert "| the same, strongly guided | 90.0 % |  |" in table
     assert "| the same, as a share of real | 75.0 % | 100 % |" in table
     assert "| FID | 2 | 0.5 |" in table
     assert "| 0.20 % | 0.10 % |" in table
+
+
+def test_the_conditioning_table_shows_agreement_and_what_chance_gives():
+    told = {"pixels": [0.8, 0.75, 0.85], "road F1": 0.6}
+    arms = {"true tiles (ceiling)": told, "road": told | {"maps of other places": told}}
+    ceiling, road = figures.conditioning_table({"maps": {"arms": arms}}).splitlines()[2:]
+    assert ceiling == "| true tiles (ceiling) | 80 % [75, 85] | 0.60 |  |"
+    assert road == "| road | 80 % [75, 85] | 0.60 | 80 %, 0.60 |"
 
 
 def test_the_explorer_crosses_two_axes_and_survives_the_same_one_twice(tmp_path):

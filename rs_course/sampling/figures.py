@@ -108,6 +108,10 @@ def quality_table(results: dict) -> str:
             lambda p: mean(p["recognised"]["seeds"]),
             lambda p: mean(p["recognised real test tiles"]["seeds"]),
         ),
+        "the same, strongly guided": (
+            lambda p: mean(p["guided"]["recognised"]["seeds"]) if "guided" in p else "",
+            lambda p: "",
+        ),
         "accuracy after training on these tiles only": (
             lambda p: mean(p["classification accuracy score"]["generated"]),
             lambda p: mean(p["classification accuracy score"]["real"]),
@@ -129,6 +133,19 @@ def quality_table(results: dict) -> str:
     for name, (generated, real) in measures.items():
         rows.append([name, *map(generated, parts), *map(real, parts)])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def conditioning_table(results: dict) -> str:
+    """What ``data/results/conditioning.json`` says of ``mini-crsdiff``'s maps, as a Markdown table."""
+    rows = ["| given | pixels of the right land cover | roads (F1) | … by the maps of another place |"]
+    rows.append("| --- " * 4 + "|")
+    for arm, found in results["maps"]["arms"].items():
+        share, low, high = (100 * value for value in found["pixels"])
+        cells = [arm, f"{share:.0f} % [{low:.0f}, {high:.0f}]", f"{found['road F1']:.2f}", ""]
+        if other := found.get("maps of other places"):
+            cells[3] = f"{100 * other['pixels'][0]:.0f} %, {other['road F1']:.2f}"
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
 
 
 def _pair(name: str):

@@ -7,7 +7,7 @@ A table of the study's file describes a set; a task names it with an @::
     checkpoint = "mini-text2earth"
     dataset = "eurosat"                # whose look the prompts ask for, and where the shots come from
     per_class = 400
-    steps = 10                         # this and guidance, sampler, strength: as for Checkpoint.sample
+    steps = 10                         # this, guidance, guidance_interval, sampler, strength: as for sample
     dtype = "bfloat16"                 # of the weights; without it as rs_course.checkpoints.load chooses
 
     [[grid]]
@@ -35,7 +35,7 @@ from rs_course.study import identity
 
 # Not part of what a set is, only of how it is made.
 _HANDLING = ("batch_size", "path", "source", "shard")
-_SAMPLING = ("steps", "guidance", "sampler", "strength", "batch_size")
+_SAMPLING = ("steps", "guidance", "guidance_interval", "sampler", "strength", "batch_size")
 
 
 class Sets:

@@ -21,7 +21,8 @@ def test_scenes_hold_the_maps_that_the_simulator_states(mapped_scenes):
     ]  # fmt: skip
     row = scenes.metadata[3]
     day = (row["year"], row["month"], row["day"])
-    one = scene(CLASSES[3], 300_000, date=day, cloud_cover=row["cloud_cover"], gsd=row["gsd"])
+    told = {key: row[key] for key in ("lat", "cloud_cover", "gsd")}
+    one = scene(CLASSES[3], 300_000, date=day, **told)
     assert np.array_equal(one.image, scenes.images[3])
     stack = mapped.maps(scenes.truth[3:4], scenes.filtered[3:4])
     true = extract.maps_of_scene(one, 128)
