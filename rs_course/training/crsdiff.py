@@ -30,7 +30,9 @@ DROP_TEXT, KEEP_ALL, DROP_ALL = 0.5, 0.1, 0.1
 DROP_EACH = {"mlsd": 0.6, "hed": 0.5, "sketch": 0.5, "road": 0.5, "depth": 0.5, "segmentation": 0.5}
 DROP_CONTENT = 0.5
 DROP_FIELD = 0.1  # share of scenes on which each single field is unknown
-OPTIMISATION = {"lr": 1e-3, "ema_decay": 0.995, "log_every": 100}  # of some thousand steps
+# Of some thousand steps. Maps say where things are, which is decided in the noisiest steps, and min-SNR
+# weighting gives those next to no weight: maps then lower the loss and change no sample.
+OPTIMISATION = {"lr": 1e-3, "ema_decay": 0.995, "min_snr": None, "log_every": 100}
 DRAWS = 3  # noise levels learnt from one reading of the maps
 SCHEDULER = {
     "_class_name": "DDIMScheduler",

@@ -132,6 +132,7 @@ def fit(
     lr: float = 7e-4,
     decay_from: float = 0.4,
     ema_decay: float = 0.999,
+    min_snr: float | None = 5.0,
     log_every: int = 500,
 ):
     """Train a network to predict v and write the averaged weights.
@@ -147,6 +148,7 @@ def fit(
         start: A checkpoint of the same network to begin from: see :func:`begin_from`.
         lr, decay_from: Learning rate, and the share of the time after which it falls linearly to zero.
         ema_decay: Of the averaged weights.
+        min_snr: γ of the min-SNR weighting; ``None`` weighs every noise level alike.
         log_every: Steps between two lines of the log, at which state and checkpoint are saved.
 
     Returns:
@@ -169,7 +171,7 @@ def fit(
         save(ema.model, out)
 
     losses = []
-    options = {"predicts": "v", "min_snr": 5.0, "ema": ema, "autocast": precision.autocast(), "seed": seed}
+    options = {"predicts": "v", "min_snr": min_snr, "ema": ema, "autocast": precision.autocast(), "seed": seed}
     for progress in learn(network, batches(first), schedule(), optimizer, first_step=first, **options):
         step = progress.step + 1
         rate = lr * min(1, step / 200) * min(1, max(0, (1 - clock.share) / (1 - decay_from)))
