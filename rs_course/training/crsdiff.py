@@ -28,6 +28,9 @@ CONTENT_MULT = (1, 2)  # two content tokens; the published model has four
 # How often the published training leaves things out (configs/crs.yaml of its repository).
 DROP_TEXT, KEEP_ALL, DROP_ALL = 0.5, 0.1, 0.1
 DROP_EACH = {"mlsd": 0.6, "hed": 0.5, "sketch": 0.5, "road": 0.5, "depth": 0.5, "segmentation": 0.5}
+# Beyond that: scenes without any of the maps that are found in the picture. Lines and edges say so much that what
+# people draw (roads, land cover) is not listened to where it is rarely given alone.
+FOUND, DROP_FOUND = ("mlsd", "hed", "sketch"), 0.6
 DROP_CONTENT = 0.5
 DROP_FIELD = 0.1  # share of scenes on which each single field is unknown
 # Of some thousand steps. Maps say where things are, which is decided in the noisiest steps, and min-SNR
@@ -140,6 +143,8 @@ def batches(scenes: mapped.MappedScenes, encoded, content, texts, seed: int, fir
 def kept_maps(count: int, draw) -> torch.Tensor:
     """Which maps are given, ``[count, 6]`` of 0 and 1: at times all, at times none, else each by itself."""
     kept = draw.random((count, len(MAPS))) >= np.array([DROP_EACH[name] for name in MAPS])
+    found = np.array([name in FOUND for name in MAPS])
+    kept &= ~(found & (draw.random((count, 1)) < DROP_FOUND))
     chance = draw.random(count)[:, None]
     return torch.from_numpy(np.where(chance < KEEP_ALL, True, kept & (chance < 1 - DROP_ALL))).float()
 
