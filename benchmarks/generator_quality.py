@@ -4,8 +4,8 @@
     WEAK="--steps 8 --guidance 1.5 --guidance-interval 0.15 0.85"; STRONG="--steps 8 --guidance 4"
     rs-course generate classes:eurosat --per-class 1000 --checkpoint mini-text2earth $WEAK --out SETS/eurosat
     rs-course generate SETS/simulated.jsonl --checkpoint mini-diffusionsat $WEAK --out SETS/simulated
-    rs-course generate classes:eurosat --per-class 200 --checkpoint mini-text2earth $STRONG --out SETS/eurosat-guided
-    python benchmarks/generator_quality.py --prompts SETS/simulated-guided.jsonl --count 2000
+    rs-course generate classes:eurosat --per-class 100 --checkpoint mini-text2earth $STRONG --out SETS/eurosat-guided
+    python benchmarks/generator_quality.py --prompts SETS/simulated-guided.jsonl --count 1000
     rs-course generate SETS/simulated-guided.jsonl --checkpoint mini-diffusionsat $STRONG --out SETS/simulated-guided
     python benchmarks/generator_quality.py --generated SETS
 
