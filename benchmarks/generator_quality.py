@@ -1,12 +1,14 @@
 """How good are the minis' tiles? Judged by what they are for: recognising classes.
 
     python benchmarks/generator_quality.py --prompts SETS/simulated.jsonl
-    WEAK="--steps 8 --guidance 1.5 --guidance-interval 0.15 0.85"; STRONG="--steps 8 --guidance 4"
-    rs-course generate classes:eurosat --per-class 1000 --checkpoint mini-text2earth $WEAK --out SETS/eurosat
-    rs-course generate SETS/simulated.jsonl --checkpoint mini-diffusionsat $WEAK --out SETS/simulated
-    rs-course generate classes:eurosat --per-class 100 --checkpoint mini-text2earth $STRONG --out SETS/eurosat-guided
     python benchmarks/generator_quality.py --prompts SETS/simulated-guided.jsonl --count 1000
-    rs-course generate SETS/simulated-guided.jsonl --checkpoint mini-diffusionsat $STRONG --out SETS/simulated-guided
+    WEAK="--steps 8 --guidance 1.5 --guidance-interval 0.15 0.85"; STRONG="--steps 8 --guidance 4"
+    cd SETS
+    rs-course generate classes:eurosat --per-class 1000 --checkpoint mini-text2earth $WEAK --out eurosat
+    rs-course generate simulated.jsonl --checkpoint mini-diffusionsat $WEAK --out simulated
+    rs-course generate classes:eurosat --per-class 100 --checkpoint mini-text2earth $STRONG --out eurosat-guided
+    rs-course generate simulated-guided.jsonl --checkpoint mini-diffusionsat $STRONG --out simulated-guided
+    cd ..
     python benchmarks/generator_quality.py --generated SETS
 
 Guidance trades variety for clarity, so there are two sets: weakly guided tiles are what a classifier learns

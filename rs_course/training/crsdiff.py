@@ -28,8 +28,8 @@ CONTENT_MULT = (1, 2)  # two content tokens; the published model has four
 # How often the published training leaves things out (configs/crs.yaml of its repository).
 DROP_TEXT, KEEP_ALL, DROP_ALL = 0.5, 0.1, 0.1
 DROP_EACH = {"mlsd": 0.6, "hed": 0.5, "sketch": 0.5, "road": 0.5, "depth": 0.5, "segmentation": 0.5}
-# Beyond that: scenes without any of the maps that are found in the picture. Lines and edges say so much that what
-# people draw (roads, land cover) is not listened to where it is rarely given alone.
+# Beyond that: scenes without any of the maps that are found in the picture. Lines and edges say so much that
+# what people draw (roads, land cover) is not listened to where it is rarely given alone.
 FOUND, DROP_FOUND = ("mlsd", "hed", "sketch"), 0.6
 DROP_CONTENT = 0.5
 DROP_FIELD = 0.1  # share of scenes on which each single field is unknown

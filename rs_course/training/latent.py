@@ -171,8 +171,9 @@ def fit(
         save(ema.model, out)
 
     losses = []
-    options = {"predicts": "v", "min_snr": min_snr, "ema": ema, "autocast": precision.autocast(), "seed": seed}
-    for progress in learn(network, batches(first), schedule(), optimizer, first_step=first, **options):
+    options = {"predicts": "v", "min_snr": min_snr, "ema": ema, "seed": seed, "first_step": first}
+    options["autocast"] = precision.autocast()
+    for progress in learn(network, batches(first), schedule(), optimizer, **options):
         step = progress.step + 1
         rate = lr * min(1, step / 200) * min(1, max(0, (1 - clock.share) / (1 - decay_from)))
         for group in optimizer.param_groups:
