@@ -1,6 +1,6 @@
 """Do the conditional minis obey? Maps, low-resolution tiles and dates against the simulator's truth.
 
-    python benchmarks/conditioning.py [--count 120]
+    python benchmarks/conditioning.py [--count 80]
 
 - ``mini-crsdiff``: tiles are generated from the maps of unseen scenes. A small segmentation network, trained
   on simulated tiles alone, reads roads and land cover back out of them. Its reading of the true tiles is the
@@ -250,7 +250,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=120, help="scenes for the maps and super-resolution")
+    parser.add_argument("--count", type=int, default=80, help="scenes for the maps and super-resolution")
     parser.add_argument("--places", type=int, default=6, help="places per class for the dates")
     parser.add_argument("--steps", type=int, default=1500, help="training steps of the reader")
     parser.add_argument("--only", choices=("maps", "superres", "date"), help="renew one part of the file")

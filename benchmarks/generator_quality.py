@@ -6,7 +6,8 @@
     cd SETS
     rs-course generate classes:eurosat --per-class 1000 --checkpoint mini-text2earth $WEAK --out eurosat
     rs-course generate simulated.jsonl --checkpoint mini-diffusionsat $WEAK --out simulated
-    rs-course generate classes:eurosat --per-class 100 --checkpoint mini-text2earth $STRONG --out eurosat-guided
+    rs-course generate classes:eurosat --per-class 100 --checkpoint mini-text2earth $STRONG \\
+        --out eurosat-guided
     rs-course generate simulated-guided.jsonl --checkpoint mini-diffusionsat $STRONG --out simulated-guided
     cd ..
     python benchmarks/generator_quality.py --generated SETS
