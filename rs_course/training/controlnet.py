@@ -29,9 +29,6 @@ EMBEDDING = (16, 16, 32, 32)  # widths of the layers that read the condition pic
 # Output resolution over condition resolution. 8 hands the picture on at the latents' own 16×16 pixels, which
 # is the ×4 smaller tile, since the autoencoder shrinks by 4; 2 halves a picture of the tile's 64×64 twice.
 SCALES = {"superres": 8, "date": 2}
-# Of some thousand steps. A picture says where things are, which is decided in the noisiest steps, and min-SNR
-# weighting gives those next to no weight: it then lowers the loss and changes no sample.
-OPTIMISATION = {"lr": 1e-3, "ema_decay": 0.995, "min_snr": None, "log_every": 100}
 DROP_TEXT = 0.5  # half of the tiles without text, so that the picture is heeded (Zhang et al. 2023)
 
 
@@ -85,7 +82,7 @@ def train(
     def save(network, out):
         write_model(copy.deepcopy(network.controlnet).half(), Path(out), "controlnet")
 
-    options = OPTIMISATION | options
+    options = latent.SHOWN | options
     return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, **options)
 
 

@@ -33,9 +33,6 @@ DROP_EACH = {"mlsd": 0.6, "hed": 0.5, "sketch": 0.5, "road": 0.5, "depth": 0.5, 
 FOUND, DROP_FOUND = ("mlsd", "hed", "sketch"), 0.6
 DROP_CONTENT = 0.5
 DROP_FIELD = 0.1  # share of scenes on which each single field is unknown
-# Of some thousand steps. Maps say where things are, which is decided in the noisiest steps, and min-SNR
-# weighting gives those next to no weight: maps then lower the loss and change no sample.
-OPTIMISATION = {"lr": 1e-3, "ema_decay": 0.995, "min_snr": None, "log_every": 100}
 DRAWS = 3  # noise levels learnt from one reading of the maps
 SCHEDULER = {
     "_class_name": "DDIMScheduler",
@@ -107,7 +104,7 @@ def train(out, *, minutes=45, seed=0, resume=True, data=6_000, base="mini-diffus
     def write(network, out):
         save(network, out, {**folders, "unet": unet_folder, "image_encoder": clip})
 
-    options = OPTIMISATION | options
+    options = latent.SHOWN | options
     return latent.fit(out, network, make, write, minutes=minutes, seed=seed, resume=resume, **options)
 
 

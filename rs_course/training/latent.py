@@ -37,6 +37,10 @@ SCHEDULER = {
     "timestep_spacing": "trailing",
     "steps_offset": 1,
 }
+# How :func:`fit` trains what a frozen UNet is shown, in some thousand steps. A picture or map says where
+# things are, which is decided in the noisiest steps, and min-SNR weighting gives those next to no weight:
+# what is shown then lowers the loss and changes no sample.
+SHOWN = {"lr": 1e-3, "ema_decay": 0.995, "min_snr": None, "log_every": 100}
 VIEWS = 4  # of a real tile that are encoded: it may be turned and mirrored, seen from above
 # What the UNets have in common; cross-attention on 8×8 alone, where a latent pixel is a house or a hedge.
 UNET = {
@@ -171,9 +175,11 @@ def fit(
         save(ema.model, out)
 
     losses = []
-    options = {"predicts": "v", "min_snr": min_snr, "ema": ema, "seed": seed, "first_step": first}
-    options["autocast"] = precision.autocast()
-    for progress in learn(network, batches(first), schedule(), optimizer, **options):
+    steps = learn(
+        network, batches(first), schedule(), optimizer, predicts="v", first_step=first, seed=seed,
+        min_snr=min_snr, ema=ema, autocast=precision.autocast(),
+    )  # fmt: skip
+    for progress in steps:
         step = progress.step + 1
         rate = lr * min(1, step / 200) * min(1, max(0, (1 - clock.share) / (1 - decay_from)))
         for group in optimizer.param_groups:

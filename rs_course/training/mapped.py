@@ -9,7 +9,7 @@ import numpy as np
 
 from rs_course import paths
 
-from .scenes import any_day, conditions, place
+from .scenes import DRAWN, any_day, conditions, place
 
 CHUNK = 250
 MAP_SIDE = 128  # eight map pixels per latent pixel, as CRS-Diff has them
@@ -50,7 +50,7 @@ def scenes(count: int, *, draw: int = 3) -> MappedScenes:
     """
     from rs_course import simulated_earth
 
-    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"mapped-{draw}-seasons"
+    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"mapped-{draw}-{DRAWN}"
     folder.mkdir(parents=True, exist_ok=True)
     chunks = [_chunk(draw, first, folder) for first in range(0, count, CHUNK)]
     arrays = [np.concatenate(parts)[:count] for parts in zip(*(chunk[:4] for chunk in chunks), strict=True)]

@@ -17,6 +17,7 @@ import numpy as np
 from rs_course import paths
 
 CHUNK = 250
+DRAWN = "seasons"  # names cached scenes; to be renamed whenever :func:`conditions` draws otherwise
 # Metres per pixel. Few, because the sinusoid that a generator reads them through turns fast over 4 to 40 m:
 # each value has to be met often.
 SCALES = (4.0, 6.0, 9.0, 13.0, 20.0, 30.0, 40.0)
@@ -44,7 +45,7 @@ def varied(count: int, *, draw: int = 1, workers: int = 1) -> Tiles:
     """
     from rs_course import simulated_earth
 
-    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"varied-{draw}-seasons"
+    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"varied-{draw}-{DRAWN}"
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(draw, first, folder) for first in range(0, count, CHUNK)]
     if workers > 1:
