@@ -1,7 +1,0 @@
-"""mini-controlnet-superres: see :mod:`rs_course.training.controlnet`."""
-
-from functools import partial
-
-from .controlnet import train
-
-train = partial(train, task="superres")
