@@ -5,10 +5,10 @@
 - ``mini-crsdiff``: tiles are generated from the maps of unseen scenes. A small segmentation network, trained
   on simulated tiles alone, reads roads and land cover back out of them. Its reading of the true tiles is the
   ceiling; its reading of tiles of other scenes of the same class is the floor.
-- ``mini-controlnet-superres``: PSNR and SSIM of 64×64 tiles from 16×16 ones beside bicubic, the distance of
-  textures, and how well the same reader sees land cover in them.
-- ``mini-controlnet-date``: a tile of July is shown and another month is asked for. Greenness over the year is
-  correlated with the simulator's, and the edges with those of the shown tile.
+- ``mini-controlnet``, shown a coarse tile: PSNR and SSIM of 64×64 tiles from 16×16 ones beside bicubic, the
+  distance of textures, and how well the same reader sees land cover in them.
+- ``mini-controlnet``, shown a tile of July and asked for another month: greenness over the year is correlated
+  with the simulator's, and the edges with those of the shown tile.
 
 Writes ``data/results/conditioning.json``.
 """
@@ -36,15 +36,18 @@ from rs_course.training import mapped
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "conditioning.json"
 FIRST = 2_200_000_000  # scene seeds of the simulator's test split
 SCENES = 3_000  # of the reader
+SAMPLER = {"sampler": "sde-dpmsolver++", "steps": 20}  # with the ControlNet; mini-crsdiff's own is the same
 NAMES = list(SEGMENTATION_COLOURS)
 ROAD = NAMES.index("road")
 WITH_ROADS = ("Highway", "Industrial", "Residential")
-ARMS = {
-    "all maps": ("mlsd", "hed", "sketch", "road", "depth", "segmentation"),
-    "segmentation": ("segmentation",),
-    "road": ("road",),
-    "sketch": ("sketch",),
-    "text only": (),
+ALL = ("mlsd", "hed", "sketch", "road", "depth", "segmentation")
+ARMS = {  # maps that are given, and settings other than the checkpoint's
+    "all maps": (ALL, {}),
+    "all maps, DDIM": (ALL, {"sampler": "ddim"}),
+    "segmentation": (("segmentation",), {}),
+    "road": (("road",), {}),
+    "sketch": (("sketch",), {}),
+    "text only": ((), {}),
 }
 
 
@@ -141,8 +144,9 @@ def map_obedience(reader: Reader, scenes: list, name: str) -> dict:
         "true tiles (ceiling)": agreement(truth, true, roads, has_roads),
         "true tiles of other places (floor)": agreement(truth[other], true, roads, has_roads),
     }
-    for arm, keys in ARMS.items():
-        tiles = generator.sample(prompts, metadata=rows, conditions={k: conditions[k] for k in keys}, seed=3)
+    for arm, (keys, options) in ARMS.items():
+        heard = {key: conditions[key] for key in keys}
+        tiles = generator.sample(prompts, metadata=rows, conditions=heard, seed=3, **options)
         classes = read(reader, tiles)
         result[arm] = agreement(classes, true, roads, has_roads)
         result[arm]["maps of other places"] = agreement(classes, true[other], roads[other], has_roads)
@@ -164,7 +168,7 @@ def superres_quality(reader: Reader, scenes: list, base: str, name: str) -> dict
     true = np.stack([extract.classes_of_scene(scene)[2::4, 2::4] for scene in scenes])
     rows = [scene.metadata for scene in scenes]
     coarse = [{**row, "gsd": 4 * row["gsd"]} for row in rows]
-    options = {"metadata": rows, "image": low, "cond_metadata": coarse, "size": (64, 64)}
+    options = {"metadata": rows, "image": low, "cond_metadata": coarse, "size": (64, 64), **SAMPLER}
     decoded = generator.vae
     with torch.inference_mode():
         through = decoded.decode(decoded.encode(2 * high - 1).latent_dist.mode()).sample / 2 + 0.5
@@ -190,7 +194,13 @@ def superres_quality(reader: Reader, scenes: list, base: str, name: str) -> dict
         if form == "true tile":
             del result[form]["psnr"], result[form]["ssim"], result[form]["texture distance"]
         print(form, result[form], flush=True)
-    return {"checkpoint": name, "base": base, "scenes": len(scenes), "guidance": 1, "forms": result}
+    return {
+        "checkpoint": name,
+        "base": base,
+        "scenes": len(scenes),
+        "settings": {"guidance": 1, **SAMPLER},
+        "forms": result,
+    }
 
 
 def date_obedience(base: str, name: str, count: int) -> dict:
@@ -215,6 +225,7 @@ def date_obedience(base: str, name: str, count: int) -> dict:
             image=picture,
             cond_metadata=[scene.metadata for scene in shown],
             seed=5,
+            **SAMPLER,
         )
         true = pictures([scene.image for scene in scenes])
         for who, images in (("simulator", true), ("generated", tiles)):
@@ -225,6 +236,7 @@ def date_obedience(base: str, name: str, count: int) -> dict:
     return {
         "checkpoint": name,
         "base": base,
+        "settings": SAMPLER,
         "shown": "15 July 2021, no clouds, latitude 48",
         "tiles per month": len(places),
         "greenness": {who: [round(v, 4) for v in curve] for who, curve in curves.items()},
@@ -256,8 +268,7 @@ def main():
     parser.add_argument("--only", choices=("maps", "superres", "date"), help="renew one part of the file")
     parser.add_argument("--base", default="mini-diffusionsat")
     parser.add_argument("--crsdiff", default="mini-crsdiff")
-    parser.add_argument("--superres", default="mini-controlnet-superres")
-    parser.add_argument("--date", default="mini-controlnet-date")
+    parser.add_argument("--controlnet", default="mini-controlnet")
     arguments = parser.parse_args()
     labels = simulated_earth.CLASSES
     scenes = [
@@ -277,9 +288,9 @@ def main():
     if arguments.only in (None, "maps"):
         numbers["maps"] = map_obedience(reader, scenes, arguments.crsdiff)
     if arguments.only in (None, "superres"):
-        numbers["superres"] = superres_quality(reader, scenes, arguments.base, arguments.superres)
+        numbers["superres"] = superres_quality(reader, scenes, arguments.base, arguments.controlnet)
     if arguments.only in (None, "date"):
-        numbers["date"] = date_obedience(arguments.base, arguments.date, arguments.places)
+        numbers["date"] = date_obedience(arguments.base, arguments.controlnet, arguments.places)
     RESULT.write_text(json.dumps(numbers, indent=1) + "\n")
 
 

@@ -30,6 +30,7 @@ RESULTS = data_dir() / "results" / "superres_quality.json"
 # (λ1, λ2, λ3) of the ablation, where the truth counts by PSNR / 100 dB: the three terms pull about equally.
 DISTILLED = (0.5, 5.0, 0.004)
 STRENGTH = 0.3  # of SDEdit in part recognition
+SAMPLER = {"sampler": "sde-dpmsolver++", "steps": 20}  # of the ControlNet there
 CONVENTION = {"crop": 4, **metrics.CONVENTIONS["basicsr_y"]}
 
 
@@ -204,11 +205,11 @@ def recognition(args) -> dict:
     network = superres.load("mini-dscf")
     texture = baselines.DrawnTexture(network, low["train"], truth["train"])
     upscalers = {"bicubic": baselines.bicubic, "mini-dscf": network, "mini-dscf + drawn texture": texture}
-    generators = {"SDEdit": {}} | ({"ControlNet": {"controlnet": args.controlnet}} if args.controlnet else {})
-    for name, options in generators.items():
-        upscalers[name] = DiffusionUpscaler(
-            checkpoints.load(args.generator, **options), gsd=10.0, strength=STRENGTH
-        )
+    generator = checkpoints.load(args.generator)
+    upscalers["SDEdit"] = DiffusionUpscaler(generator, gsd=10.0, strength=STRENGTH)
+    if args.controlnet:
+        steered = checkpoints.load(args.generator, controlnet=args.controlnet)
+        upscalers["ControlNet"] = DiffusionUpscaler(steered, gsd=10.0, **SAMPLER)
     forms = {  # in one batch: image i of a call has noise i
         name: {
             split: degradation.round8(superres.upscale(x, upscaler, batch=len(x))) for split, x in low.items()
@@ -229,7 +230,12 @@ def recognition(args) -> dict:
             for name, form in forms.items()
             if name != "true 10 m"
         },
-        "generator": {"name": args.generator, "controlnet": args.controlnet, "SDEdit strength": STRENGTH},
+        "generator": {
+            "name": args.generator,
+            "controlnet": args.controlnet,
+            "SDEdit strength": STRENGTH,
+            "ControlNet sampler": SAMPLER,
+        },
         "trained on the same form": {},
         "trained on true tiles": {name: [] for name in forms},
     }

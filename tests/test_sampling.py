@@ -55,11 +55,18 @@ def test_an_image_does_not_depend_on_its_batch(generator, sampler):
     assert relative(reference[1:2], reference[:1]) > 0.1
 
 
-def test_noise_of_a_stochastic_sampler_is_the_image_s_own(generator):
-    ask = {"sampler": "ddim", "eta": 1.0, "steps": 3, "output": "latent"}
-    both = generator.sample(["a", "b"], **ask)
-    assert relative(generator.sample("b", start=1, **ask), both[1:]) < 1e-4
-    assert relative(generator.sample(["a", "b"], **{**ask, "eta": 0.0}), both) > 0.01
+@pytest.mark.parametrize(
+    ("stochastic", "plain"),
+    [
+        ({"sampler": "ddim", "eta": 1.0}, {"sampler": "ddim"}),
+        ({"sampler": "sde-dpmsolver++"}, {"sampler": "dpmsolver++"}),
+    ],
+)
+def test_noise_of_a_stochastic_sampler_is_the_image_s_own(generator, stochastic, plain):
+    ask = {"steps": 3, "output": "latent"}
+    both = generator.sample(["a", "b"], **ask, **stochastic)
+    assert relative(generator.sample("b", start=1, **ask, **stochastic), both[1:]) < 1e-4
+    assert relative(generator.sample(["a", "b"], **ask, **plain), both) > 0.01
 
 
 def test_a_schedule_that_says_nothing_of_clipping_does_not_clip_latents():

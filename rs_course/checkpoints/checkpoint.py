@@ -169,7 +169,8 @@ class Checkpoint:
             negative_prompt: What guidance pushes away from; empty by default.
             steps: Sampler steps.
             guidance: Classifier-free guidance scale (Ho and Salimans 2022, arXiv 2207.12598); 1 turns it off.
-            sampler: ``"ddim"``, ``"ddpm"``, ``"euler"``, ``"dpmsolver++"``, ``"unipc"``, or ``None`` for the
+            sampler: ``"ddim"``, ``"ddpm"``, ``"euler"``, ``"dpmsolver++"``, ``"sde-dpmsolver++"`` (which
+                adds noise at every step; Lu et al. 2022, arXiv 2211.01095), ``"unipc"``, or ``None`` for the
                 checkpoint's own.
             eta: Share of noise that DDIM adds back at each step, 0..1.
             size: (height, width) in pixels.

@@ -61,7 +61,9 @@ class DiffusionSat(StableDiffusion):
     training_data = "SpaceNet, Satlas and Functional Map of the World"
     # The multistep solvers of its diffusers (0.17) end at the smallest trained noise level, current ones at
     # zero.
-    solver_options = {name: {"final_sigmas_type": "sigma_min"} for name in ("dpmsolver++", "unipc")}  # noqa: RUF012
+    solver_options = {  # noqa: RUF012
+        name: {"final_sigmas_type": "sigma_min"} for name in ("dpmsolver++", "sde-dpmsolver++", "unipc")
+    }
 
     def read(self, checkpoint, prompts, *, metadata, image, conditions, cond_metadata):
         refuse("conditions", conditions, "takes its condition pictures as image=")

@@ -33,7 +33,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--guidance-interval", type=float, nargs=2, metavar=("LOW", "HIGH"), help="guide only for t/T between"
     )
-    parser.add_argument("--sampler", help="ddim, ddpm, euler, dpmsolver++ or unipc")
+    parser.add_argument("--sampler", help="ddim, ddpm, euler, dpmsolver++, sde-dpmsolver++ or unipc")
     parser.add_argument("--eta", type=float, help="share of DDPM's noise that ddim adds back, 0 to 1")
     parser.add_argument("--size", type=int, nargs="+", metavar="PIXELS", help="side, or height and width")
     parser.add_argument("--negative-prompt", help="what guidance pushes away from")

@@ -8,8 +8,7 @@ from pathlib import Path
 TRAINABLE = {
     "mini-clip": "rs_course.training.clip",
     "mini-clip-b": "rs_course.training.clip_b",
-    "mini-controlnet-date": "rs_course.training.controlnet_date",
-    "mini-controlnet-superres": "rs_course.training.controlnet_superres",
+    "mini-controlnet": "rs_course.training.controlnet",
     "mini-crsdiff": "rs_course.training.crsdiff",
     "mini-ddpm": "rs_course.training.ddpm",
     "mini-diffusionsat": "rs_course.training.diffusionsat",

@@ -20,6 +20,7 @@ SAMPLERS = {
     "ddpm": (DDIMScheduler, {"set_alpha_to_one": True}),
     "euler": (EulerDiscreteScheduler, {}),
     "dpmsolver++": (DPMSolverMultistepScheduler, {}),
+    "sde-dpmsolver++": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
     "unipc": (UniPCMultistepScheduler, {}),
 }
 

@@ -20,15 +20,24 @@ class DiffusionUpscaler:
         gsd: Metres per pixel of the sharp picture, for generators that read metadata; ``None`` says nothing.
         strength: Without a ControlNet, the share of the steps that is run.
         guidance: 1 draws from the plain model: there is no text to push towards.
-        steps: Sampler steps; ``None`` takes the checkpoint's own number.
+        steps, sampler: As in ``Checkpoint.sample``; ``None`` takes the checkpoint's own.
         seed: Image i of a call depends on (seed, i) alone, so give ``upscale`` the whole set as one batch.
     """
 
     def __init__(
-        self, generator, *, scale=4, gsd=None, strength=0.3, guidance=1.0, steps=None, seed: int = 0
+        self,
+        generator,
+        *,
+        scale=4,
+        gsd=None,
+        strength=0.3,
+        guidance=1.0,
+        steps=None,
+        sampler: str | None = None,
+        seed: int = 0,
     ):
         self.generator, self.scale, self.gsd, self.strength = generator, scale, gsd, strength
-        self.settings = {"guidance": guidance, "steps": steps, "seed": seed}
+        self.settings = {"guidance": guidance, "steps": steps, "sampler": sampler, "seed": seed}
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Draw one picture for each.

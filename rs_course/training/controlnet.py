@@ -1,10 +1,11 @@
-"""Mini ControlNets for mini-diffusionsat: ×4 super-resolution, and the same place at another date.
+"""mini-controlnet: the place of a picture at another resolution or another date, on the simulated Earth.
 
-    rs-course train mini-controlnet-superres
-    rs-course train mini-controlnet-date
+    rs-course train mini-controlnet
 
 DiffusionSat's two-dimensional ControlNet (Khanna et al. 2024, arXiv 2312.03606, section 3.2) at course scale:
-a copy of the frozen UNet's encoder that sees a condition picture and the metadata of both pictures.
+a copy of the frozen UNet's encoder that sees a picture of the place and the metadata of both pictures. They
+say what is to change, so one network does both: a picture with four times the gsd is to be sharpened, one of
+another date is to be taken through the year.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 
 from rs_course.checkpoints.controlnets import SatControlNet
+from rs_course.checkpoints.images import resize
 from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
 from rs_course.superres.degradation import bicubic
 
@@ -26,18 +28,18 @@ from .diffusionsat import DROP, DROP_FIELD
 from .mixture import simulated_sentence
 
 EMBEDDING = (16, 16, 32, 32)  # widths of the layers that read the condition picture
-# Output resolution over condition resolution. 8 hands the picture on at the latents' own 16×16 pixels, which
-# is the ×4 smaller tile, since the autoencoder shrinks by 4; 2 halves a picture of the tile's 64×64 twice.
-SCALES = {"superres": 8, "date": 2}
+SCALE = 2  # the picture's 64×64 pixels become the latents' 16×16; 2 halves twice
+COARSER = 4  # how many times coarser than the tile the picture is that is to be sharpened
+SHARPEN = 0.5  # share of tiles that are shown coarser; the rest is shown at the other date
 DROP_TEXT = 0.5  # half of the tiles without text, so that the picture is heeded (Zhang et al. 2023)
 
 
 class Denoiser(nn.Module):
     """``(x_t, t, states, picture, metadata, metadata of the picture)`` to v; the UNet is not trained."""
 
-    def __init__(self, unet, scale: int):
+    def __init__(self, unet):
         super().__init__()
-        self.controlnet = encoder_copy(unet, scale)
+        self.controlnet = encoder_copy(unet)
         self._frozen = (unet.requires_grad_(False),)
 
     def forward(self, x, t, states, picture, metadata, cond_metadata):
@@ -48,10 +50,8 @@ class Denoiser(nn.Module):
         return self._frozen[0](x, t, states, metadata=metadata, **residuals).sample
 
 
-def train(
-    out, *, minutes=20, seed=0, resume=True, data=6_000, base="mini-diffusionsat", task="superres", **options
-):
-    """Train one of the two on simulated scenes.
+def train(out, *, minutes=40, seed=0, resume=True, data=6_000, base="mini-diffusionsat", **options):
+    """Train on simulated scenes at two dates each.
 
     Args:
         out: Folder of the ControlNet; the training state lies there too.
@@ -60,7 +60,6 @@ def train(
         resume: Go on where an interrupted training stopped.
         data: Number of simulated scenes.
         base: Name or folder of the generator it is made for.
-        task: ``"superres"`` or ``"date"``.
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.convert import write_model
@@ -74,10 +73,10 @@ def train(
     encoded = torch.cat([latent.encode(vae, images)[:, 0] for images in both])
     texts = latent.Texts(tokenizer, text_encoder)
     torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
-    network = Denoiser(load_model(unet_class(folder), folder, torch.float32), SCALES[task])
+    network = Denoiser(load_model(unet_class(folder), folder, torch.float32))
 
     def make(first):
-        return batches(scenes, encoded, texts, task, seed, first)
+        return batches(scenes, encoded, texts, seed, first)
 
     def save(network, out):
         write_model(copy.deepcopy(network.controlnet).half(), Path(out), "controlnet")
@@ -87,12 +86,13 @@ def train(
 
 
 @torch.no_grad()
-def encoder_copy(unet, scale: int) -> SatControlNet:
+def encoder_copy(unet) -> SatControlNet:
     """A ControlNet that starts as the UNet's encoder, with its time and metadata; its outputs are zero.
+
+    Its middle is one residual block, without the attention of the UNet's, which would be a third of the file.
 
     Args:
         unet: A ``SatUNet``.
-        scale: Output resolution over condition resolution.
     """
     same = (
         "block_out_channels", "layers_per_block", "down_block_types", "attention_head_dim", "norm_num_groups",
@@ -100,7 +100,8 @@ def encoder_copy(unet, scale: int) -> SatControlNet:
     )  # fmt: skip
     net = SatControlNet(
         **{key: unet.config[key] for key in same},
-        conditioning_scale=scale,
+        mid_block_type="UNetMidBlock2D",
+        conditioning_scale=SCALE,
         conditioning_embedding_out_channels=EMBEDDING,
     )
     shared = {key: value for key, value in unet.state_dict().items() if key in net.state_dict()}
@@ -112,7 +113,7 @@ def encoder_copy(unet, scale: int) -> SatControlNet:
 
 
 def batches(
-    scenes: mapped.MappedScenes, encoded, texts, task: str, seed: int, first: int, size: int = 16
+    scenes: mapped.MappedScenes, encoded, texts, seed: int, first: int, size: int = 16
 ) -> Iterator[tuple]:
     """Endless batches ``(x0 [B, 4, 16, 16], states, picture, metadata, cond_metadata [B, 7])`` by (seed, k).
 
@@ -120,7 +121,6 @@ def batches(
         scenes: Scenes at two dates; either is what is to be made.
         encoded: Latents ``[2 N, 4, 16, 16]`` of ``scenes.images``, then of ``scenes.other_images``.
         texts: Sentences to states; those of a scene describe its first date, so the second has none.
-        task: A key of :data:`SCALES`.
         seed, first: Which batches.
         size: Tiles a batch.
     """
@@ -128,7 +128,7 @@ def batches(
     images = np.concatenate([scenes.images, scenes.other_images])
     rows = [*scenes.metadata, *scenes.other_metadata]
     known = normalized(rows)
-    coarser = normalized([{**row, "gsd": 4 * row["gsd"]} for row in rows])
+    coarser = normalized([{**row, "gsd": COARSER * row["gsd"]} for row in rows])
     k = first
     while True:
         draw = np.random.default_rng([seed, k])
@@ -137,17 +137,23 @@ def batches(
         sentences = [
             "" if s else simulated_sentence(scenes, i, draw) for i, s in zip(chosen, silent, strict=True)
         ]
-        shown = chosen if task == "superres" else (chosen + count) % (2 * count)
+        sharpened = draw.random(size) < SHARPEN
+        shown = np.where(sharpened, chosen, (chosen + count) % (2 * count))
         picture = torch.from_numpy(images[shown]).permute(0, 3, 1, 2) / 255
+        told = torch.from_numpy(sharpened)
+        picture = torch.where(told[:, None, None, None], blurred(picture), picture)
+        cond_metadata = torch.where(told[:, None], coarser[shown], known[shown])
         unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | (draw.random((size, 1)) < DROP)
         metadata, cond_metadata = (
-            part.masked_fill(torch.from_numpy(unknown), 0.0)
-            for part in (known[chosen], (coarser if task == "superres" else known)[shown])
+            part.masked_fill(torch.from_numpy(unknown), 0.0) for part in (known[chosen], cond_metadata)
         )
-        if task == "superres":  # the rule by which notebook 05 shrinks
-            picture = bicubic(picture)
         yield encoded[chosen].float(), texts(sentences), picture, metadata, cond_metadata
         k += 1
+
+
+def blurred(pictures: torch.Tensor) -> torch.Tensor:
+    """Shrunk :data:`COARSER` times by notebook 05's rule, and enlarged as the sampling engine does it."""
+    return resize(bicubic(pictures, COARSER), pictures.shape[-2:])
 
 
 def normalized(rows: list[dict]) -> torch.Tensor:

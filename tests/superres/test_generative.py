@@ -38,9 +38,9 @@ def test_the_draw_belongs_to_the_seed(generator, low):
 
 def test_a_controlnet_sees_the_picture(generator, low, tmp_path):
     from rs_course.checkpoints.convert import write_model
-    from rs_course.training.controlnet import SCALES, encoder_copy
+    from rs_course.training.controlnet import encoder_copy
 
-    silent = encoder_copy(generator.unet, SCALES["superres"])
+    silent = encoder_copy(generator.unet)
     speaking = copy.deepcopy(silent)
     torch.manual_seed(0)
     torch.nn.init.normal_(speaking.controlnet_mid_block.weight, std=0.2)

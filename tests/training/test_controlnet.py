@@ -1,52 +1,56 @@
-"""The mini ControlNets' training: a silent start, the right picture and metadata, and what is written."""
+"""The mini ControlNet's training: a silent start, the right picture and metadata, and what is written."""
 
-import pytest
 import torch
 
 from rs_course import checkpoints
+from rs_course.checkpoints.conditions import fit_conditions
+from rs_course.checkpoints.images import resize
+from rs_course.checkpoints.metadata import FIELDS
 from rs_course.superres import degradation
 from rs_course.training import controlnet, latent
 
 
-@pytest.mark.parametrize(("task", "side"), [("superres", 16), ("date", 64)])
-def test_the_start_is_the_generator_itself(sat_unet, task, side):
-    network = controlnet.Denoiser(sat_unet, controlnet.SCALES[task])
+def test_the_start_is_the_generator_itself(sat_unet):
+    network = controlnet.Denoiser(sat_unet)
     x, t, states = torch.randn(2, 4, 16, 16), torch.tensor([10, 900]), torch.randn(2, 77, 32)
     metadata = torch.rand(2, 7) * 1000
     with torch.no_grad():
         alone = sat_unet(x, t, states, metadata=metadata).sample
-        together = network(x, t, states, torch.rand(2, 3, side, side), metadata, metadata)
+        together = network(x, t, states, torch.rand(2, 3, 64, 64), metadata, metadata)
     assert torch.equal(alone, together)
     inside = network.controlnet.state_dict()
     for key in ("down_blocks.1.resnets.0.conv1.weight", "metadata_embedding.5.linear_1.weight"):
         assert torch.equal(inside[key], sat_unet.state_dict()[key])
 
 
-def test_superres_is_shown_the_tile_itself_four_times_smaller(mapped_scenes, texts):
+def test_the_picture_is_the_tile_coarser_or_the_place_on_the_other_date(mapped_scenes, texts):
     place = torch.arange(12.0)[:, None, None, None].expand(12, 4, 16, 16)  # tells which tile was drawn
-    x0, _, picture, metadata, coarse = next(
-        controlnet.batches(mapped_scenes, place, texts, "superres", 0, 0, size=8)
+    x0, states, picture, metadata, cond_metadata = next(
+        controlnet.batches(mapped_scenes, place, texts, 0, 0, size=40)
     )
     tiles = torch.cat([torch.from_numpy(part) for part in mapped_scenes[:2]]).permute(0, 3, 1, 2) / 255
     drawn = x0[:, 0, 0, 0].long()
-    assert torch.equal(picture, degradation.bicubic(tiles[drawn]))
-    gsd = 2  # its place among the seven numbers
-    torch.testing.assert_close(coarse[:, gsd], 4 * metadata[:, gsd])
-
-
-def test_date_is_shown_the_same_place_on_the_other_date(mapped_scenes, texts):
-    place = torch.arange(12.0)[:, None, None, None].expand(12, 4, 16, 16)
-    x0, states, picture, metadata, other = next(
-        controlnet.batches(mapped_scenes, place, texts, "date", 0, 0, size=16)
-    )
-    tiles = torch.cat([torch.from_numpy(part) for part in mapped_scenes[:2]]).permute(0, 3, 1, 2) / 255
-    drawn = x0[:, 0, 0, 0].long()
-    assert torch.equal(picture, tiles[(drawn + 6) % 12])
+    other = (drawn + 6) % 12
+    sharp = (picture == tiles[other]).all(dim=(1, 2, 3))
+    assert torch.equal(picture[~sharp], controlnet.blurred(tiles[drawn[~sharp]]))
+    assert 10 < sharp.sum() < 30
     known = controlnet.normalized([*mapped_scenes.metadata, *mapped_scenes.other_metadata])
-    for rows, places in ((metadata, drawn), (other, (drawn + 6) % 12)):
-        assert ((rows == known[places]) | (rows == 0)).all()
+    coarser = known[drawn].clone()
+    coarser[:, list(FIELDS).index("gsd")] *= 4
+    for rows, true in (
+        (metadata, known[drawn]),
+        (cond_metadata, torch.where(sharp[:, None], known[other], coarser)),
+    ):
+        torch.testing.assert_close(rows, torch.where(rows == 0, 0, true))
     # Captions speak of the first date only.
     assert (states[drawn >= 6] == 0).all() and (states[drawn < 6] != 0).any()
+
+
+def test_the_engine_enlarges_a_coarse_picture_as_the_training_does(sat_unet):
+    coarse = degradation.bicubic(torch.rand(2, 3, 64, 64))
+    net = controlnet.Denoiser(sat_unet).controlnet
+    (seen,) = fit_conditions(net, [coarse], (16, 16))
+    assert torch.equal(seen, resize(coarse, (64, 64))) and seen.shape == (2, 3, 64, 64)
 
 
 def test_what_is_written_steers_the_generator(tmp_path, sat_unet, mapped_scenes, texts):
@@ -55,10 +59,10 @@ def test_what_is_written_steers_the_generator(tmp_path, sat_unet, mapped_scenes,
     base = write_checkpoint(tmp_path / "base")
     (tmp_path / "base" / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     sat_unet.save_pretrained(base / "unet")
-    network, encoded = controlnet.Denoiser(sat_unet, 2), torch.randn(12, 4, 16, 16)
+    network, encoded = controlnet.Denoiser(sat_unet), torch.randn(12, 4, 16, 16)
 
     def batches(first):
-        return controlnet.batches(mapped_scenes, encoded, texts, "date", 0, first, size=4)
+        return controlnet.batches(mapped_scenes, encoded, texts, 0, first, size=4)
 
     def save(network, out):
         from rs_course.checkpoints.convert import write_model
