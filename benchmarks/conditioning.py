@@ -27,6 +27,7 @@ from torch import nn
 
 from rs_course import checkpoints, datasets, metrics, paths, simulated_earth
 from rs_course.checkpoints import maps as extract
+from rs_course.checkpoints.crsdiff import MAPS
 from rs_course.checkpoints.maps import SEGMENTATION_COLOURS
 from rs_course.metrics.intervals import bootstrap
 from rs_course.superres import baselines, degradation
@@ -40,10 +41,9 @@ SAMPLER = {"sampler": "sde-dpmsolver++", "steps": 20}  # with the ControlNet; mi
 NAMES = list(SEGMENTATION_COLOURS)
 ROAD = NAMES.index("road")
 WITH_ROADS = ("Highway", "Industrial", "Residential")
-ALL = ("mlsd", "hed", "sketch", "road", "depth", "segmentation")
 ARMS = {  # maps that are given, and settings other than the checkpoint's
-    "all maps": (ALL, {}),
-    "all maps, DDIM": (ALL, {"sampler": "ddim"}),
+    "all maps": (MAPS, {}),
+    "all maps, DDIM": (MAPS, {"sampler": "ddim"}),
     "segmentation": (("segmentation",), {}),
     "road": (("road",), {}),
     "sketch": (("sketch",), {}),

@@ -18,6 +18,7 @@ import time
 
 import numpy as np
 import torch
+from conditioning import SAMPLER
 
 from rs_course import checkpoints, datasets, metrics, simulated_earth, superres
 from rs_course.paths import data_dir
@@ -30,7 +31,6 @@ RESULTS = data_dir() / "results" / "superres_quality.json"
 # (λ1, λ2, λ3) of the ablation, where the truth counts by PSNR / 100 dB: the three terms pull about equally.
 DISTILLED = (0.5, 5.0, 0.004)
 STRENGTH = 0.3  # of SDEdit in part recognition
-SAMPLER = {"sampler": "sde-dpmsolver++", "steps": 20}  # of the ControlNet there
 CONVENTION = {"crop": 4, **metrics.CONVENTIONS["basicsr_y"]}
 
 

@@ -89,7 +89,7 @@ def train(out, *, minutes=40, seed=0, resume=True, data=6_000, base="mini-diffus
 def encoder_copy(unet) -> SatControlNet:
     """A ControlNet that starts as the UNet's encoder, with its time and metadata; its outputs are zero.
 
-    Its middle is one residual block, without the attention of the UNet's, which would be a third of the file.
+    Its middle is one residual block: the rest of the UNet's middle would add a third to the file.
 
     Args:
         unet: A ``SatUNet``.
@@ -137,12 +137,11 @@ def batches(
         sentences = [
             "" if s else simulated_sentence(scenes, i, draw) for i, s in zip(chosen, silent, strict=True)
         ]
-        sharpened = draw.random(size) < SHARPEN
+        sharpened = torch.from_numpy(draw.random(size) < SHARPEN)
         shown = np.where(sharpened, chosen, (chosen + count) % (2 * count))
         picture = torch.from_numpy(images[shown]).permute(0, 3, 1, 2) / 255
-        told = torch.from_numpy(sharpened)
-        picture = torch.where(told[:, None, None, None], blurred(picture), picture)
-        cond_metadata = torch.where(told[:, None], coarser[shown], known[shown])
+        picture = torch.where(sharpened[:, None, None, None], blurred(picture), picture)
+        cond_metadata = torch.where(sharpened[:, None], coarser[shown], known[shown])
         unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | (draw.random((size, 1)) < DROP)
         metadata, cond_metadata = (
             part.masked_fill(torch.from_numpy(unknown), 0.0) for part in (known[chosen], cond_metadata)
