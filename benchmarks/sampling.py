@@ -1,9 +1,11 @@
 """Images per second of the sampling engine beside the plain diffusers loop on the same weights.
 
     python benchmarks/sampling.py --checkpoint mini-text2earth [--reference eurosat] [--threads 2]
-    python benchmarks/sampling.py --checkpoint mini-text2earth --full-size     # on a GPU: SD-2.1-size UNet
+    python benchmarks/sampling.py --checkpoint mini-diffusionsat --full-size --compiled     # on a GPU
 
-``plain`` is what a user would write with diffusers: fp32 (fp16 on a GPU), DDIM, 50 steps, guidance at every
+``--full-size`` takes DiffusionSat's architecture at its own size, 512² pixels, with random weights.
+
+``plain`` is what a user would write with diffusers: fp32 (bf16 on a GPU), DDIM, 50 steps, guidance at every
 step, one text pass for both halves. Against it, interleaved in random order with a ratio per round:
 
     equal steps     the engine at 50 DDIM steps: in fp32 (the same images, checked), in the number type that
@@ -96,10 +98,24 @@ def interleaved(functions: dict, rounds: int) -> dict[str, list[tuple[float, flo
         for name in order.sample(list(functions), len(functions)):
             begin, worked = time.perf_counter(), time.process_time()
             functions[name]()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            wait()
             times[name].append((time.perf_counter() - begin, time.process_time() - worked))
     return times
+
+
+def wait() -> None:
+    """Until a GPU has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def working_memory(function) -> float:
+    """GiB of a GPU that a call takes at its peak, over what lies there before it."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    function()
+    return (torch.cuda.max_memory_allocated() - before) / 2**30
 
 
 def compared(functions: dict, count: int, rounds: int) -> dict:
@@ -121,6 +137,8 @@ def compared(functions: dict, count: int, rounds: int) -> dict:
             "range": [round(clock[0], 2), round(clock[-1], 2)],
             "times_plain_by_processor_time": round(statistics.median(worked), 2),
         }
+        if torch.cuda.is_available():
+            table[name]["working_memory_gib"] = round(working_memory(functions[name]), 2)
         print(f"  batch {count:2} {name:22} {table[name]}", flush=True)
     return table
 
@@ -225,9 +243,11 @@ def equal_quality(slow, fast, chosen: dict, args) -> dict:
 
 
 def full_size(parts) -> Checkpoint:
-    """Stable Diffusion 2.1's architecture with random weights, and the tokenizer of ``parts``; for a GPU."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    """DiffusionSat at its own size (SD 2.1's, and metadata), with random weights and ``parts``' tokenizer."""
+    from diffusers import AutoencoderKL
     from transformers import CLIPTextConfig, CLIPTextModel
+
+    from rs_course.checkpoints.satunet import SatUNet
 
     torch.manual_seed(0)
     blocks = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4}
@@ -237,20 +257,20 @@ def full_size(parts) -> Checkpoint:
         "num_hidden_layers": 23,
         "num_attention_heads": 16,
     }
-    vae = AutoencoderKL(
-        **blocks, down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4
-    )
-    unet = UNet2DConditionModel(
-        sample_size=64,
-        attention_head_dim=(5, 10, 20, 20),
-        cross_attention_dim=1024,
-        use_linear_projection=True,
-    )
-    text_encoder = CLIPTextModel(CLIPTextConfig(**text, vocab_size=len(parts.tokenizer)))
+    sides = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+    with torch.device("cuda"):
+        vae = AutoencoderKL(**blocks, **sides)
+        unet = SatUNet(
+            sample_size=64,
+            attention_head_dim=(5, 10, 20, 20),
+            cross_attention_dim=1024,
+            use_linear_projection=True,
+        )
+        text_encoder = CLIPTextModel(CLIPTextConfig(**text, vocab_size=len(parts.tokenizer)))
     modules = {"unet": unet, "vae": vae, "text_encoder": text_encoder}
     for module in modules.values():
         module.requires_grad_(False).eval()
-    return Checkpoint("stable-diffusion", **modules, tokenizer=parts.tokenizer, scheduler=parts.scheduler)
+    return Checkpoint("diffusionsat", **modules, tokenizer=parts.tokenizer, scheduler=parts.scheduler)
 
 
 def in_precision(parts, args, dtype: torch.dtype, channels_last: bool = False) -> Checkpoint:
@@ -269,7 +289,8 @@ def contestants(parts, args) -> tuple[Checkpoint, Checkpoint, dict]:
     """Weights of the plain loop, of the engine, and the engine's variants with their settings."""
     whole, interval = ({"guidance_interval": bounds} for bounds in INTERVALS.values())
     if args.full_size:
-        slow, kind = in_precision(parts, args, torch.float16), torch.bfloat16
+        kind = torch.bfloat16
+        slow = in_precision(parts, args, kind)
         fast = in_precision(parts, args, kind, channels_last=True)
         variants = {"bfloat16, channels_last": (fast, whole)}
     else:
@@ -292,7 +313,7 @@ def provenance(parts, args) -> dict:
     return {
         "what": "images per second, interleaved in random order; times_plain: ratio to plain diffusers",
         "checkpoint": {"name": args.checkpoint, "sha256": parts.card.hash if parts.card else None},
-        "architecture": "SD 2.1, random weights" if args.full_size else repr(parts),
+        "architecture": "DiffusionSat, random weights" if args.full_size else repr(parts),
         "guidance": args.guidance,
         "size": args.size,
         "rounds": args.rounds,
@@ -317,7 +338,9 @@ def main():
     parser.add_argument("--steps", type=int, default=50, help="of the plain loop (default: 50)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compiled", action="store_true", help="also time a compiled UNet")
-    parser.add_argument("--full-size", action="store_true", help="SD-2.1-size random weights, on a GPU")
+    parser.add_argument(
+        "--full-size", action="store_true", help="random weights of the published size, on a GPU"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -328,7 +351,7 @@ def main():
     args.reference = args.reference or args.collection
     args.size = 512 if args.full_size else parts.default_size[0]
     if args.full_size:
-        parts = full_size(parts).to("cuda")
+        parts = full_size(parts)
     slow, fast, variants = contestants(parts, args)
     record = provenance(parts, args)
     if not args.full_size:

@@ -97,8 +97,9 @@ def classes_of_scene(scene) -> np.ndarray:
 
 def painted(classes: np.ndarray) -> torch.Tensor:
     """Segmentation classes ``[..., H, W]`` in their colours: float ``[..., 3, H, W]`` in [0, 1]."""
-    colours = torch.tensor(list(SEGMENTATION_COLOURS.values())).float() / 255
-    return colours[torch.as_tensor(classes).long()].movedim(-1, -3)
+    classes = torch.as_tensor(classes).long()
+    colours = torch.tensor(list(SEGMENTATION_COLOURS.values()), device=classes.device).float() / 255
+    return colours[classes].movedim(-1, -3)
 
 
 def maps_of_scene(scene, size: int | None = None) -> dict[str, torch.Tensor]:

@@ -28,6 +28,9 @@ def add_arguments(parser):
     parser.add_argument(
         "--minutes", type=float, help="time to train in all (default: as for the shipped weights)"
     )
+    parser.add_argument(
+        "--batch", type=int, help="images a step (latent minis only; default: small, as a processor likes it)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--data", help="the real data set: a name, folder or archive (default: the registry's)"
@@ -44,11 +47,13 @@ def run(args):
     if args.minutes is not None and args.minutes <= 0:
         raise ValueError(f"--minutes {args.minutes}: give a time above zero.")
     out = args.out or Path("runs") / args.name
-    chosen = {"minutes": args.minutes, "data": args.data, "start": args.start}
+    chosen = {"minutes": args.minutes, "data": args.data, "start": args.start, "batch": args.batch}
     train = import_module(TRAINABLE[args.name]).train
     if args.start and "start" not in signature(train).parameters:
         raise ValueError(
             f"{args.name} has no --start: only generators and mini-vae-decoder go on from weights."
         )
+    if args.batch is not None and (args.batch < 4 or "batch" not in signature(train).parameters):
+        raise ValueError(f"--batch {args.batch}: a number from 4 on, and for the latent minis only.")
     train(out, seed=args.seed, resume=not args.fresh, **{k: v for k, v in chosen.items() if v is not None})
     print(f"train: {args.name} lies in {out}")

@@ -5,7 +5,7 @@
 
 EMA: sample with a running average of the weights. Min-SNR: steps with little noise are easy and would
 dominate the gradient; cap their weight. Autocast: bfloat16 where the processor likes it. Step k draws its t
-and ε from (seed, k), so an interrupted training continues exactly.
+and ε from (seed, k), so an interrupted training continues exactly; ε differs between kinds of device.
 """
 
 from __future__ import annotations
@@ -88,10 +88,12 @@ def train(
     """
     for step, (x0, *condition) in enumerate(batches, first_step):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        t = torch.randint(len(schedule), (len(x0),), generator=generator).to(x0.device)
-        eps = torch.randn(x0.shape, generator=generator).to(x0)
+        t = torch.randint(len(schedule), (len(x0),), generator=generator)
+        if x0.device.type != "cpu":  # large batches: to draw their noise on the CPU would take half of a step
+            generator = torch.Generator(x0.device).manual_seed(seed * 1_000_003 + step)
+        eps = torch.randn(x0.shape, generator=generator, device=x0.device).to(x0)
         with torch.autocast(x0.device.type, autocast) if autocast else nullcontext():
-            output = model(add_noise(x0, eps, t, schedule), t, *condition)
+            output = model(add_noise(x0, eps, t, schedule), t.to(x0.device), *condition)
         error = (output.float() - target(x0, eps, t, schedule, predicts)).square().flatten(1).mean(1)
         weight = 1.0 if min_snr is None else min_snr_weight(t, schedule, predicts, min_snr).to(error)
         loss = (weight * error).mean()

@@ -50,7 +50,7 @@ class Denoiser(nn.Module):
         return self._frozen[0](x, t, states, metadata=metadata, **residuals).sample
 
 
-def train(out, *, minutes=40, seed=0, resume=True, data=6_000, base="mini-diffusionsat", **options):
+def train(out, *, minutes=40, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch=16, **options):
     """Train on simulated scenes at two dates each.
 
     Args:
@@ -60,6 +60,7 @@ def train(out, *, minutes=40, seed=0, resume=True, data=6_000, base="mini-diffus
         resume: Go on where an interrupted training stopped.
         data: Number of simulated scenes.
         base: Name or folder of the generator it is made for.
+        batch: Tiles a step.
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.convert import write_model
@@ -73,10 +74,10 @@ def train(out, *, minutes=40, seed=0, resume=True, data=6_000, base="mini-diffus
     encoded = torch.cat([latent.encode(vae, images)[:, 0] for images in both])
     texts = latent.Texts(tokenizer, text_encoder)
     torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
-    network = Denoiser(load_model(unet_class(folder), folder, torch.float32))
+    network = Denoiser(load_model(unet_class(folder), folder, torch.float32).to(vae.device))
 
     def make(first):
-        return batches(scenes, encoded, texts, seed, first)
+        return batches(scenes, encoded, texts, seed, first, batch)
 
     def save(network, out):
         write_model(copy.deepcopy(network.controlnet).half(), Path(out), "controlnet")

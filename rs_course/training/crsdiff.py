@@ -71,7 +71,7 @@ class Denoiser(nn.Module):
         return self._frozen[0](x, t, context, class_labels=vector, **residuals).sample
 
 
-def train(out, *, minutes=45, seed=0, resume=True, data=6_000, base="mini-diffusionsat", **options):
+def train(out, *, minutes=45, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch=6, **options):
     """Train on simulated scenes with their true maps.
 
     Args:
@@ -81,6 +81,7 @@ def train(out, *, minutes=45, seed=0, resume=True, data=6_000, base="mini-diffus
         resume: Go on where an interrupted training stopped.
         data: Number of simulated scenes; this mini learns from no real ones.
         base: Name or folder of the generator whose UNet it stands on.
+        batch: Scenes a step, each at :data:`DRAWS` noise levels.
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.images import clip_image_features
@@ -97,9 +98,10 @@ def train(out, *, minutes=45, seed=0, resume=True, data=6_000, base="mini-diffus
     encoded, texts = latent.encode(vae, scenes.images)[:, 0], latent.Texts(tokenizer, text_encoder)
     torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
     network = Denoiser(unet).to(memory_format=torch.channels_last)
+    unet.to(vae.device)
 
     def make(first):
-        return batches(scenes, encoded, content, texts, seed, first)
+        return batches(scenes, encoded, content, texts, seed, first, batch)
 
     def write(network, out):
         save(network, out, {**folders, "unet": unet_folder, "image_encoder": clip})
@@ -123,8 +125,9 @@ def batches(scenes: mapped.MappedScenes, encoded, content, texts, seed: int, fir
     while True:
         draw = np.random.default_rng([seed, k])
         chosen = draw.integers(len(scenes.images), size=size)
-        maps = as_drawn(mapped.maps(scenes.truth[chosen], scenes.filtered[chosen]), draw)
-        maps = maps * kept_maps(size, draw).repeat_interleave(3, dim=1)[:, :, None, None]
+        maps = mapped.maps(scenes.truth[chosen], scenes.filtered[chosen], encoded.device)
+        kept = kept_maps(size, draw).repeat_interleave(3, dim=1)[:, :, None, None]
+        maps = as_drawn(maps, draw) * kept.to(maps)
         heard = draw.random(size) >= DROP_TEXT
         sentences = [
             simulated_sentence(scenes, i, draw) if h else "" for i, h in zip(chosen, heard, strict=True)

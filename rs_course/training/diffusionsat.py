@@ -37,7 +37,10 @@ class Denoiser(torch.nn.Module):
         return self.unet(x, t, states, metadata=metadata).sample
 
 
-def train(out, *, minutes=60, seed=0, resume=True, data=None, simulated=6_000, scenes=6_000, start=None):
+def train(
+    out, *, minutes=60, seed=0, resume=True, data=None, simulated=6_000, scenes=6_000, start=None,
+    batch=32, **options,
+):  # fmt: skip
     """Train on simulated scenes.
 
     Args:
@@ -48,6 +51,8 @@ def train(out, *, minutes=60, seed=0, resume=True, data=None, simulated=6_000, s
         data: Not used: this mini learns from the simulated Earth alone.
         simulated, scenes: Simulated tiles of the simulator's own choice, and under many conditions.
         start: Name or folder of a checkpoint of the same network to go on from.
+        batch: Tiles a step.
+        options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.satunet import SatUNet
 
@@ -59,12 +64,13 @@ def train(out, *, minutes=60, seed=0, resume=True, data=None, simulated=6_000, s
     encoded = latent.encode(vae, tiles.images)[:, 0]
 
     def make(first):
-        return batches(tiles, encoded, texts, seed, first)
+        return batches(tiles, encoded, texts, seed, first, batch)
 
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders)
 
-    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start)
+    options = {"start": start} | options
+    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, **options)
 
 
 def batches(tiles: Tiles, encoded: torch.Tensor, texts, seed: int, first: int, size: int = 32):

@@ -22,6 +22,7 @@ from rs_course.diffusion.pixel import from_pixels
 from rs_course.diffusion.schedules import Schedule
 
 from .clock import Clock
+from .feeding import device, feed
 from .state import restore_state, save_state
 
 # Stable Diffusion's schedule with a larger last β: on 16×16 latents, a quarter as wide as those it was made
@@ -64,12 +65,13 @@ def schedule() -> Schedule:
 def encode(vae, images: np.ndarray, *, views: int = 1, batch: int = 50) -> torch.Tensor:
     """Latents of tiles as the UNet sees them: uint8 ``[N, H, W, 3]`` to float16 ``[N, views, C, h, w]``.
 
-    View 0 is the tile, 1 its mirror image, 2 and 3 the same turned by a quarter.
+    View 0 is the tile, 1 its mirror image, 2 and 3 the same turned by a quarter. They lie on the device of
+    ``vae``.
     """
     out = []
     for start in range(0, len(images), batch):
-        x = from_pixels(np.ascontiguousarray(images[start : start + batch]))
-        with precision.fast("cpu"):
+        x = from_pixels(np.ascontiguousarray(images[start : start + batch])).to(vae.device)
+        with precision.fast(vae.device.type):
             seen = [
                 vae.encode(view).latent_dist.mean
                 for view in (x, x.flip(3), x.rot90(1, (2, 3)), x.flip(3).rot90(1, (2, 3)))[:views]
@@ -79,7 +81,9 @@ def encode(vae, images: np.ndarray, *, views: int = 1, batch: int = 50) -> torch
 
 
 def shared_parts(vae="mini-vae", clip="mini-clip"):
-    """The autoencoder, tokenizer and text tower that the minis share, and the folders they lie in."""
+    """The autoencoder, tokenizer and text tower that the minis share, on the device that trains, and the
+    folders they lie in.
+    """
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
 
@@ -88,9 +92,9 @@ def shared_parts(vae="mini-vae", clip="mini-clip"):
 
     folders = {"vae": locate(vae), "text_encoder": locate(clip), "tokenizer": locate(clip)}
     return (
-        load_model(AutoencoderKL, folders["vae"], torch.float32).eval(),
+        load_model(AutoencoderKL, folders["vae"], torch.float32).eval().to(device()),
         CLIPTokenizer.from_pretrained(folders["tokenizer"]),
-        load_text_encoder(folders["text_encoder"], torch.float32).eval(),
+        load_text_encoder(folders["text_encoder"], torch.float32).eval().to(device()),
         folders,
     )
 
@@ -138,6 +142,7 @@ def fit(
     ema_decay: float = 0.999,
     min_snr: float | None = 5.0,
     log_every: int = 500,
+    compiled: bool = False,
 ):
     """Train a network to predict v and write the averaged weights.
 
@@ -154,12 +159,14 @@ def fit(
         ema_decay: Of the averaged weights.
         min_snr: γ of the min-SNR weighting; ``None`` weighs every noise level alike.
         log_every: Steps between two lines of the log, at which state and checkpoint are saved.
+        compiled: Compile the network first, which pays on a GPU.
 
     Returns:
         The averaged network.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    network.to(where := device())
     if start is not None:
         begin_from(network.unet, start)
     ema = EMA(network, ema_decay)
@@ -176,8 +183,9 @@ def fit(
 
     losses = []
     steps = learn(
-        network, batches(first), schedule(), optimizer, predicts="v", first_step=first, seed=seed,
-        min_snr=min_snr, ema=ema, autocast=precision.autocast(),
+        torch.compile(network) if compiled else network, feed(batches(first), where), schedule(), optimizer,
+        predicts="v", first_step=first, seed=seed, min_snr=min_snr, ema=ema,
+        autocast=precision.autocast(where.type),
     )  # fmt: skip
     for progress in steps:
         step = progress.step + 1

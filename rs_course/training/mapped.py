@@ -61,15 +61,20 @@ def scenes(count: int, *, draw: int = 3) -> MappedScenes:
     )
 
 
-def maps(truth: np.ndarray, filtered: np.ndarray):
-    """CRS-Diff's 18 channels, float ``[N, 18, 128, 128]`` in [0, 1], in the order of ``crsdiff.MAPS``."""
+def maps(truth: np.ndarray, filtered: np.ndarray, device=None):
+    """CRS-Diff's 18 channels, float ``[N, 18, 128, 128]`` in [0, 1], in the order of ``crsdiff.MAPS``.
+
+    Args:
+        truth, filtered: Those of :class:`MappedScenes`.
+        device: Where they are computed and lie.
+    """
     import torch
     import torch.nn.functional as F
 
     from rs_course.checkpoints.maps import painted
 
-    fine = torch.from_numpy(truth[:, :2]).float() / 255
-    coarse = torch.from_numpy(filtered).float() / 255
+    truth, filtered = (torch.from_numpy(part).to(device) for part in (truth, filtered))
+    fine, coarse = truth[:, :2].float() / 255, filtered.float() / 255
     # ``sample`` enlarges maps that are drawn on the tile's own pixels, with another kernel of the same kind.
     coarse = F.interpolate(coarse, size=(MAP_SIDE, MAP_SIDE), mode="bicubic", antialias=True).clamp(0, 1)
     grey = torch.cat([coarse, fine], dim=1).repeat_interleave(3, dim=1)

@@ -22,7 +22,7 @@ UNET = latent.UNET | {
 }
 PIPELINE = "Text2EarthDiffusionPipeline"
 DROP = 0.1  # share of tiles trained without text and level (Ho & Salimans 2022)
-REAL = 0.6  # share of real tiles in a batch
+REAL = 0.75  # share of real tiles in a batch; they are harder to learn than the simulated ones
 
 
 class Denoiser(torch.nn.Module):
@@ -37,7 +37,10 @@ class Denoiser(torch.nn.Module):
         return self.unet(x, t, states, class_labels=levels).sample
 
 
-def train(out, *, minutes=80, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000, start=None):
+def train(
+    out, *, minutes=80, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000, start=None,
+    batch=32, **options,
+):  # fmt: skip
     """Train on EuroSAT's training split and on simulated scenes of several resolutions.
 
     Args:
@@ -48,6 +51,8 @@ def train(out, *, minutes=80, seed=0, resume=True, data="eurosat", simulated=6_0
         data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
         simulated, scenes: Simulated tiles of the simulator's own choice, and under many conditions.
         start: Name or folder of a checkpoint of the same network to go on from.
+        batch: Tiles a step.
+        options: Of :func:`rs_course.training.latent.fit`.
     """
     from diffusers import UNet2DConditionModel
 
@@ -62,12 +67,15 @@ def train(out, *, minutes=80, seed=0, resume=True, data="eurosat", simulated=6_0
     ]
 
     def make(first):
-        return batches(sources, texts, seed, first)
+        return batches(sources, texts, seed, first, batch)
 
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders)
 
-    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start)
+    # Every noise level weighs alike. Min-SNR weighting would leave the noisiest ones, where colour and layout
+    # are decided, nearly untrained, and a road that does not cross the whole tile is not a highway.
+    options = {"min_snr": None, "start": start} | options
+    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, **options)
 
 
 def batches(sources: list[tuple[float, Tiles, torch.Tensor]], texts, seed: int, first: int, size: int = 32):

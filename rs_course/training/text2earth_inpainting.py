@@ -22,7 +22,18 @@ from .text2earth import PIPELINE, REAL, UNET, Denoiser, drawn_rows, prompt_of, t
 WHOLE = 0.2  # share of masks that cover the whole tile, so that the twin can paint freely too
 
 
-def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000):
+def train(
+    out,
+    *,
+    minutes=15,
+    seed=0,
+    resume=True,
+    data="eurosat",
+    simulated=6_000,
+    scenes=6_000,
+    batch=32,
+    **options,
+):
     """Train on the tiles of mini-text2earth, from its weights; arguments as in ``text2earth.train``."""
     vae, tokenizer, text_encoder, folders = latent.shared_parts()
     texts = latent.Texts(tokenizer, text_encoder)
@@ -34,12 +45,13 @@ def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_0
     network = Denoiser(from_parent())
 
     def make(first):
-        return batches(sources, vae, texts, seed, first)
+        return batches(sources, vae, texts, seed, first, batch)
 
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders)
 
-    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, lr=4e-4)
+    options = {"lr": 4e-4, "min_snr": None} | options
+    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, **options)
 
 
 def from_parent(parent="mini-text2earth"):
@@ -83,9 +95,9 @@ def batches(sources, vae, texts, seed: int, first: int, size: int = 32):
 def surroundings(vae, images: np.ndarray, draw) -> torch.Tensor:
     """Mask and latents of the masked tiles, as the sampling engine computes them: ``[B, 5, h, w]``."""
     masks = torch.from_numpy(np.stack([random_mask(images.shape[1], draw) for _ in images]))[:, None]
-    x = from_pixels(images)
-    with torch.no_grad(), precision.fast():
-        seen = vae.encode(torch.where(masks < 0.5, x, torch.zeros(()))).latent_dist.mean.float()
+    x, masks = from_pixels(images).to(vae.device), masks.to(vae.device)
+    with torch.no_grad(), precision.fast(vae.device.type):
+        seen = vae.encode(x * (masks < 0.5)).latent_dist.mean.float()
     small = F.interpolate(masks, size=seen.shape[-2:])
     return torch.cat([small, seen * vae.config.scaling_factor], 1)
 
