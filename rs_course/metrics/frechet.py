@@ -178,7 +178,7 @@ def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
         covariances.append(covariance)
     check_widths(len(means[0]), len(means[1]), ("mean_a", "mean_b"))
     roots = [covariance_root(covariance) for covariance in covariances]
-    return _distance(*means, *(c.trace() for c in covariances), *roots)
+    return _distance(*means, *roots)
 
 
 def fid(real, generated) -> float:
@@ -254,11 +254,22 @@ def _statistics(features, name):
 
 
 def _between(a: FeatureStatistics, b: FeatureStatistics) -> float:
-    return _distance(a.mean, b.mean, a.covariance.trace(), b.covariance.trace(), a.root, b.root)
+    return _distance(a.mean, b.mean, a.root, b.root)
 
 
-def _distance(mean_a, mean_b, trace_a, trace_b, root_a, root_b) -> float:
+def _distance(mean_a, mean_b, root_a, root_b) -> float:
     mean_b, root_b = mean_b.to(mean_a.device), root_b.to(root_a.device)
-    cross = torch.linalg.svdvals(root_a.T @ root_b).sum()
-    distance = (mean_a - mean_b).square().sum() + trace_a + trace_b.to(trace_a.device) - 2 * cross
+    traces = root_a.square().sum() + root_b.square().sum()
+    distance = (mean_a - mean_b).square().sum() + traces - 2 * _sum_of_singular_values(root_a.T @ root_b)
     return max(distance.item(), 0.0)  # rounding can put two equal sets a hair below zero
+
+
+def _sum_of_singular_values(matrix: torch.Tensor) -> torch.Tensor:
+    """By way of the eigenvalues of MᵀM, in two thirds of the time, where none is so small that its root
+    would lose digits.
+    """
+    if matrix.shape[0] == matrix.shape[1]:
+        values = torch.linalg.eigvalsh(matrix.T @ matrix)
+        if values[0] > 1e-8 * values[-1]:
+            return values.sqrt().sum()
+    return torch.linalg.svdvals(matrix).sum()
