@@ -50,7 +50,7 @@ class Denoiser(nn.Module):
         return self._frozen[0](x, t, states, metadata=metadata, **residuals).sample
 
 
-def train(out, *, minutes=40, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch=16, **options):
+def train(out, *, minutes=50, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch=16, **options):
     """Train on simulated scenes at two dates each.
 
     Args:
