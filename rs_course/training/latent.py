@@ -142,7 +142,6 @@ def fit(
     ema_decay: float = 0.999,
     min_snr: float | None = 5.0,
     log_every: int = 500,
-    compiled: bool = False,
 ):
     """Train a network to predict v and write the averaged weights.
 
@@ -159,7 +158,6 @@ def fit(
         ema_decay: Of the averaged weights.
         min_snr: γ of the min-SNR weighting; ``None`` weighs every noise level alike.
         log_every: Steps between two lines of the log, at which state and checkpoint are saved.
-        compiled: Compile the network first, which pays on a GPU.
 
     Returns:
         The averaged network.
@@ -183,9 +181,8 @@ def fit(
 
     losses = []
     steps = learn(
-        torch.compile(network) if compiled else network, feed(batches(first), where), schedule(), optimizer,
-        predicts="v", first_step=first, seed=seed, min_snr=min_snr, ema=ema,
-        autocast=precision.autocast(where.type),
+        network, feed(batches(first), where), schedule(), optimizer, predicts="v", first_step=first,
+        seed=seed, min_snr=min_snr, ema=ema, autocast=precision.autocast(where.type),
     )  # fmt: skip
     for progress in steps:
         step = progress.step + 1

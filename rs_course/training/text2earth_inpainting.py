@@ -25,7 +25,7 @@ WHOLE = 0.2  # share of masks that cover the whole tile, so that the twin can pa
 def train(
     out,
     *,
-    minutes=15,
+    minutes=20,
     seed=0,
     resume=True,
     data="eurosat",
