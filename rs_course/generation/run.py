@@ -122,7 +122,7 @@ def _asked_for(out, seeds: list[int], count: int) -> Dataset:
     """Without the images that an earlier, larger run left in the folder."""
     from rs_course import datasets
 
-    data = datasets.load(out)
+    data = datasets.load(Path(out).resolve())  # a folder, even if it is called as a data set is
     places = (tuple(map(int, name.split("/"))) for name in data.ids)
     wanted = [seed in seeds and index < count for seed, index in places]
     return data if all(wanted) else data.subset(wanted)

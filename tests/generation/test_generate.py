@@ -85,6 +85,12 @@ def test_hugging_face_datasets_opens_it(generator, tmp_path):
     assert sorted(opened["train"]["index"]) == list(range(6))
 
 
+def test_a_folder_may_be_called_as_a_data_set_is(generator, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = generate(PROMPTS, checkpoint=generator, out="simulated", **FAST)
+    assert len(made) == 3 and set(made.classes) == {"River", "Lake", "Field"}
+
+
 def test_what_is_missing_is_made_and_nothing_else(generator, tmp_path):
     ask = {"checkpoint": generator, "out": tmp_path / "set", "per_prompt": 4, **FAST}
     whole = pixels(generate(PROMPTS, **ask)).copy()
