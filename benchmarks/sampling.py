@@ -98,15 +98,10 @@ def interleaved(functions: dict, rounds: int) -> dict[str, list[tuple[float, flo
         for name in order.sample(list(functions), len(functions)):
             begin, worked = time.perf_counter(), time.process_time()
             functions[name]()
-            wait()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             times[name].append((time.perf_counter() - begin, time.process_time() - worked))
     return times
-
-
-def wait() -> None:
-    """Until a GPU has done what it was told."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def working_memory(function) -> float:

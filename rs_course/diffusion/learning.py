@@ -87,10 +87,11 @@ def train(
         first_step: Number of the first step, to continue a training.
     """
     for step, (x0, *condition) in enumerate(batches, first_step):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        own_seed = seed * 1_000_003 + step
+        generator = torch.Generator().manual_seed(own_seed)
         t = torch.randint(len(schedule), (len(x0),), generator=generator)
         if x0.device.type != "cpu":  # large batches: to draw their noise on the CPU would take half of a step
-            generator = torch.Generator(x0.device).manual_seed(seed * 1_000_003 + step)
+            generator = torch.Generator(x0.device).manual_seed(own_seed)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device).to(x0)
         with torch.autocast(x0.device.type, autocast) if autocast else nullcontext():
             output = model(add_noise(x0, eps, t, schedule), t.to(x0.device), *condition)

@@ -98,7 +98,7 @@ def train(out, *, minutes=105, seed=0, resume=True, data=6_000, base="mini-diffu
     encoded, texts = latent.encode(vae, scenes.images)[:, 0], latent.Texts(tokenizer, text_encoder)
     torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
     network = Denoiser(unet).to(memory_format=torch.channels_last)
-    unet.to(vae.device)
+    unet.to(vae.device)  # no submodule, so it does not move with the network
 
     def make(first):
         return batches(scenes, encoded, content, texts, seed, first, batch)

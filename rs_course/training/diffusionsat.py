@@ -69,8 +69,9 @@ def train(
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders)
 
-    options = {"start": start} | options
-    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, **options)
+    return latent.fit(
+        out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start, **options
+    )
 
 
 def batches(tiles: Tiles, encoded: torch.Tensor, texts, seed: int, first: int, size: int = 32):

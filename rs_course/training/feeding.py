@@ -1,4 +1,4 @@
-"""Batches on their way to the device that trains: a GPU where there is one."""
+"""Batches on their way to the device that trains."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from queue import Queue
 import torch
 
 AHEAD = 2  # batches that lie ready for a GPU
-
-
-def device() -> torch.device:
-    """Where a mini is trained: on the GPU if there is one, else on the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def feed(batches: Iterable[tuple], device: torch.device) -> Iterator[tuple]:

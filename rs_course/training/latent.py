@@ -16,13 +16,14 @@ import numpy as np
 import torch
 
 from rs_course import precision
+from rs_course.checkpoints.load import locate, read_device
 from rs_course.diffusion.learning import EMA
 from rs_course.diffusion.learning import train as learn
 from rs_course.diffusion.pixel import from_pixels
 from rs_course.diffusion.schedules import Schedule
 
 from .clock import Clock
-from .feeding import device, feed
+from .feeding import feed
 from .state import restore_state, save_state
 
 # Stable Diffusion's schedule with a larger last β: on 16×16 latents, a quarter as wide as those it was made
@@ -87,14 +88,14 @@ def shared_parts(vae="mini-vae", clip="mini-clip"):
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
 
-    from rs_course.checkpoints.load import locate
     from rs_course.checkpoints.loading import load_model, load_text_encoder
 
+    device = read_device(None)
     folders = {"vae": locate(vae), "text_encoder": locate(clip), "tokenizer": locate(clip)}
     return (
-        load_model(AutoencoderKL, folders["vae"], torch.float32).eval().to(device()),
+        load_model(AutoencoderKL, folders["vae"], torch.float32).eval().to(device),
         CLIPTokenizer.from_pretrained(folders["tokenizer"]),
-        load_text_encoder(folders["text_encoder"], torch.float32).eval().to(device()),
+        load_text_encoder(folders["text_encoder"], torch.float32).eval().to(device),
         folders,
     )
 
@@ -164,7 +165,8 @@ def fit(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    network.to(where := device())
+    device = read_device(None)
+    network.to(device)
     if start is not None:
         begin_from(network.unet, start)
     ema = EMA(network, ema_decay)
@@ -181,8 +183,8 @@ def fit(
 
     losses = []
     steps = learn(
-        network, feed(batches(first), where), schedule(), optimizer, predicts="v", first_step=first,
-        seed=seed, min_snr=min_snr, ema=ema, autocast=precision.autocast(where.type),
+        network, feed(batches(first), device), schedule(), optimizer, predicts="v", first_step=first,
+        seed=seed, min_snr=min_snr, ema=ema, autocast=precision.autocast(device.type),
     )  # fmt: skip
     for progress in steps:
         step = progress.step + 1
@@ -212,7 +214,6 @@ def begin_from(unet: torch.nn.Module, start) -> None:
     Raises:
         ValueError: The weights are another network's.
     """
-    from rs_course.checkpoints.load import locate
     from rs_course.checkpoints.loading import load_model
 
     known = load_model(type(unet), locate(start) / "unet", torch.float32).state_dict()

@@ -74,8 +74,10 @@ def train(
 
     # Every noise level weighs alike. Min-SNR weighting would leave the noisiest ones, where colour and layout
     # are decided, nearly untrained, and a road that does not cross the whole tile is not a highway.
-    options = {"min_snr": None, "start": start} | options
-    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, **options)
+    options = {"min_snr": None} | options
+    return latent.fit(
+        out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start, **options
+    )
 
 
 def batches(sources: list[tuple[float, Tiles, torch.Tensor]], texts, seed: int, first: int, size: int = 32):

@@ -23,17 +23,9 @@ WHOLE = 0.2  # share of masks that cover the whole tile, so that the twin can pa
 
 
 def train(
-    out,
-    *,
-    minutes=20,
-    seed=0,
-    resume=True,
-    data="eurosat",
-    simulated=6_000,
-    scenes=6_000,
-    batch=32,
+    out, *, minutes=20, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000, batch=32,
     **options,
-):
+):  # fmt: skip
     """Train on the tiles of mini-text2earth, from its weights; arguments as in ``text2earth.train``."""
     vae, tokenizer, text_encoder, folders = latent.shared_parts()
     texts = latent.Texts(tokenizer, text_encoder)
