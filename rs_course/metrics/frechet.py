@@ -9,21 +9,24 @@ product itself is lost in rounding.
 
 from __future__ import annotations
 
+import copy
 from statistics import linear_regression
 
 import torch
 
-from .features import Estimate, blocks, check_widths, feature_matrix
+from .features import Estimate, check_widths, feature_matrix
 
-# Rows of one step of XᵀX: the working set stays in the processor's cache.
+# Rows that are gathered for one step of XᵀX. A product with few rows is mostly reading and writing of the
+# [D, D] sums; this many still stay in the processor's cache.
 _ROWS = 512
 
 
 class FeatureStatistics:
     """Mean and covariance of features, accumulated in float64 from a stream of batches.
 
-    Sums are taken around the first batch's mean, so that features far from zero lose no digits
-    (Chan, Golub & LeVeque 1983).
+    Sums are taken around the mean of the first rows, so that features far from zero lose no digits
+    (Chan, Golub & LeVeque 1983). How the stream is cut into batches changes neither result nor, on a
+    processor, much of the time.
 
     >>> statistics = FeatureStatistics()
     >>> for batch in torch.randn(4, 100, 8):
@@ -38,13 +41,14 @@ class FeatureStatistics:
     def __init__(self, features=None):
         self.count = 0
         self._origin = self._sum = self._outer = self._root = None
+        self._gathered, self._waiting = None, 0  # rows that are not in the sums yet, and their number
         if features is not None:
             self.update(features)
 
     @property
     def width(self) -> int:
         """Number of features per image, D; 0 before the first batch."""
-        return 0 if self._origin is None else len(self._origin)
+        return 0 if self._gathered is None else self._gathered.shape[1]
 
     def update(self, features) -> None:
         """Add a batch of features ``[N, D]`` (torch or NumPy).
@@ -53,19 +57,32 @@ class FeatureStatistics:
             ValueError: Not a finite matrix, or another width than before.
         """
         features = feature_matrix(features, "features")
-        if self._origin is None:
-            self._origin = features[:_ROWS].mean(dim=0, dtype=torch.float64)
-            self._sum = torch.zeros_like(self._origin)
-            self._outer = self._origin.new_zeros(self.width, self.width)
+        if self._gathered is None:
+            self._gathered = features.new_empty(_ROWS, features.shape[1], dtype=torch.float64)
         check_widths(self.width, features.shape[1], ("the statistics so far", "this batch"))
-        features = features.to(self._origin.device)
-        for rows in blocks(len(features), _ROWS):
-            # Converted first: a difference of two number types is three times as slow.
-            centred = features[rows].to(torch.float64, copy=True).sub_(self._origin)
-            self._sum += centred.sum(dim=0)
-            _add_gram(self._outer, centred)
+        done = 0
+        while done < len(features):
+            rows = features[done : done + _ROWS - self._waiting]
+            self._gathered[self._waiting : self._waiting + len(rows)] = rows
+            self._waiting += len(rows)
+            done += len(rows)
+            if self._waiting == _ROWS:
+                self._add_up()
         self.count += len(features)
         self._root = None
+
+    def _add_up(self) -> None:
+        """Take the waiting rows into the sums."""
+        if not self._waiting:
+            return
+        rows, self._waiting = self._gathered[: self._waiting], 0
+        if self._origin is None:
+            self._origin = rows.mean(dim=0)
+            self._sum = torch.zeros_like(self._origin)
+            self._outer = rows.new_zeros(self.width, self.width)
+        rows -= self._origin
+        self._sum += rows.sum(dim=0)
+        _add_gram(self._outer, rows)
 
     def merge(self, other: FeatureStatistics) -> None:
         """Add what another accumulator has seen (another shard or worker).
@@ -76,10 +93,11 @@ class FeatureStatistics:
         if other.count == 0:
             return
         if self.count == 0:
-            self._origin, self._sum = other._origin.clone(), other._sum.clone()
-            self._outer, self.count, self._root = other._outer.clone(), other.count, None
+            vars(self).update(copy.deepcopy(vars(other)))
             return
         check_widths(self.width, other.width, ("the statistics so far", "the merged ones"))
+        self._add_up()
+        other._add_up()
         shift = other._origin.to(self._origin.device) - self._origin
         total = other._sum.to(shift.device)
         cross = torch.outer(total, shift)
@@ -98,8 +116,8 @@ class FeatureStatistics:
     def covariance(self) -> torch.Tensor:
         """Unbiased covariance ``[D, D]``, float64."""
         self._require(2)
-        whole = self._outer.tril() + self._outer.tril(-1).T
-        return (whole - torch.outer(self._sum, self._sum) / self.count) / (self.count - 1)
+        whole = self._outer.tril().add_(self._outer.tril(-1).T)
+        return whole.addr_(self._sum, self._sum, alpha=-1 / self.count).div_(self.count - 1)
 
     @property
     def root(self) -> torch.Tensor:
@@ -109,6 +127,7 @@ class FeatureStatistics:
         return self._root
 
     def _require(self, count):
+        self._add_up()
         if self.count < count:
             raise ValueError(
                 f"These statistics have seen {self.count} {'image' if self.count == 1 else 'images'}; "

@@ -97,11 +97,34 @@ def test_statistics_are_those_of_numpy_however_they_are_streamed_and_merged(pair
     assert d.fid(first, pair[1] + 1000) == pytest.approx(d.fid(*pair), rel=1e-9)
 
 
-def test_statistics_of_many_rows_and_panels_cover_every_block():
+def test_statistics_of_many_rows_are_the_same_however_they_are_cut():
     a = features(1500, 200, 6, dtype=torch.float32)
+    whole = d.FeatureStatistics(a)
     np.testing.assert_allclose(
-        d.FeatureStatistics(a).covariance, np.cov(a.double().numpy(), rowvar=False), rtol=1e-9, atol=1e-12
+        whole.covariance, np.cov(a.double().numpy(), rowvar=False), rtol=1e-9, atol=1e-12
     )
+    for size in (50, 511, 512, 513):
+        streamed = d.FeatureStatistics()
+        for batch in a.split(size):
+            streamed.update(batch)
+        assert torch.equal(streamed.mean, whole.mean)
+        assert torch.equal(streamed.covariance, whole.covariance)
+
+
+def test_statistics_can_be_read_and_copied_while_they_are_gathered():
+    a = features(1500, 20, 6)
+    streamed, copied = d.FeatureStatistics(), d.FeatureStatistics()
+    for batch in a.split(70):
+        streamed.update(batch)
+        if streamed.count > 1000 and not copied.count:
+            np.testing.assert_allclose(streamed.mean, a[: streamed.count].mean(0), rtol=1e-12)
+            streamed.update(a[:10])  # ten rows wait while the copy is taken
+            copied.merge(streamed)
+            copied.update(a[streamed.count - 10 :])
+    both = torch.cat([a, a[:10]])
+    for statistics in (streamed, copied):
+        assert statistics.count == len(both)
+        np.testing.assert_allclose(statistics.covariance, np.cov(both.T), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("width", [1, 5, 64, 203])
