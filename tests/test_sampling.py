@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from checkpoints.tiny import FAMILIES, write_checkpoint, write_controlnet
+from checkpoints.tiny import FAMILIES, write_checkpoint, write_controlnet, write_crsdiff
 from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
@@ -269,6 +269,22 @@ def test_guess_mode_with_guidance(folders, tmp_path):
     hook.remove()
     without, told = seen[0]
     assert without.abs().max() == 0 < told.abs().max()
+
+
+def test_in_guess_mode_guidance_strengthens_the_maps_of_crsdiff(tmp_path):
+    generator = checkpoints.load(write_crsdiff(tmp_path / "crsdiff"))
+    road = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def prediction(prompt, **arguments):
+        steps = sampling.trajectory(generator, prompt, steps=2, seed=1, size=(16, 16), **arguments)
+        return next(steps).prediction
+
+    told = prediction("a", guidance=1, conditions={"road": road})
+    without, drawn = (prediction("", guidance=1, conditions=c) for c in ({}, {"road": road}))
+    for guess_mode, other in ((True, without), (False, drawn)):
+        guided = prediction("a", guidance=3, conditions={"road": road}, guess_mode=guess_mode)
+        torch.testing.assert_close(guided, other + 3 * (told - other), atol=1e-4, rtol=1e-4)
+    assert (without - drawn).abs().max() > 1e-3
 
 
 def test_steps_of_crsdiff():

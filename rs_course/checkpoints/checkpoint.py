@@ -181,7 +181,7 @@ class Checkpoint:
                 do.
             latents: Initial noise ``[N, C, h, w]`` of unit variance, instead of the seed's.
             output: ``"image"`` or ``"latent"``.
-            engine: ``batch_size``, ``start``, ``progress``, ``guidance_interval``: see
+            engine: ``batch_size``, ``start``, ``progress``, ``guidance_interval``, ``guess_mode``: see
                 ``rs_course.sampling.sample``.
 
         Returns:

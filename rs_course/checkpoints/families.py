@@ -4,7 +4,7 @@
 Every family here is Stable Diffusion with one more way in. Its difference is three small methods:
 
     read(...)           the user's arguments  -> rows, one per image
-    unconditional(rows) the rows of guidance's other half
+    unconditional(…)    the rows of guidance's other half
     encode(...)         rows of one half      -> what ``predict`` needs, computed once per image
     predict(...)        latents and time      -> the UNet's output
 
@@ -42,8 +42,8 @@ class StableDiffusion:
         refuse("cond_metadata", cond_metadata, "has no ControlNet")
         return {"text": prompts}
 
-    def unconditional(self, rows: Rows) -> Rows:
-        """Guidance drops the text; the sampling loop has put the negative prompt in its place."""
+    def unconditional(self, rows: Rows, guess_mode: bool = False) -> Rows:
+        """Guidance drops the text; the sampling loop puts the negative prompt in its place."""
         return rows
 
     def encode(self, checkpoint, rows: Rows, content_strength: float = 1.0) -> Rows:
@@ -82,7 +82,7 @@ class DiffusionSat(StableDiffusion):
             rows["cond_metadata"] = sat.read_cond_metadata(net, cond_metadata, count)
         return rows
 
-    def unconditional(self, rows):
+    def unconditional(self, rows, guess_mode=False):
         """No text, and all metadata unknown (zeros after normalisation); the pictures stay."""
         dropped = {key: torch.zeros_like(rows[key]) for key in ("metadata", "cond_metadata") if key in rows}
         return {**rows, **dropped}
@@ -136,7 +136,7 @@ class Text2Earth(StableDiffusion):
             levels = torch.where(levels > 0, levels, read_levels(metadata, len(levels)))
         return {"text": [text for _, text in parsed], "level": levels}
 
-    def unconditional(self, rows):
+    def unconditional(self, rows, guess_mode=False):
         """No text and level 0."""
         return {**rows, "level": torch.zeros_like(rows["level"])}
 
@@ -157,7 +157,8 @@ class Text2EarthInpainting(Text2Earth):
 class CRSDiff(StableDiffusion):
     """Text, metadata, six maps and a content image, any subset. Tang et al. 2024, arXiv 2403.11614.
 
-    Guidance drops the text and the content; maps and metadata stay in both halves.
+    Guidance drops the text and the content; maps and metadata stay in both halves, so that guidance cannot
+    strengthen them. In guess mode it drops the maps as well.
     """
 
     size_multiple = 8  # the map encoder's coarsest features cover 8 latent pixels
@@ -170,8 +171,9 @@ class CRSDiff(StableDiffusion):
         rows.update(read_maps(checkpoint, {} if conditions is None else conditions))
         return rows
 
-    def unconditional(self, rows):
-        return {**rows, "content": torch.zeros_like(rows["content"])}
+    def unconditional(self, rows, guess_mode=False):
+        dropped = ("content", "maps") if guess_mode else ("content",)
+        return {**rows, **{key: torch.zeros_like(rows[key]) for key in dropped}}
 
     def encode(self, checkpoint, rows, content_strength=1.0):
         text = super().encode(checkpoint, rows)["text"]

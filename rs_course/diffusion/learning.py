@@ -11,7 +11,7 @@ and ε from (seed, k), so an interrupted training continues exactly; ε differs 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -66,6 +66,7 @@ def train(
     predicts: str = "eps",
     ema: EMA | None = None,
     min_snr: float | None = None,
+    emphasis: Callable[..., torch.Tensor] | None = None,
     clip_norm: float = 1.0,
     autocast: torch.dtype | None = None,
     seed: int = 0,
@@ -81,6 +82,8 @@ def train(
         predicts: ``"eps"``, ``"x0"`` or ``"v"``.
         ema: Updated after every step.
         min_snr: γ of the min-SNR weighting; ``None`` gives L_simple, every step with weight 1.
+        emphasis: ``emphasis(*condition)`` weighs the squared errors, ``[N, 1, h, w]``: what is small and
+            matters would else hardly count.
         clip_norm: Largest norm of the gradient.
         autocast: For instance ``torch.bfloat16``.
         seed: Of the steps and the noise.
@@ -95,7 +98,10 @@ def train(
         eps = torch.randn(x0.shape, generator=generator, device=x0.device).to(x0)
         with torch.autocast(x0.device.type, autocast) if autocast else nullcontext():
             output = model(add_noise(x0, eps, t, schedule), t.to(x0.device), *condition)
-        error = (output.float() - target(x0, eps, t, schedule, predicts)).square().flatten(1).mean(1)
+        error = (output.float() - target(x0, eps, t, schedule, predicts)).square()
+        if emphasis is not None:
+            error = error * emphasis(*condition)
+        error = error.flatten(1).mean(1)
         weight = 1.0 if min_snr is None else min_snr_weight(t, schedule, predicts, min_snr).to(error)
         loss = (weight * error).mean()
         optimizer.zero_grad(set_to_none=True)

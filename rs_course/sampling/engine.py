@@ -53,9 +53,9 @@ def sample(
             with the number of images made since its last call, in fractions.
         arguments: As in ``Checkpoint.sample``, and two more. ``guidance_interval=(low, high)`` guides only
             while t/T lies between, 1 being pure noise: guidance at the ends costs variety and time
-            (Kynkäänniemi et al. 2024, arXiv 2404.07724). ``guess_mode=True`` lets the ControlNet speak to the
-            conditional half alone, softer in its first layers, so that it leads without a prompt (Zhang et
-            al. 2023, arXiv 2302.05543).
+            (Kynkäänniemi et al. 2024, arXiv 2404.07724). ``guess_mode=True`` lets the ControlNet (softer
+            in its first layers) or CRS-Diff's maps speak to the conditional half alone: guidance then
+            strengthens them too, and they lead without a prompt (Zhang et al. 2023, arXiv 2302.05543).
 
     Returns:
         float32 ``[N, 3, H, W]`` in [0, 1], or latents ``[N, C, h, w]``, on the CPU.
@@ -198,7 +198,7 @@ def _conditioning(checkpoint, request: Request, settings: Settings, first: int, 
     without and with it, stacked.
     """
     device, halves = checkpoint.device, []
-    for rows in request.batch(first, last):
+    for rows in request.batch(first, last, settings.guess_mode):
         rows = {key: _to(value, device) for key, value in rows.items()}
         halves.append(request.family.encode(checkpoint, rows, settings.content_strength))
     if settings.guess_mode:

@@ -13,7 +13,7 @@ class Settings:
 
     Attributes:
         guidance_interval: (low, high): guidance acts only while t/T lies between, 1 being pure noise.
-        guess_mode: The ControlNet speaks to the conditional half alone.
+        guess_mode: The ControlNet, or CRS-Diff's maps, speak to the conditional half alone.
     """
 
     steps: int | None = None
@@ -24,7 +24,7 @@ class Settings:
     control_strength: float | list[float] = 1.0
     content_strength: float = 1.0
     guidance_interval: tuple[float, float] | None = None
-    guess_mode: bool = False
+    guess_mode: bool | None = None
 
     @property
     def guided(self) -> bool:
@@ -42,7 +42,7 @@ def read_settings(checkpoint, **given) -> Settings:
         ValueError: A number out of its range.
     """
     settings = Settings(**given)
-    for name, value in {"guidance_interval": (0.0, 1.0), **checkpoint.defaults}.items():
+    for name, value in {"guidance_interval": (0.0, 1.0), "guess_mode": False, **checkpoint.defaults}.items():
         if name in NAMES and getattr(settings, name) is None:
             setattr(settings, name, value)
     steps, strength = settings.steps, settings.strength

@@ -31,6 +31,10 @@ DROP_EACH = {"mlsd": 0.6, "hed": 0.5, "sketch": 0.5, "road": 0.5, "depth": 0.5, 
 # Beyond that: scenes without any of the maps that are found in the picture. Lines and edges say so much that
 # what people draw (roads, land cover) is not listened to where it is rarely given alone.
 FOUND, DROP_FOUND = ("mlsd", "hed", "sketch"), 0.6
+# And scenes that are told one map of these and nothing else, as often as this.
+ALONE, ONE_ALONE = {"road": 0.6, "depth": 0.1, "segmentation": 0.3}, 0.4
+# A road is a few of 256 latent pixels, so that its errors hardly count among the others'.
+ROAD_WEIGHT = 5.0
 DROP_CONTENT = 0.5
 DROP_FIELD = 0.1  # share of scenes on which each single field is unknown
 DRAWS = 3  # noise levels learnt from one reading of the maps
@@ -106,7 +110,7 @@ def train(out, *, minutes=105, seed=0, resume=True, data=6_000, base="mini-diffu
     def write(network, out):
         save(network, out, {**folders, "unet": unet_folder, "image_encoder": clip})
 
-    options = latent.SHOWN | options
+    options = latent.SHOWN | {"emphasis": on_roads} | options
     return latent.fit(out, network, make, write, minutes=minutes, seed=seed, resume=resume, **options)
 
 
@@ -141,12 +145,21 @@ def batches(scenes: mapped.MappedScenes, encoded, content, texts, seed: int, fir
 
 
 def kept_maps(count: int, draw) -> torch.Tensor:
-    """Which maps are given, ``[count, 6]`` of 0 and 1: at times all, at times none, else each by itself."""
+    """Which maps are given, ``[count, 6]`` of 0 and 1: at times all, none or one, else each by itself."""
     kept = draw.random((count, len(MAPS))) >= np.array([DROP_EACH[name] for name in MAPS])
     found = np.array([name in FOUND for name in MAPS])
     kept &= ~(found & (draw.random((count, 1)) < DROP_FOUND))
+    one = np.array(MAPS) == draw.choice(list(ALONE), size=(count, 1), p=list(ALONE.values()))
+    kept = np.where(draw.random((count, 1)) < ONE_ALONE, one, kept)
     chance = draw.random(count)[:, None]
     return torch.from_numpy(np.where(chance < KEEP_ALL, True, kept & (chance < 1 - DROP_ALL))).float()
+
+
+def on_roads(maps: torch.Tensor, *_) -> torch.Tensor:
+    """Weights ``[K·B, 1, h, w]`` of the errors: more where a given road map ``[B, 18, 8h, 8w]`` has roads."""
+    first = 3 * MAPS.index("road")
+    road = F.max_pool2d(maps[:, first : first + 1], LocalAdapter.stride)
+    return (1 + (ROAD_WEIGHT - 1) * (road > 0.3)).repeat(DRAWS, 1, 1, 1)
 
 
 def as_drawn(maps: torch.Tensor, draw) -> torch.Tensor:

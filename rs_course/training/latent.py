@@ -142,6 +142,7 @@ def fit(
     decay_from: float = 0.4,
     ema_decay: float = 0.999,
     min_snr: float | None = 5.0,
+    emphasis: Callable[..., torch.Tensor] | None = None,
     log_every: int = 500,
 ):
     """Train a network to predict v and write the averaged weights.
@@ -158,6 +159,7 @@ def fit(
         lr, decay_from: Learning rate, and the share of the time after which it falls linearly to zero.
         ema_decay: Of the averaged weights.
         min_snr: γ of the min-SNR weighting; ``None`` weighs every noise level alike.
+        emphasis: Weights of the squared errors, see :func:`rs_course.diffusion.learning.train`.
         log_every: Steps between two lines of the log, at which state and checkpoint are saved.
 
     Returns:
@@ -184,7 +186,7 @@ def fit(
     losses = []
     steps = learn(
         network, feed(batches(first), device), schedule(), optimizer, predicts="v", first_step=first,
-        seed=seed, min_snr=min_snr, ema=ema, autocast=precision.autocast(device.type),
+        seed=seed, min_snr=min_snr, emphasis=emphasis, ema=ema, autocast=precision.autocast(device.type),
     )  # fmt: skip
     for progress in steps:
         step = progress.step + 1

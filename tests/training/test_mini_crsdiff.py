@@ -78,15 +78,30 @@ def test_the_metadata_vector_starts_as_the_unets(sat_unet):
     assert vector(torch.zeros(1, 7)).norm() < 0.05 * wanted.norm()
 
 
-def test_maps_are_left_out_as_published_and_found_ones_more_often():
+def test_maps_are_left_out_as_published_and_more_often_given_alone():
     kept = crsdiff.kept_maps(20_000, np.random.default_rng(0)).numpy().astype(bool)
     found, drawn = kept[:, :3], kept[:, 3:]
     none_found = 0.6 + 0.4 * 0.6 * 0.5**2
-    assert kept.all(axis=1).mean() == pytest.approx(0.1 + 0.8 * 0.4 * 0.4 * 0.5**5, abs=0.01)
-    assert (~kept).all(axis=1).mean() == pytest.approx(0.1 + 0.8 * none_found * 0.5**3, abs=0.01)
-    assert found[:, 0].mean() == pytest.approx(0.1 + 0.8 * 0.4 * 0.4, abs=0.015)
-    assert drawn[:, 0].mean() == pytest.approx(0.1 + 0.8 * 0.5, abs=0.015)
-    assert (drawn.any(axis=1) & ~found.any(axis=1)).mean() > 0.4  # what people bring
+    several = 0.8 * 0.6  # neither all, none nor a single one by decision
+    assert kept.all(axis=1).mean() == pytest.approx(0.1 + several * 0.4 * 0.4 * 0.5**5, abs=0.01)
+    assert (~kept).all(axis=1).mean() == pytest.approx(0.1 + several * none_found * 0.5**3, abs=0.01)
+    assert found[:, 0].mean() == pytest.approx(0.1 + several * 0.4 * 0.4, abs=0.015)
+    assert drawn[:, 0].mean() == pytest.approx(0.1 + several * 0.5 + 0.8 * 0.4 * 0.6, abs=0.015)
+    assert (drawn.any(axis=1) & ~found.any(axis=1)).mean() > 0.5  # what people bring
+    alone = kept[:, 3] & (kept.sum(axis=1) == 1)
+    assert alone.mean() == pytest.approx(0.8 * 0.4 * 0.6 + several * none_found * 0.5**3, abs=0.015)
+
+
+def test_errors_on_given_roads_count_more():
+    maps = torch.zeros(2, 18, 128, 128)
+    maps[1, 9:12, 40] = 1.0  # a road through the fifth row of latent pixels
+    maps[0, :9] = maps[0, 12:] = 1.0
+    weights = crsdiff.on_roads(maps, None)
+    assert weights.shape == (2 * crsdiff.DRAWS, 1, 16, 16)
+    assert (weights[0] == 1).all() and torch.equal(weights[1], weights[3])
+    assert (weights[1, 0, 5] == crsdiff.ROAD_WEIGHT).all() and weights[
+        1
+    ].sum() == 240 + 16 * crsdiff.ROAD_WEIGHT
 
 
 def test_a_batch_is_a_function_of_seed_and_number(mapped_scenes, texts):
