@@ -43,8 +43,10 @@ ROAD = NAMES.index("road")
 WITH_ROADS = ("Highway", "Industrial", "Residential")
 ARMS = {  # maps that are given, and settings other than the checkpoint's
     "all maps": (MAPS, {}),
+    "all maps, guidance by words alone": (MAPS, {"guess_mode": False}),
     "all maps, DDIM": (MAPS, {"sampler": "ddim"}),
     "segmentation": (("segmentation",), {}),
+    "segmentation, guidance by words alone": (("segmentation",), {"guess_mode": False}),
     "road": (("road",), {}),
     "sketch": (("sketch",), {}),
     "text only": ((), {}),
@@ -106,26 +108,55 @@ def read(reader: Reader, images: torch.Tensor) -> np.ndarray:
     return torch.cat([reader(part).argmax(1) for part in images.split(100)]).numpy()
 
 
-def relaxed_f1(found: np.ndarray, true: np.ndarray, slack: int = 1) -> float:
-    """F1 of road masks ``[N, H, W]``; a pixel is met within ``slack`` pixels (Mnih & Hinton 2010)."""
+def road_counts(found: np.ndarray, true: np.ndarray, slack: int = 1) -> np.ndarray:
+    """``[N, 4]`` of road masks ``[N, H, W]``: found pixels that are met, found, true that are met, true.
+
+    A pixel is met within ``slack`` pixels (Mnih & Hinton 2010).
+    """
 
     def wider(mask):
         x = torch.from_numpy(mask).float()[:, None]
         return F.max_pool2d(x, 2 * slack + 1, 1, slack)[:, 0].bool().numpy()
 
-    precision = (found & wider(true)).sum() / max(found.sum(), 1)
-    recall = (true & wider(found)).sum() / max(true.sum(), 1)
+    masks = (found & wider(true), found, true & wider(found), true)
+    return np.stack([mask.sum((1, 2)) for mask in masks], axis=1)
+
+
+def f1(counts: np.ndarray) -> float:
+    """Harmonic mean of precision and recall over all scenes, from :func:`road_counts`."""
+    met, found, hit, true = counts.sum(0)
+    precision, recall = met / max(found, 1), hit / max(true, 1)
     return float(2 * precision * recall / max(precision + recall, 1e-9))
 
 
-def agreement(classes: np.ndarray, true: np.ndarray, roads: np.ndarray, has_roads: np.ndarray) -> dict:
-    """Share of pixels in the right class, with a 95 % interval over scenes, and F1 of the roads."""
-    per_scene = (classes == true).mean((1, 2))
-    interval = bootstrap(np.mean, per_scene)
-    return {
-        "pixels": [round(float(v), 3) for v in (per_scene.mean(), interval.low, interval.high)],
-        "road F1": round(relaxed_f1(classes[has_roads] == ROAD, roads[has_roads]), 3),
-    }
+def rounded(interval) -> list[float]:
+    return [round(float(value), 3) for value in (interval.estimate, interval.low, interval.high)]
+
+
+class Agreement:
+    """Tiles, as the reader sees them ``[N, H, W]``, beside the maps of one place each."""
+
+    def __init__(self, classes, true, roads, has_roads):
+        self.per_scene = (classes == true).mean((1, 2))
+        self.roads = road_counts(classes[has_roads] == ROAD, roads[has_roads])
+
+    def numbers(self) -> dict:
+        """Share of pixels in the right class, and F1 of the roads, with 95 % intervals over scenes."""
+        return {
+            "pixels": rounded(bootstrap(np.mean, self.per_scene)),
+            "road F1": round(f1(self.roads), 3),
+        }
+
+    def more_than(self, other: Agreement) -> dict:
+        """The differences to another agreement of the same tiles, with 95 % intervals over scenes."""
+
+        def gain(mine, theirs):
+            return f1(mine) - f1(theirs)
+
+        return {
+            "pixels": rounded(bootstrap(np.mean, self.per_scene - other.per_scene)),
+            "road F1": rounded(bootstrap(gain, self.roads, other.roads, paired=True)),
+        }
 
 
 def map_obedience(reader: Reader, scenes: list, name: str) -> dict:
@@ -139,17 +170,20 @@ def map_obedience(reader: Reader, scenes: list, name: str) -> dict:
     roads = conditions["road"][:, 0].numpy() > 0.3
     has_roads = np.array([scene.label in WITH_ROADS for scene in scenes])
     other = np.array([(k + 10) % len(scenes) for k in range(len(scenes))])  # the next place of the same class
+    own, another = (true, roads, has_roads), (true[other], roads[other], has_roads)
     truth = read(reader, pictures([scene.image for scene in scenes]))
     result = {
-        "true tiles (ceiling)": agreement(truth, true, roads, has_roads),
-        "true tiles of other places (floor)": agreement(truth[other], true, roads, has_roads),
+        "true tiles (ceiling)": Agreement(truth, *own).numbers(),
+        "true tiles of other places (floor)": Agreement(truth[other], *own).numbers(),
     }
     for arm, (keys, options) in ARMS.items():
         heard = {key: conditions[key] for key in keys}
         tiles = generator.sample(prompts, metadata=rows, conditions=heard, seed=3, **options)
         classes = read(reader, tiles)
-        result[arm] = agreement(classes, true, roads, has_roads)
-        result[arm]["maps of other places"] = agreement(classes, true[other], roads[other], has_roads)
+        mine, theirs = Agreement(classes, *own), Agreement(classes, *another)
+        result[arm] = mine.numbers()
+        result[arm]["maps of other places"] = theirs.numbers()
+        result[arm]["more than by those"] = mine.more_than(theirs)
         print(arm, result[arm], flush=True)
     return {"checkpoint": name, "scenes": len(scenes), "settings": generator.defaults, "arms": result}
 

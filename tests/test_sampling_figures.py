@@ -95,10 +95,11 @@ def test_the_quality_table_shows_generated_beside_real():
 
 def test_the_conditioning_table_shows_agreement_and_what_chance_gives():
     told = {"pixels": [0.8, 0.75, 0.85], "road F1": 0.6}
-    arms = {"true tiles (ceiling)": told, "road": told | {"maps of other places": told}}
+    more = {"pixels": [0.12, 0.08, 0.16], "road F1": [0.05, -0.01, 0.11]}
+    arms = {"true tiles (ceiling)": told, "road": told | {"more than by those": more}}
     ceiling, road = figures.conditioning_table({"maps": {"arms": arms}}).splitlines()[2:]
     assert ceiling == "| true tiles (ceiling) | 80 % [75, 85] | 0.60 |  |"
-    assert road == "| road | 80 % [75, 85] | 0.60 | 80 %, 0.60 |"
+    assert road == "| road | 80 % [75, 85] | 0.60 | +12 [8, 16] points; F1 +0.05 [-0.01, 0.11] |"
 
 
 def test_the_explorer_crosses_two_axes_and_survives_the_same_one_twice(tmp_path):

@@ -137,13 +137,17 @@ def quality_table(results: dict) -> str:
 
 def conditioning_table(results: dict) -> str:
     """What ``data/results/conditioning.json`` says of ``mini-crsdiff``'s maps, as a Markdown table."""
-    rows = ["| given | pixels of the right land cover | roads (F1) | … by the maps of another place |"]
+    rows = ["| given | pixels of the right land cover | roads (F1) | … more than by another place's maps |"]
     rows.append("| --- " * 4 + "|")
     for arm, found in results["maps"]["arms"].items():
         share, low, high = (100 * value for value in found["pixels"])
         cells = [arm, f"{share:.0f} % [{low:.0f}, {high:.0f}]", f"{found['road F1']:.2f}", ""]
-        if other := found.get("maps of other places"):
-            cells[3] = f"{100 * other['pixels'][0]:.0f} %, {other['road F1']:.2f}"
+        if more := found.get("more than by those"):
+            points, (gain, *bounds) = [100 * value for value in more["pixels"]], more["road F1"]
+            cells[3] = (
+                f"{points[0]:+.0f} [{points[1]:.0f}, {points[2]:.0f}] points; "
+                f"F1 {gain:+.2f} [{bounds[0]:.2f}, {bounds[1]:.2f}]"
+            )
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
