@@ -348,6 +348,8 @@ def main():
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
+    if args.full_size and not torch.cuda.is_available():
+        parser.error("--full-size needs a GPU, and torch sees none.")
     torch.set_num_threads(args.threads)
 
     parts = checkpoints.load(args.checkpoint, device="cpu", dtype="float32")
