@@ -294,10 +294,9 @@ def contestants(parts, args) -> tuple[Checkpoint, Checkpoint, dict]:
     """Weights of the plain loop, of the engine, and the engine's variants with their settings."""
     whole, interval = ({"guidance_interval": bounds} for bounds in INTERVALS.values())
     if args.full_size:
-        kind = torch.bfloat16
+        kind, variants = torch.bfloat16, {}
         slow = in_precision(parts, args, kind)
         fast = in_precision(parts, args, kind, channels_last=True)
-        variants = {"bfloat16, channels_last": (fast, whole)}
     else:
         slow, variants = parts, {"float32": (parts, whole)}
         kind = precision.autocast() or torch.float32  # what this processor multiplies faster
