@@ -23,7 +23,7 @@ from rs_course.checkpoints.images import resize
 from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
 from rs_course.superres.degradation import bicubic
 
-from . import latent, mapped
+from . import grids, latent, mapped
 from .diffusionsat import DROP, DROP_FIELD
 from .mixture import simulated_sentence
 
@@ -82,8 +82,25 @@ def train(out, *, minutes=50, seed=0, resume=True, data=6_000, base="mini-diffus
     def save(network, out):
         write_model(copy.deepcopy(network.controlnet).half(), Path(out), "controlnet")
 
-    options = latent.SHOWN | options
+    options = latent.SHOWN | {"draw": sharpened(scenes, base)} | options
     return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, **options)
+
+
+def sharpened(scenes: mapped.MappedScenes, base):
+    """Ten scenes made anew from coarse pictures of them, for the samples."""
+    from rs_course import checkpoints
+
+    picture = torch.from_numpy(scenes.images[:10]).permute(0, 3, 1, 2) / 255
+    coarse, rows = blurred(picture), scenes.metadata[:10]
+    told = {"metadata": rows, "cond_metadata": [{**row, "gsd": COARSER * row["gsd"]} for row in rows]}
+
+    def sample(out):
+        generator = checkpoints.load(base, controlnet=out)
+        return generator.sample(
+            [""] * len(coarse), image=coarse, size=picture.shape[-2:], **told, **grids.SETTINGS
+        )
+
+    return grids.beside({"the scene": picture, "coarser": coarse}, sample)
 
 
 @torch.no_grad()

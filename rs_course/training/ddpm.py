@@ -25,6 +25,7 @@ from rs_course.diffusion.schedules import cosine
 from rs_course.diffusion.unet import UNet
 from rs_course.simulated_earth import CLASSES as EUROSAT
 
+from .grids import write_grid
 from .state import restore_state, save_state
 
 # The class numbers: ten real looks, then the same ten simulated; the number after the last means "no class".
@@ -121,7 +122,10 @@ def fit(
 
     def save(step):
         save_state(out, network, ema, optimizer, step=step, seconds=seconds)
-        PixelModel(ema.model, cosine(), CLASSES, SIZE).save(out)
+        model = PixelModel(ema.model, cosine(), CLASSES, SIZE)
+        model.save(out)
+        looks = [("real look", "generated"), ("simulated look", "generated")]
+        write_grid(out, lambda _: (model.sample(CLASSES, guidance=2.0), looks), step + 1)
 
     started, losses = time.monotonic() - spent, []
     data = batches(images, labels, batch, seed, first=first)

@@ -13,7 +13,7 @@ import torch
 
 from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
 
-from . import latent
+from . import grids, latent
 from .mixture import simulated_sentence, simulated_tiles
 from .scenes import Tiles
 
@@ -69,6 +69,7 @@ def train(
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders)
 
+    options = {"draw": grids.of_classes("simulated")} | options
     return latent.fit(
         out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start, **options
     )

@@ -24,6 +24,7 @@ from rs_course.diffusion.schedules import Schedule
 
 from .clock import Clock
 from .feeding import feed
+from .grids import Grid, write_grid
 from .state import restore_state, save_state
 
 # Stable Diffusion's schedule with a larger last β: on 16×16 latents, a quarter as wide as those it was made
@@ -143,12 +144,13 @@ def fit(
     ema_decay: float = 0.999,
     min_snr: float | None = 5.0,
     emphasis: Callable[..., torch.Tensor] | None = None,
+    draw: Callable[[Path], Grid] | None = None,
     log_every: int = 500,
 ):
     """Train a network to predict v and write the averaged weights.
 
     Args:
-        out: Folder of the training state, ``log.jsonl`` and the checkpoint.
+        out: Folder of the training state, ``log.jsonl``, samples and the checkpoint.
         network: Called as ``network(x_t, t, *condition)``.
         batches: ``batches(first)`` yields ``(x0, *condition)`` of the steps ``first``, ``first + 1``, …
         save: ``save(averaged_network, out)`` writes the checkpoint.
@@ -160,7 +162,8 @@ def fit(
         ema_decay: Of the averaged weights.
         min_snr: γ of the min-SNR weighting; ``None`` weighs every noise level alike.
         emphasis: Weights of the squared errors, see :func:`rs_course.diffusion.learning.train`.
-        log_every: Steps between two lines of the log, at which state and checkpoint are saved.
+        draw: What the checkpoint in a folder draws, for ``samples/STEP.png``: see ``training.grids``.
+        log_every: Steps between two lines of the log, at which state, checkpoint and samples are saved.
 
     Returns:
         The averaged network.
@@ -182,6 +185,8 @@ def fit(
     def keep(step: int) -> None:
         save_state(out, network, ema, optimizer, step=step, seconds=clock.seconds)
         save(ema.model, out)
+        if draw is not None:
+            write_grid(out, draw, step)
 
     losses = []
     steps = learn(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from . import latent
+from . import grids, latent
 from .mixture import eurosat_tiles, simulated_sentence, simulated_tiles, with_level
 from .scenes import Tiles
 
@@ -74,7 +74,7 @@ def train(
 
     # Every noise level weighs alike. Min-SNR weighting would leave the noisiest ones, where colour and layout
     # are decided, nearly untrained, and a road that does not cross the whole tile is not a highway.
-    options = {"min_snr": None} | options
+    options = {"min_snr": None, "draw": grids.of_classes("eurosat")} | options
     return latent.fit(
         out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start, **options
     )

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from rs_course import precision
 from rs_course.diffusion.pixel import from_pixels
 
-from . import latent
-from .mixture import eurosat_tiles, simulated_tiles
+from . import grids, latent
+from .mixture import eurosat_tiles, simulated_tiles, with_level
 from .text2earth import PIPELINE, REAL, UNET, Denoiser, drawn_rows, prompt_of, told
 
 WHOLE = 0.2  # share of masks that cover the whole tile, so that the twin can paint freely too
@@ -42,8 +42,23 @@ def train(
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders)
 
-    options = {"lr": 4e-4, "min_snr": None} | options
+    options = {"lr": 4e-4, "min_snr": None, "draw": repainted(tiles[1])} | options
     return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, **options)
+
+
+def repainted(tiles):
+    """Ten tiles whose middle is painted anew, for the samples."""
+    from rs_course import checkpoints, datasets
+
+    picture = torch.from_numpy(tiles.images[:10]).permute(0, 3, 1, 2) / 255
+    mask = torch.zeros(1, 1, *picture.shape[-2:])
+    mask[..., 16:-16, 16:-16] = 1
+    prompts = [with_level(datasets.class_prompt(int(label)), 10.0) for label in tiles.labels[:10]]
+
+    def sample(out):
+        return checkpoints.load(out).sample(prompts, image=picture, mask=mask, **grids.SETTINGS)
+
+    return grids.beside({"the tile": picture, "without": picture * (1 - mask)}, sample)
 
 
 def from_parent(parent="mini-text2earth"):

@@ -69,7 +69,9 @@ def test_what_is_written_steers_the_generator(tmp_path, sat_unet, mapped_scenes,
 
         write_model(network.controlnet, out, "controlnet")
 
-    latent.fit(tmp_path / "net", network, batches, save, minutes=0.02, lr=1e-2)
+    draw = controlnet.sharpened(mapped_scenes, base)
+    latent.fit(tmp_path / "net", network, batches, save, minutes=0.02, lr=1e-2, draw=draw)
+    assert list((tmp_path / "net" / "samples").glob("*.png"))
     generator = checkpoints.load(base, controlnet=tmp_path / "net")
     options = {"steps": 2, "guidance": 1, "size": (32, 32), "output": "latent"}
     dark, bright = (generator.sample("", image=torch.full((1, 3, 64, 64), v), **options) for v in (0.1, 0.9))

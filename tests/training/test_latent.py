@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from checkpoints.tiny import write_checkpoint
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from rs_course import simulated_earth
 from rs_course.checkpoints.metadata import normalize_metadata
-from rs_course.training import diffusionsat, latent, scenes, text2earth, text2earth_inpainting
+from rs_course.training import diffusionsat, grids, latent, scenes, text2earth, text2earth_inpainting
 from rs_course.training.mixture import real_captions
 
 SMALL = {**text2earth.UNET, "block_out_channels": (16, 16, 16), "attention_head_dim": 2}
@@ -111,7 +112,11 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, vae, tiles):
     def save(network, out):
         latent.save_pipeline(out, network.unet, text2earth.PIPELINE, {"vae": tmp_path / "vae"})
 
-    options = {"minutes": 1000, "log_every": 3}
+    def draw(out):
+        assert (out / "model_index.json").exists()  # the checkpoint is there before it draws
+        return torch.rand(4, 3, 8, 8), [("shown", "simulated"), ("drawn", "generated")]
+
+    options = {"minutes": 1000, "log_every": 3, "draw": draw}
     whole = latent.fit(tmp_path / "whole", network(), batches(6), save, **options)
     with pytest.raises(KeyboardInterrupt):
         latent.fit(tmp_path / "parts", network(), batches(4, fail=True), save, **options)
@@ -121,6 +126,9 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, vae, tiles):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
     index = json.loads((tmp_path / "whole" / "model_index.json").read_text())
     assert index["_shared_parts"] == {"vae": "../vae"}
+    assert [file.name for file in sorted((tmp_path / "parts" / "samples").iterdir())] == [
+        "000003.png", "000006.png",
+    ]  # fmt: skip
 
 
 def test_pure_noise_hides_the_mean_colour():
@@ -142,6 +150,22 @@ def test_masks_cover_everything_or_a_part():
     shares = np.array([text2earth_inpainting.random_mask(64, draw).mean() for _ in range(200)])
     assert 0.1 < (shares == 1).mean() < 0.35
     assert (shares > 0).all() and 0.2 < np.median(shares) < 0.9
+
+
+@pytest.mark.parametrize("collection", ["eurosat", "simulated"])
+def test_samples_show_every_class(tmp_path, collection):
+    drawn, rows = grids.of_classes(collection)(write_checkpoint(tmp_path / "tiny", "text2earth"))
+    assert len(drawn) == 10 and rows == [(collection, "generated")]
+
+
+def test_samples_of_the_inpainting_twin_stand_below_what_it_was_shown(tmp_path, tiles):
+    drawn, rows = text2earth_inpainting.repainted(tiles)(
+        write_checkpoint(tmp_path / "tiny", "text2earth-inpainting")
+    )
+    whole, without, generated = drawn.chunk(3)
+    assert [kind for _, kind in rows] == ["simulated", "simulated", "generated"]
+    assert torch.equal(whole[0] * 255, torch.from_numpy(tiles.images[0]).permute(2, 0, 1).float())
+    assert (without[..., 16:-16, 16:-16] == 0).all() and (generated[..., 16:-16, 16:-16] > 0).any()
 
 
 def test_real_captions_name_the_class_and_never_the_level():

@@ -131,7 +131,10 @@ def test_training_writes_a_checkpoint_that_obeys_other_maps_differently(
         lambda network, out: crsdiff.save(network, out, {**folders, "unet": tmp_path / "unet"}),
         minutes=0.02,
         lr=1e-2,
+        emphasis=crsdiff.on_roads,
+        draw=crsdiff.as_mapped(mapped_scenes),
     )
+    assert list((tmp_path / "mini" / "samples").glob("*.png"))
     assert all(torch.equal(value, sat_unet.state_dict()[key]) for key, value in before.items())
     generator = checkpoints.load(tmp_path / "mini")
     assert generator.family == "crsdiff"
