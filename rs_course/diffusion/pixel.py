@@ -142,4 +142,5 @@ def shrink(images: np.ndarray, size: int = 32) -> np.ndarray:
 
 def from_pixels(images: np.ndarray) -> torch.Tensor:
     """uint8 ``[N, H, W, 3]`` to the model's range: float ``[N, 3, H, W]`` in [-1, 1]."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    # A copy, because torch warns of arrays that it may not write to, such as those of a memory-mapped set.
+    return torch.tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -38,7 +38,7 @@ def of_classes(collection: str) -> Callable[[Path], Grid]:
         from rs_course import checkpoints, datasets
 
         prompts = [datasets.class_prompt(k, collection) for k in range(10)]
-        return checkpoints.load(out).sample(prompts, **SETTINGS), [(collection, "generated")]
+        return checkpoints.load(out).sample(prompts, **SETTINGS), [("each class", "generated")]
 
     return draw
 

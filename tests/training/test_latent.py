@@ -155,7 +155,7 @@ def test_masks_cover_everything_or_a_part():
 @pytest.mark.parametrize("collection", ["eurosat", "simulated"])
 def test_samples_show_every_class(tmp_path, collection):
     drawn, rows = grids.of_classes(collection)(write_checkpoint(tmp_path / "tiny", "text2earth"))
-    assert len(drawn) == 10 and rows == [(collection, "generated")]
+    assert len(drawn) == 10 and rows == [("each class", "generated")]
 
 
 def test_samples_of_the_inpainting_twin_stand_below_what_it_was_shown(tmp_path, tiles):
