@@ -41,13 +41,16 @@ SAMPLER = {"sampler": "sde-dpmsolver++", "steps": 20}  # with the ControlNet; mi
 NAMES = list(SEGMENTATION_COLOURS)
 ROAD = NAMES.index("road")
 WITH_ROADS = ("Highway", "Industrial", "Residential")
+# As the published model guides: both halves see the maps, so that only the words are strengthened.
+WORDS = {"guess_mode": False, "guidance": 2.0, "guidance_interval": (0.0, 1.0)}
 ARMS = {  # maps that are given, and settings other than the checkpoint's
     "all maps": (MAPS, {}),
-    "all maps, guidance by words alone": (MAPS, {"guess_mode": False}),
+    "all maps, guidance by words alone": (MAPS, WORDS),
     "all maps, DDIM": (MAPS, {"sampler": "ddim"}),
     "segmentation": (("segmentation",), {}),
-    "segmentation, guidance by words alone": (("segmentation",), {"guess_mode": False}),
+    "segmentation, guidance by words alone": (("segmentation",), WORDS),
     "road": (("road",), {}),
+    "road, guidance by words alone": (("road",), WORDS),
     "sketch": (("sketch",), {}),
     "text only": ((), {}),
 }
