@@ -75,7 +75,7 @@ class Denoiser(nn.Module):
         return self._frozen[0](x, t, context, class_labels=vector, **residuals).sample
 
 
-def train(out, *, minutes=105, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch=6, **options):
+def train(out, *, minutes=205, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch=6, **options):
     """Train on simulated scenes with their true maps.
 
     Args:
