@@ -213,7 +213,7 @@ def fewest_steps(slow, fast, args) -> dict:
         f"plain, {args.steps} steps",
     )
     same = {"sampler": "ddim", "steps": args.steps, "guidance_interval": INTERVALS["interval"]}
-    distance(partial(engine, **same), f"interval, {args.steps} steps")
+    distance(partial(engine, **same), json.dumps(same))
     settings = [
         {"sampler": sampler, "steps": steps, "guidance_interval": interval}
         for steps in LADDER

@@ -404,6 +404,7 @@ def test_trajectory_ends_in_the_sample(generator):
 
 
 MISTAKES = {
+    "without a ControlNet or maps": {"guess_mode": True},
     "steps is 0": {"steps": 0},
     "steps is 1001": {"steps": 1001},
     "no sampler 'dimm'": {"sampler": "dimm"},

@@ -75,11 +75,16 @@ def speed(record: dict, *, provenance):
         points = [(_evaluations(json.loads(name)), v) for name, v in tried.items() if sampler in name]
         left.plot(*zip(*sorted(points), strict=True), "o", ms=4, label=sampler)
     (plain, reference), *_ = ((name, value) for name, value in fid.items() if name.startswith("plain"))
+    steps = record["equal_steps"]["steps"]
+    left.plot([2 * steps], [reference], "ks", ms=4)
     left.axhline(reference, color="k", ls="--", lw=1, label=plain)
     left.axhline(fid["real against real"], color=plots.COLOURS[2], ls=":", label="real against real")
     left.set(xlabel="UNet evaluations per image", ylabel="FID (mini-clip features)", ylim=(0, None))
+    left.set(xscale="log", xlim=(5, 200), xticks=(5, 10, 20, 50, 100, 200))
+    left.get_xaxis().set_major_formatter("{x:g}")
+    left.minorticks_off()
     left.legend()
-    rows = {f"{record['equal_steps']['steps']} steps, {n}": r for n, r in record["equal_steps"]["16"].items()}
+    rows = {f"{steps} steps, {n}": r for n, r in record["equal_steps"]["16"].items()}
     if "speed" in record["equal_quality"]:
         rows["equal quality"] = record["equal_quality"]["speed"]["16"]["engine"]
     right.barh(list(rows), [row["times_plain"] for row in rows.values()])

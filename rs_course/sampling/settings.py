@@ -45,6 +45,8 @@ def read_settings(checkpoint, **given) -> Settings:
     for name, value in {"guidance_interval": (0.0, 1.0), "guess_mode": False, **checkpoint.defaults}.items():
         if name in NAMES and getattr(settings, name) is None:
             setattr(settings, name, value)
+    if settings.guess_mode and checkpoint.controlnet is None:
+        raise ValueError("This checkpoint was loaded without a ControlNet or maps: leave guess_mode out.")
     steps, strength = settings.steps, settings.strength
     trained = checkpoint.scheduler.config.num_train_timesteps
     if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or not 1 <= steps <= trained:
