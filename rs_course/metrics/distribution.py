@@ -19,9 +19,10 @@ True
 """
 
 from .by_classifier import classification_accuracy_score, inception_score
-from .frechet import FeatureStatistics, fid, fid_infinity, frechet_distance
+from .frechet import fid, fid_infinity, frechet_distance
 from .intervals import Interval, bootstrap, wilson
 from .mmd import cmmd, kid
+from .moments import FeatureStatistics
 from .neighbours import PrecisionRecall, precision_recall
 
 __all__ = [

@@ -10,7 +10,7 @@ from torch import nn
 from rs_course.checkpoints.crsdiff import LocalAdapter, MetadataVector
 from rs_course.checkpoints.metadata import CRSDIFF, DIFFUSIONSAT
 
-INJECT_CHANNELS = (96, 64, 64)
+INJECT_CHANNELS = (96, 64, 64)  # widths of the map features, one per level of the UNet
 
 
 @torch.no_grad()

@@ -129,7 +129,7 @@ def test_statistics_can_be_read_and_copied_while_they_are_gathered():
 
 @pytest.mark.parametrize("width", [1, 5, 64, 203])
 def test_the_lower_triangle_of_a_product_is_added(width):
-    from rs_course.metrics.frechet import _add_gram
+    from rs_course.metrics.moments import _add_gram
 
     generator = torch.Generator().manual_seed(width)
     x = torch.randn(90, width, generator=generator, dtype=torch.float64)
