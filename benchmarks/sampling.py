@@ -46,7 +46,7 @@ from rs_course.paths import data_dir
 RESULTS = data_dir() / "results" / "sampling_speed.json"
 BATCHES = (1, 16)
 LADDER = (6, 8, 10, 12, 15, 20, 25, 35, 50)
-# Where to guide: of nine intervals tried with mini-text2earth, this one had the lowest FID (0.035 at 25 DDIM
+# Where to guide: of seven intervals tried with mini-text2earth, this one had the lowest FID (0.035 at 25 DDIM
 # steps and guidance 3; all of the way 0.060, from 0.2 to 0.8 0.040). FID at the steps of the plain loop, and
 # how many tiles a judge recognises, are measured again by each run.
 INTERVALS = {"whole": (0.0, 1.0), "interval": (0.3, 0.7)}
