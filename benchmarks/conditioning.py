@@ -144,7 +144,7 @@ class Agreement:
         self.roads = road_counts(classes[has_roads] == ROAD, roads[has_roads])
 
     def numbers(self) -> dict:
-        """Share of pixels in the right class, and F1 of the roads, with 95 % intervals over scenes."""
+        """Share of pixels in the right class, with a 95 % interval over scenes, and F1 of the roads."""
         return {
             "pixels": rounded(bootstrap(np.mean, self.per_scene)),
             "road F1": round(f1(self.roads), 3),

@@ -4,7 +4,7 @@
 Every family here is Stable Diffusion with one more way in. Its difference is three small methods:
 
     read(...)           the user's arguments  -> rows, one per image
-    unconditional(…)    the rows of guidance's other half
+    unconditional(rows) the rows of guidance's other half
     encode(...)         rows of one half      -> what ``predict`` needs, computed once per image
     predict(...)        latents and time      -> the UNet's output
 
@@ -42,7 +42,7 @@ class StableDiffusion:
         refuse("cond_metadata", cond_metadata, "has no ControlNet")
         return {"text": prompts}
 
-    def unconditional(self, rows: Rows, guess_mode: bool = False) -> Rows:
+    def unconditional(self, rows: Rows) -> Rows:
         """Guidance drops the text; the sampling loop puts the negative prompt in its place."""
         return rows
 
@@ -82,14 +82,14 @@ class DiffusionSat(StableDiffusion):
             rows["cond_metadata"] = sat.read_cond_metadata(net, cond_metadata, count)
         return rows
 
-    def unconditional(self, rows, guess_mode=False):
+    def unconditional(self, rows):
         """No text, and all metadata unknown (zeros after normalisation); the pictures stay."""
         dropped = {key: torch.zeros_like(rows[key]) for key in ("metadata", "cond_metadata") if key in rows}
         return {**rows, **dropped}
 
     def encode(self, checkpoint, rows, content_strength=1.0):
-        own = {key: value for key, value in rows.items() if key in ("metadata", "cond_metadata", "condition")}
-        return {**super().encode(checkpoint, rows), **own}
+        names = ("metadata", "cond_metadata", "condition", "heard")
+        return {**super().encode(checkpoint, rows), **{key: rows[key] for key in names if key in rows}}
 
     def predict(self, checkpoint, x, t, given, control_strength=1.0):
         residuals = {}
@@ -136,7 +136,7 @@ class Text2Earth(StableDiffusion):
             levels = torch.where(levels > 0, levels, read_levels(metadata, len(levels)))
         return {"text": [text for _, text in parsed], "level": levels}
 
-    def unconditional(self, rows, guess_mode=False):
+    def unconditional(self, rows):
         """No text and level 0."""
         return {**rows, "level": torch.zeros_like(rows["level"])}
 
@@ -171,17 +171,17 @@ class CRSDiff(StableDiffusion):
         rows.update(read_maps(checkpoint, {} if conditions is None else conditions))
         return rows
 
-    def unconditional(self, rows, guess_mode=False):
-        dropped = ("content", "maps") if guess_mode else ("content",)
-        return {**rows, **{key: torch.zeros_like(rows[key]) for key in dropped}}
+    def unconditional(self, rows):
+        return {**rows, "content": torch.zeros_like(rows["content"])}
 
     def encode(self, checkpoint, rows, content_strength=1.0):
         text = super().encode(checkpoint, rows)["text"]
         tokens = checkpoint.content_adapter(rows["content"].to(text)) * content_strength
+        maps = rows["maps"] * rows.get("heard", 1.0)  # guess mode: 0 for the unconditional half
         return {
             "text": torch.cat([text, tokens.expand(len(text), -1, -1)], dim=1),  # [B, 77 + 4, D]
             "metadata": checkpoint.metadata_embedding(rows["metadata"].to(text.device)).to(text.dtype),
-            "features": checkpoint.controlnet.features(rows["maps"].to(text)),
+            "features": checkpoint.controlnet.features(maps.to(text)),
         }
 
     def predict(self, checkpoint, x, t, given, control_strength=1.0):

@@ -198,12 +198,11 @@ def _conditioning(checkpoint, request: Request, settings: Settings, first: int, 
     without and with it, stacked.
     """
     device, halves = checkpoint.device, []
-    for rows in request.batch(first, last, settings.guess_mode):
+    for rows, heard in zip(request.batch(first, last), (1.0, 0.0), strict=False):
         rows = {key: _to(value, device) for key, value in rows.items()}
+        if settings.guess_mode:
+            rows["heard"] = torch.full((last - first, 1, 1, 1), heard, device=device)
         halves.append(request.family.encode(checkpoint, rows, settings.content_strength))
-    if settings.guess_mode:
-        for half, heard in zip(halves, (1.0, 0.0), strict=False):
-            half["heard"] = torch.full((last - first, 1, 1, 1), heard, device=device)
     return halves[0], _stack(halves[1], halves[0]) if request.guided else None
 
 

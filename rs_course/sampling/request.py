@@ -38,13 +38,12 @@ class Request:
     latents: torch.Tensor | None
     guided: bool
 
-    def batch(self, start: int, stop: int, guess_mode: bool = False) -> list[Rows]:
+    def batch(self, start: int, stop: int) -> list[Rows]:
         """Rows of images ``start..stop - 1``: conditional, and under guidance also unconditional."""
         rows = {key: take(value, start, stop) for key, value in self.rows.items()}
         if not self.guided:
             return [rows]
-        negative = take(self.negative, start, stop)
-        return [rows, {**self.family.unconditional(rows, guess_mode), "text": negative}]
+        return [rows, {**self.family.unconditional(rows), "text": take(self.negative, start, stop)}]
 
     def latent_size(self, checkpoint) -> tuple[int, int]:
         """(height, width) of the latents."""

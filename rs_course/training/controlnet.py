@@ -90,7 +90,7 @@ def sharpened(scenes: mapped.MappedScenes, base):
     """Ten scenes made anew from coarse pictures of them, for the samples."""
     from rs_course import checkpoints
 
-    picture = torch.from_numpy(scenes.images[:10]).permute(0, 3, 1, 2) / 255
+    picture = checkpoints.images.images(scenes.images[:10])
     coarse, rows = blurred(picture), scenes.metadata[:10]
     told = {"metadata": rows, "cond_metadata": [{**row, "gsd": COARSER * row["gsd"]} for row in rows]}
 

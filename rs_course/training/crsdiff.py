@@ -118,7 +118,7 @@ def as_mapped(scenes: mapped.MappedScenes):
     """Ten scenes made anew from the maps that people draw, for the samples."""
     from rs_course import checkpoints, datasets
 
-    picture = torch.from_numpy(scenes.images[:10]).permute(0, 3, 1, 2) / 255
+    picture = checkpoints.images.images(scenes.images[:10])
     maps = mapped.maps(scenes.truth[:10], scenes.filtered[:10]).unflatten(1, (len(MAPS), 3))
     drawn = {name: maps[:, k] for k, name in enumerate(MAPS) if name not in FOUND}
     prompts = [datasets.class_prompt(int(label)) for label in scenes.labels[:10]]

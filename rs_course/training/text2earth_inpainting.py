@@ -50,7 +50,7 @@ def repainted(tiles):
     """Ten tiles whose middle is painted anew, for the samples."""
     from rs_course import checkpoints, datasets
 
-    picture = torch.from_numpy(tiles.images[:10]).permute(0, 3, 1, 2) / 255
+    picture = checkpoints.images.images(tiles.images[:10])
     mask = torch.zeros(1, 1, *picture.shape[-2:])
     mask[..., 16:-16, 16:-16] = 1
     prompts = [with_level(datasets.class_prompt(int(label)), 10.0) for label in tiles.labels[:10]]

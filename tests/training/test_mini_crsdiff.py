@@ -99,9 +99,8 @@ def test_errors_on_given_roads_count_more():
     weights = crsdiff.on_roads(maps, None)
     assert weights.shape == (2 * crsdiff.DRAWS, 1, 16, 16)
     assert (weights[0] == 1).all() and torch.equal(weights[1], weights[3])
-    assert (weights[1, 0, 5] == crsdiff.ROAD_WEIGHT).all() and weights[
-        1
-    ].sum() == 240 + 16 * crsdiff.ROAD_WEIGHT
+    assert (weights[1, 0, 5] == crsdiff.ROAD_WEIGHT).all()
+    assert weights[1].sum() == 240 + 16 * crsdiff.ROAD_WEIGHT
 
 
 def test_a_batch_is_a_function_of_seed_and_number(mapped_scenes, texts):
