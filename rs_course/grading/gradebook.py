@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ HEADER = [
     *("assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email"),
     *("raw_score", "late_submission_penalty", "score", "max_score"),
 ]
+_FORMULA = re.compile(r"(^|[;\t\r\n])(\s*[=+\-@＝＋－＠])")
 _MANUAL_HEADER = ["student_id", "question", "points", "max_points", "comment"]
 
 
@@ -60,30 +62,33 @@ def write_csv(path: Path, table: list[dict], *, full: bool = True) -> None:
     header = list(HEADER)
     if full and table:
         header += [name for name in dict.fromkeys(key for row in table for key in row) if name not in HEADER]
-    records.write_text(path, _csv(header, table))
+    records.write_text(path, csv_text(header, table))
 
 
 def write_table(path: Path, header: list[str], lines: list[tuple]) -> None:
     """Write plain rows under a header."""
-    records.write_text(path, _csv(header, [dict(zip(header, line, strict=True)) for line in lines]))
+    records.write_text(path, csv_text(header, [dict(zip(header, line, strict=True)) for line in lines]))
 
 
-def _csv(header, table):
+def csv_text(header, table):
     stream = io.StringIO()
     writer = csv.DictWriter(stream, header, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in table:
-        writer.writerow({name: _cell(row.get(name)) for name in header})
+        writer.writerow({name: cell(row.get(name)) for name in header})
     return stream.getvalue()
 
 
-def _cell(value):
+def cell(value):
+    """A value as it may stand in a CSV: a student's text must not run as a formula of a spreadsheet.
+
+    A program set to semicolons or tabs splits text there whatever the quotes say, so the part behind one
+    must not begin like a formula either; nor must a full-width sign, which some versions take as the plain
+    one.
+    """
     if value is None:
         return ""
-    # A spreadsheet would run a student's text that begins like this as a formula.
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
-    return value
+    return _FORMULA.sub(r"\1'\2", value) if isinstance(value, str) else value
 
 
 def write_manual(path: Path, graded: list[dict], typed: dict | None = None) -> None:
@@ -109,7 +114,7 @@ def write_manual(path: Path, graded: list[dict], typed: dict | None = None) -> N
                         "comment": comment,
                     }
                 )
-    records.write_text(path, _csv(_MANUAL_HEADER, table))
+    records.write_text(path, csv_text(_MANUAL_HEADER, table))
 
 
 def read_manual(path: Path) -> dict[tuple[str, str], tuple[float | str, str]]:

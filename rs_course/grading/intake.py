@@ -26,6 +26,7 @@ class Submission:
         timestamp: When it was handed in (UTC where known), or ``None``.
         late: The LMS marked it as late.
         notes: What was unusual.
+        source: Its path in the archive or folder, which an LMS wants back with the feedback.
     """
 
     student: str
@@ -33,6 +34,7 @@ class Submission:
     timestamp: datetime | None = None
     late: bool = False
     notes: list[str] = field(default_factory=list)
+    source: str = ""
 
 
 def collect(source: str | Path, assignment: str, students: list[Student]) -> list[Submission]:
@@ -127,12 +129,12 @@ def _by_name(members, assignment, students):
         )
         timestamp = member.modified.astimezone(UTC) if member.modified else None
         if member.name.lower().endswith(".ipynb"):
-            found.append(Submission(identity, member.data, timestamp, late, notes))
+            found.append(Submission(identity, member.data, timestamp, late, notes, member.name))
             origin[id(found[-1])] = folder
         elif not member.name.lower().endswith((MANIFEST, "timestamp.txt", ".csv", ".html")):
             reason = member.data if isinstance(member.data, ValueError) else None
             reason = reason or ValueError(f"handed in {Path(member.name).name[:80]!r}, which is no notebook")
-            others.setdefault(identity, Submission(identity, reason, timestamp, late, notes))
+            others.setdefault(identity, Submission(identity, reason, timestamp, late, notes, member.name))
     for submission in found:
         submission.notes += _manifest_note(manifests.get(origin[id(submission)]), submission.data)
     with_notebook = {submission.student for submission in found}

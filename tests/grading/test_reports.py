@@ -119,6 +119,23 @@ def test_formulas_do_not_reach_a_spreadsheet(tmp_path):
     assert "'=HYPERLINK" in (tmp_path / "g.csv").read_text()
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-1", "@SUM(A1)", "a;=1+1", "a\t=1+1", "a\n=1+1", "a\r@x", " =1+1", "a; =1", "＝1+1"],
+)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_no_cell_begins_like_a_formula_however_a_spreadsheet_splits_it(text, delimiter):
+    """Read as a program set to another delimiter would: quotes inside a field do not protect then."""
+    line = gradebook.csv_text(["id", "name"], [{"id": "x", "name": text}]).split("\n", 1)[1]
+    parts = re.split(rf"[{delimiter}\r\n]", line)
+    assert not [part for part in parts if part.lstrip(' "')[:1] in tuple("=+-@＝")]
+
+
+def test_plain_text_stays_as_it_is():
+    for text in ("O'Neil; Ana", "two-thirds", "a = b", "1; 2", -2.5, None):
+        assert gradebook.cell(text) == ("" if text is None else text)
+
+
 def test_histogram_counts():
     page = histogram([0, 1, 5, 10, 10], 10, "Scores", bins=10)
     assert "Scores: 0 to 1: 1, 1 to 2: 1, 5 to 6: 1, 9 to 10: 2" in page
