@@ -33,6 +33,15 @@ def add_arguments(parser):
         action="store_true",
         help="also write OUT/nbgrader, a course folder that nbgrader's formgrader opens (needs nbgrader)",
     )
+    parser.add_argument(
+        "--csv",
+        action="append",
+        metavar="LMS",
+        help="also write final grades and a zip of feedback for canvas, moodle, blackboard or d2l",
+    )
+    parser.add_argument(
+        "--column", metavar="NAME", help="the grade column in the LMS, as its export calls it"
+    )
     parser.add_argument("--question", action="append", metavar="ID", help="grade only this question again")
     parser.add_argument("--force", action="store_true", help="grade everything again")
     parser.add_argument("--release", metavar="NOTEBOOK", help="the student version, if it lies elsewhere")
@@ -45,12 +54,14 @@ def add_arguments(parser):
 
 
 def run(args):
-    from rs_course.grading import batch, formgrader, intake, places, reports, roster
+    from rs_course.grading import batch, formgrader, intake, lms, places, reports, roster
     from rs_course.grading.grader import Assignment
     from rs_course.grading.policy import LatePolicy
 
     if args.nbgrader:
         formgrader.require()
+    for system in args.csv or ():
+        lms.require(system, bool(args.roster))
     release = places.release_notebook(args.assignment, args.release)
     exam = places.exam_source(args.assignment, args.exam, release)
     seed = places.secret_seed(Path(args.seed_file or Path(args.out, "secret_seed.txt")))
@@ -80,6 +91,13 @@ def run(args):
     print(f"{len(rows)} students: {folder / 'grades.csv'}, {folder / 'summary.html'}, {folder / 'feedback'}/")
     if by_hand:
         print(f"{by_hand} wait for prose: fill in points in {folder / 'manual.csv'}, run the command again")
+    sources = {submission.student: submission.source for submission in submissions}
+    for system in args.csv or ():
+        title = assignment.exam.title
+        for line in lms.write(
+            folder, system, rows, students, title=title, column=args.column, sources=sources
+        ):
+            print(line)
     if course:
         print(f"{course}: run “jupyter lab” in this folder; formgrader is in the menu Nbgrader")
         for student in formgrader.disagreeing(course, assignment, rows):
