@@ -8,6 +8,8 @@ import re
 from datetime import datetime
 from pathlib import Path
 
+from filelock import FileLock
+
 from rs_course.grading import records
 from rs_course.grading.policy import LatePolicy
 from rs_course.grading.roster import Student
@@ -91,15 +93,25 @@ def cell(value):
     return _FORMULA.sub(r"\1'\2", value) if isinstance(value, str) else value
 
 
-def write_manual(path: Path, graded: list[dict], typed: dict | None = None) -> None:
+def write_manual(
+    path: Path, graded: list[dict], typed: dict | None = None, changed: dict | None = None
+) -> None:
     """Write the list of prose answers to grade by hand; what the instructor has filled in stays.
 
     Args:
         path: The list.
         graded: The records.
         typed: Points typed elsewhere (in formgrader), for rows that are still empty.
+        changed: Points that replace those of the list (typed on the marking page); ``("", "")`` takes back.
     """
-    filled = {**(typed or {}), **read_manual(path)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The marking page saves while the grader may run.
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        filled = {**(typed or {}), **read_manual(path), **(changed or {})}
+        records.write_text(path, csv_text(_MANUAL_HEADER, _manual_table(graded, filled)))
+
+
+def _manual_table(graded, filled):
     table = []
     for record in graded:
         for item in record["manual"]:
@@ -114,7 +126,7 @@ def write_manual(path: Path, graded: list[dict], typed: dict | None = None) -> N
                         "comment": comment,
                     }
                 )
-    records.write_text(path, csv_text(_MANUAL_HEADER, table))
+    return table
 
 
 def read_manual(path: Path) -> dict[tuple[str, str], tuple[float | str, str]]:
