@@ -36,17 +36,37 @@ class Outcome:
 def declared_parameters(notebook) -> dict:
     """Names and default values in the cell tagged ``parameters``, in order.
 
+    An annotation (``SEED: int = 0``) and a magic (``%matplotlib inline``) may stand there, as for papermill.
+
     Raises:
-        ValueError: A default is not a literal, so that nobody can say what the notebook runs with.
+        ValueError: The cell is not Python, or a default is not a literal, so that nobody can say what the
+            notebook runs with.
     """
     for cell in notebook.cells:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            assignments = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
-            try:
-                return {node.targets[0].id: ast.literal_eval(node.value) for node in assignments}
-            except (ValueError, AttributeError):
-                raise ValueError("the parameters cell may only hold lines NAME = literal value.") from None
+            return _assigned(cell.source)
     return {}
+
+
+def _assigned(source: str) -> dict:
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        # What IPython makes of magics and shell lines is Python, too.
+        statements = ast.parse(TransformerManager().transform_cell(source)).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = getattr(error, "msg", None) or str(error)
+        raise ValueError(f"the parameters cell is not Python ({reason}): mend it in the notebook.") from None
+    found = {}
+    for node in statements:
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        try:
+            found |= {target.id: ast.literal_eval(node.value) for target in targets}
+        except (ValueError, TypeError, AttributeError, RecursionError, MemoryError):
+            raise ValueError("the parameters cell may only hold lines NAME = literal value.") from None
+    return found
 
 
 def execute(source: Path, output: Path, parameters: dict) -> Outcome:
