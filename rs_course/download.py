@@ -36,9 +36,7 @@ def download(url: str, target: Path, *, size: int | None = None) -> Path:
             _continue(url, part)
             break
         except urllib.error.HTTPError as error:
-            raise OSError(
-                f"{url} answers {error.code} ({error.reason}): check the name or the mirror."
-            ) from None
+            raise OSError(_refused(url, error)) from None
         except _NETWORK as error:
             if attempt + 1 == _ATTEMPTS or not part.exists():
                 raise OSError(unreachable(url, error)) from error
@@ -60,8 +58,34 @@ def read_json(url: str):
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
             return json.load(response)
-    except (*_NETWORK, ValueError) as error:
+    except urllib.error.HTTPError as error:
+        raise OSError(_refused(url, error)) from None
+    except _NETWORK as error:
         raise OSError(unreachable(url, error)) from error
+    except ValueError:
+        raise OSError(f"{url} answers with something that is not JSON: check the mirror's address.") from None
+
+
+def refuse_text(file: Path):
+    """Refuse what stands in for a file that was asked for.
+
+    Raises:
+        ValueError: A pointer of Git LFS, or a web page: the answer of a login or an error page.
+    """
+    with open(file, "rb") as stream:
+        start = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError(
+            f"{file} is a Git LFS pointer, not the file: run `git lfs pull` where it was cloned, or load it"
+        )
+    if start.startswith((b"<!doctype html", b"<html", b"<head")):
+        raise ValueError(
+            f"{file} is a web page, not the file: the download was answered with a login or error page"
+        )
+
+
+def _refused(url: str, error: urllib.error.HTTPError) -> str:
+    return f"{url} answers {error.code} ({error.reason}): check the name or the mirror."
 
 
 def unreachable(url: str, error: Exception) -> str:
@@ -70,8 +94,7 @@ def unreachable(url: str, error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
     return (
         f"{host} cannot be reached ({reason}): check the network, name a mirror with --mirror, or bring the "
-        "file by "
-        "hand and use --from; what was downloaded so far is kept."
+        "file by hand and use --from; what was downloaded so far is kept."
     )
 
 

@@ -6,16 +6,16 @@ and every later fetch must agree (trust on first use).
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 from rs_course import registry
 from rs_course.datasets.containers import open_container
-from rs_course.download import download, read_json
+from rs_course.download import download, read_json, refuse_text
 from rs_course.hashing import sha256
-from rs_course.registry import Entry, File, readable
+from rs_course.registry import Entry, File, files_of, readable, receipt_files
 
 HUB = "https://huggingface.co"
 
@@ -35,55 +35,104 @@ def fetch(name: str, *, mirror: str | None = None, source: str | Path | None = N
         The usable files (see :func:`rs_course.registry.require`).
 
     Raises:
-        ValueError: Unknown name, wrong size or hash, or a file that does not belong to the entry.
+        ValueError: Unknown name, wrong size or hash, a file that does not belong to the entry, or a path that
+            leads out of its folder.
         OSError: No connection, no such file at the source, or too little disk space.
     """
     entry = registry.get(name)
-    if source is not None:
-        _take_over(entry, Path(source).expanduser(), say)
-        return entry.here()
-    if entry.here() and not entry.stand_in():
-        say(f"{entry.title} is already in {entry.folder}.")
-        return registry.require(name)
     mirror = mirror or os.environ.get("RS_COURSE_MIRROR")
+    with _alone(entry, say):
+        if source is not None:
+            _take_over(entry, Path(source).expanduser(), say)
+            return entry.here()
+        if entry.here() and not entry.stand_in():
+            say(f"{entry.title} is already in {entry.folder}.")
+        else:
+            _download(entry, mirror, say)
+        return registry.require(name)
+
+
+@contextmanager
+def _alone(entry: Entry, say):
+    """Wait while another process brings the same entry: two would write into the same files."""
+    from filelock import FileLock, Timeout
+
+    entry.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(entry.folder / ".fetch.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"Another process is fetching {entry.title}: waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _download(entry: Entry, mirror: str | None, say):
+    if mirror and not mirror.startswith(("http://", "https://")):
+        raise ValueError(
+            f"The mirror {mirror!r} is no address: it begins with http:// or https:// (a file or folder on "
+            "this machine is taken with --from)."
+        )
     if entry.by_hand and not mirror:
         files = ", ".join(file.path for file in entry.files)
         raise OSError(
             f"{entry.title} cannot be fetched by a program ({entry.by_hand['why']}): download {files} from "
-            f"{entry.by_hand['page']} and run 'rs-course fetch {name} --from FILE'."
+            f"{entry.by_hand['page']} and run 'rs-course fetch {entry.name} --from FILE'."
         )
     files = listing(entry, mirror)
     _check_disk(entry, files)
     for file in files:
         if entry.verified(file):
             continue
-        url = f"{mirror.rstrip('/')}/{name}/{file.path}" if mirror else _official(file.url)
-        if not (entry.folder / file.path).exists():  # else it waits to be verified or unpacked
-            download(url, entry.folder / file.path, size=file.bytes)
-        _accept(entry, file, url, say)
-    return registry.require(name)
+        path = entry.folder / file.path
+        url = f"{mirror.rstrip('/')}/{entry.name}/{file.path}" if mirror else _official(entry, file)
+        was_here = path.exists()  # it waits to be verified or unpacked, or was put there by hand
+        if not was_here:
+            download(url, path, size=file.bytes)
+        try:
+            digest = entry.check(file, path)
+            refuse_text(path)
+        except ValueError as error:
+            if was_here:
+                raise ValueError(f"{error}: remove {path}, then fetch {entry.name} again.") from None
+            path.unlink()
+            raise ValueError(
+                f"{error}: it was removed; fetch it again, and if that repeats, do not trust the source."
+            ) from None
+        _accept(entry, file, path, digest, url, say)
 
 
 def listing(entry: Entry, mirror: str | None = None) -> list[File]:
-    """The files to fetch: as the registry pins them, or as the mirror or the hub listed them at first."""
+    """The files to fetch: as the registry pins them, or as the mirror or the hub listed them at first.
+
+    Raises:
+        OSError: The mirror or the hub does not answer, or with another form.
+    """
     if entry.files:
         return _offered(entry, mirror) if mirror and entry.alternatives else list(entry.files)
     known = entry.listing()
     if known and (mirror or all(file.url for file in known)):
         return list(known)
-    if mirror:
-        receipt = read_json(f"{mirror.rstrip('/')}/{entry.name}/receipt.json")
-        files = [File(path, bytes=row["bytes"], sha256=row["sha256"]) for path, row in receipt.items()]
-    else:
-        files = _hub_listing(entry)
+    files = list(entry.listed(_receipt(entry, mirror).values() if mirror else _hub_listing(entry)))
+    if not files:
+        source = mirror or f"{entry.hub['repo']} on the hub"
+        raise OSError(f"{source} lists none of the files {', '.join(entry.hub['only'])}.")
     entry.keep_listing(files)
     return files
+
+
+def _receipt(entry: Entry, mirror: str) -> dict[str, File]:
+    url = f"{mirror.rstrip('/')}/{entry.name}/receipt.json"
+    return receipt_files(read_json(url), url)
 
 
 def _offered(entry: Entry, mirror: str) -> list[File]:
     """The official files, or the subset if the mirror's receipt says that it has only that."""
     try:
-        receipt = read_json(f"{mirror.rstrip('/')}/{entry.name}/receipt.json")
+        receipt = _receipt(entry, mirror)
     except OSError:  # a mirror without receipts; if it cannot be reached at all, the download says so
         return list(entry.files)
     subsets = [file for file in entry.alternatives if file.path in receipt]
@@ -91,31 +140,35 @@ def _offered(entry: Entry, mirror: str) -> list[File]:
     return subsets[:1] if subsets and not is_whole else list(entry.files)
 
 
-def _hub_listing(entry: Entry) -> list[File]:
-    repo, api = entry.hub["repo"], f"{_official(HUB)}/api/models/{entry.hub['repo']}"
-    revision = entry.hub["revision"] or read_json(api)["sha"]
-    pinned = entry.hub.get("sha256", {})
-    files = [
-        File(
-            row["path"],
-            url=f"{HUB}/{repo}/resolve/{revision}/{row['path']}",
-            bytes=row["size"],
-            sha256=pinned.get(row["path"]) or row.get("lfs", {}).get("oid"),
+def _hub_listing(entry: Entry) -> tuple[File, ...]:
+    repo, api = entry.hub["repo"], f"{_hub()}/api/models/{entry.hub['repo']}"
+    try:
+        revision = entry.hub["revision"] or read_json(api)["sha"]
+        rows = [
+            {
+                "path": row["path"],
+                "url": f"{HUB}/{repo}/resolve/{revision}/{row['path']}",
+                "bytes": row["size"],
+                "sha256": row.get("lfs", {}).get("oid"),
+            }
+            for row in read_json(f"{api}/tree/{revision}?recursive=true")
+            if row["type"] == "file" and entry.wants(row["path"])
+        ]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise OSError(f"{api} answers in a form that is not the hub's ({error!r}).") from None
+    return files_of(rows, api)
+
+
+def _hub() -> str:
+    return os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+
+
+def _official(entry: Entry, file: File) -> str:
+    if file.url is None:
+        raise OSError(
+            f"{entry.title} needs {file.path}, which its source does not list: bring it by hand with --from."
         )
-        for row in read_json(f"{api}/tree/{revision}?recursive=true")
-        if row["type"] == "file" and _wanted(entry, row["path"])
-    ]
-    if not files:
-        raise OSError(f"{repo} on the hub lists none of the files {', '.join(entry.hub['only'])}.")
-    return files
-
-
-def _wanted(entry: Entry, path: str) -> bool:
-    return any(fnmatch.fnmatch(path, pattern) for pattern in entry.hub["only"])
-
-
-def _official(url: str) -> str:
-    return url.replace(HUB, os.environ.get("HF_ENDPOINT", HUB).rstrip("/"), 1)
+    return file.url.replace(HUB, _hub(), 1)
 
 
 def _check_disk(entry: Entry, files: list[File]):
@@ -131,26 +184,30 @@ def _check_disk(entry: Entry, files: list[File]):
         )
 
 
-def _accept(entry: Entry, file: File, origin: str, say):
+def _accept(entry: Entry, file: File, path: Path, digest: str, origin: str, say):
+    """Make the checked file at ``path`` the entry's; an archive counts only when all of it is unpacked."""
     is_new = file.sha256 is None and file.path not in entry.receipt()
-    digest = entry.record(file, origin)
+    size, target = path.stat().st_size, entry.folder / file.path
+    if file.unpack:
+        unpack(path, target.parent)
+    elif path != target:
+        os.replace(path, target)
+    entry.record(file, digest, size, origin)
+    if file.unpack:
+        target.unlink(missing_ok=True)
     if is_new and not entry.hub:  # on the hub, the commit in the address pins what has no hash of its own
         say(f"{file.path}: no hash is published for it; recorded SHA-256 {digest} on this first use.")
-    size = readable((entry.folder / file.path).stat().st_size)
-    if file.unpack:
-        unpack(entry.folder / file.path)
-    say(f"{file.path}: {size}, verified, in {entry.folder}.")
+    say(f"{file.path}: {readable(size)}, verified, in {entry.folder}.")
 
 
-def unpack(archive: Path):
-    """Unpack a tar or zip into its own folder and remove it; unsafe names, links and devices are refused."""
+def unpack(archive: Path, folder: Path):
+    """Unpack a tar or zip into a folder; unsafe names, links and devices are refused."""
     container = open_container(archive)
     for name in container.names:
-        target = archive.parent / name
+        target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         with container.stream(name) as stream, open(target, "wb") as file:
             shutil.copyfileobj(stream, file, 1 << 20)
-    archive.unlink()
 
 
 def _take_over(entry: Entry, source: Path, say):
@@ -159,38 +216,54 @@ def _take_over(entry: Entry, source: Path, say):
         raise FileNotFoundError(f"There is no file or folder {source}.")
     brought = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
     recognised = [(path, file) for path in brought if (file := _recognise(entry, path, source))]
-    if not recognised:
-        known = ", ".join(file.path for file in (*entry.files, *entry.alternatives))
-        wanted = known or ", ".join(entry.hub["only"])
+    own = (*entry.files, *entry.alternatives)
+    if not any(entry.hub or file in own for _, file in recognised):
+        wanted = ", ".join(file.path for file in own) or ", ".join(entry.hub["only"])
         raise ValueError(
             f"{source} is not a file of {entry.title}, which wants {wanted} (compared by SHA-256 where it is "
             "published); a folder or archive of your own loads by its path."
         )
     for path, file in recognised:
-        target = entry.folder / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(target.parent).free
-        if path.stat().st_size > free:
-            size = readable(path.stat().st_size)
-            raise OSError(f"Copying {path.name} needs {size} in {target.parent}: make room.")
-        part = target.with_name(target.name + ".part")
-        shutil.copyfile(path, part)
-        os.replace(part, target)
-        _accept(entry, file, str(path), say)
+        _take(entry, path, file, say)
     if entry.hub:
-        entry.keep_listing([file for _, file in recognised])
-    missing = [file.path for file in entry.files if not entry.verified(file)]
+        taken = {file.path for _, file in recognised}
+        entry.keep_listing([f for f in entry.listing() if f.path not in taken] + [f for _, f in recognised])
+    missing = [file.path for file in entry.listing() if not entry.verified(file)]
     if missing and not entry.here():
         say(f"Still missing for {entry.title}: {', '.join(missing)}.")
+    there = (path.relative_to(entry.folder).as_posix() for path in entry.folder.rglob("*"))
+    if entry.beside and not any(map(entry.wants, there)):
+        say(f"{entry.title} also needs {entry.beside['what']}.")
+
+
+def _take(entry: Entry, path: Path, file: File, say):
+    """Verify and copy one file; what is here already is replaced only by what passes."""
+    target = entry.folder / file.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    size, free = path.stat().st_size, shutil.disk_usage(target.parent).free
+    if size > free:
+        raise OSError(f"Copying {path.name} needs {readable(size)} in {target.parent}: make room.")
+    refuse_text(path)
+    part = path if file.unpack else target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        if part != path:
+            shutil.copyfile(path, part)
+        _accept(entry, file, part, entry.check(file, part), str(path), say)
+    except ValueError as error:
+        raise ValueError(f"{path} was not taken over: {error}.") from None
+    finally:
+        if part != path:
+            part.unlink(missing_ok=True)
 
 
 def _recognise(entry: Entry, path: Path, source: Path) -> File | None:
     """Which file of the entry this is: by hash where one is published, otherwise by name."""
+    relative = path.name if path == source else path.relative_to(source).as_posix()
+    goes_along = File(relative, sha256=entry.pinned.get(relative)) if entry.wants(relative) else None
     if entry.hub:
-        relative = path.name if path == source else path.relative_to(source).as_posix()
-        return File(relative) if _wanted(entry, relative) else None
+        return goes_along
     candidates = [*entry.files, *entry.alternatives]
     digest = sha256(path)
     by_hash = (file for file in candidates if file.sha256 == digest)
     by_name = (file for file in candidates if file.sha256 is None and file.path == path.name)
-    return next(by_hash, None) or next(by_name, None)
+    return next(by_hash, None) or next(by_name, None) or goes_along

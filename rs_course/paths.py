@@ -1,7 +1,7 @@
 """Where things lie: the data that ships with the course, and the cache for what is downloaded."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -24,3 +24,18 @@ def notebooks_dir() -> Path:
     """Folder of the course notebooks: the checkout's, or ``./notebooks`` when the package is installed."""
     checkout = _PACKAGE.parent / "notebooks"
     return checkout if checkout.is_dir() else Path("notebooks")
+
+
+def relative(name) -> str:
+    """A path as a file of somebody else states it (archive, receipt, index), fit to be joined to a folder.
+
+    Raises:
+        ValueError: It is no text, is absolute, or climbs out of the folder with ``..``.
+    """
+    if not isinstance(name, str) or "\0" in name:
+        raise ValueError(f"unsafe path {name!r}")
+    path = PurePosixPath(name.replace("\\", "/"))
+    # A colon in the first part is a drive to Windows.
+    if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
+        raise ValueError(f"unsafe path {name!r}")
+    return str(path)

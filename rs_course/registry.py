@@ -8,16 +8,19 @@ Served over HTTP, ``<cache>/fetched`` is a mirror for other machines (without ar
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import json
 import os
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rs_course import paths
 from rs_course.hashing import sha256
 
 KINDS = ("dataset", "checkpoint", "scorer", "super-resolution")
+_OWN = ("receipt.json", "listing.json")  # what this module writes beside the fetched files
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class File:
         unknown: Why a value is None.
         unpack: An archive that is unpacked after it was verified.
         what: Says how an alternative differs from the official file.
+
+    Raises:
+        ValueError: The path leads out of the entry's folder or to what the registry keeps there, or size or
+            hash are none. Mirrors and hubs list files too, so that no list is trusted further than this.
     """
 
     path: str
@@ -43,6 +50,14 @@ class File:
     unknown: str = ""
     unpack: bool = False
     what: str = ""
+
+    def __post_init__(self):
+        if paths.relative(self.path) != self.path or self.path == "." or self.path.lower() in _OWN:
+            raise ValueError(f"unsafe path {self.path!r}")
+        if self.bytes is not None and (type(self.bytes) is not int or self.bytes < 0):
+            raise ValueError(f"{self.path} has the size {self.bytes!r}")
+        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", str(self.sha256)):
+            raise ValueError(f"{self.path} has the SHA-256 {self.sha256!r}")
 
     @property
     def size(self) -> int | None:
@@ -64,6 +79,7 @@ class Entry:
     alternatives: tuple[File, ...] = ()
     hub: dict | None = None
     by_hand: dict | None = None
+    beside: dict | None = None  # files that are taken along when they are brought by hand: "only", "what"
     family: str | None = None
     image_size: tuple[int, int] | None = None
     parameters_millions: float | None = None
@@ -91,45 +107,73 @@ class Entry:
     def receipt(self) -> dict[str, dict]:
         """``{path: {"bytes", "sha256", "from"}}`` of what was fetched; empty before."""
         file = self.folder / "receipt.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        content = _read(file, "delete it, and the files are verified again") if file.exists() else {}
+        receipt_files(content, file)
+        return content
 
     def verified(self, file: File) -> bool:
         """Whether this file was verified here and is still there with the size it had, or was unpacked."""
         recorded = self.receipt().get(file.path)
         path = self.folder / file.path
+        if not recorded or file.sha256 not in (None, recorded["sha256"]):
+            return False
         if file.unpack:
-            return bool(recorded) and not path.exists()  # it is removed when all of it is unpacked
-        return bool(recorded) and path.is_file() and path.stat().st_size == recorded["bytes"]
+            return not path.exists()  # it is removed when all of it is unpacked
+        return path.is_file() and path.stat().st_size == recorded["bytes"]
 
-    def record(self, file: File, origin: str) -> str:
-        """Verify a complete file against the registry, or against what its first use recorded; note it.
-
-        Returns:
-            Its SHA-256.
+    def check(self, file: File, path: Path) -> str:
+        """SHA-256 of what lies at ``path`` and is to be this file of the entry.
 
         Raises:
-            ValueError: Another hash; the file is removed.
+            ValueError: The registry has another hash, or its first use recorded another.
         """
-        path = self.folder / file.path
         digest = sha256(path)
-        receipt = self.receipt()
-        expected = file.sha256 or receipt.get(file.path, {}).get("sha256")
+        recorded = self.receipt().get(file.path, {}).get("sha256")
+        expected = file.sha256 or recorded
         if expected and digest != expected:
-            path.unlink()
+            whence = "" if file.sha256 else ", recorded on its first use"
             raise ValueError(
-                f"{file.path} of {self.title} has the SHA-256 {digest[:12]}… instead of {expected[:12]}…: "
-                "it was removed; fetch it again, and if that repeats, do not trust the source."
+                f"{file.path} of {self.title} has the SHA-256 {digest[:12]}… instead of "
+                f"{expected[:12]}…{whence}"
             )
-        receipt[file.path] = {"bytes": path.stat().st_size, "sha256": digest, "from": origin}
-        self._write("receipt.json", receipt)
         return digest
+
+    def record(self, file: File, digest: str, size: int, origin: str):
+        """Note a verified file in the receipt, which several processes may do at the same time."""
+        from filelock import FileLock
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / ".receipt.lock"):
+            row = {"bytes": size, "sha256": digest, "from": origin}
+            self._write("receipt.json", {**self.receipt(), file.path: row})
 
     def listing(self) -> tuple[File, ...]:
         """The entry's files: the registry's, or those that the first fetch found on the hub; empty before."""
         file = self.folder / "listing.json"
         if self.files or not file.exists():
             return self.files
-        return tuple(File(**row) for row in json.loads(file.read_text(encoding="utf-8")))
+        remedy = f"delete it, and fetch {self.name} again"
+        return self.listed(files_of(_read(file, remedy), file))
+
+    def wants(self, path: str) -> bool:
+        """Whether a repository's file belongs to the entry (or goes along with it, where it has its own)."""
+        patterns = (self.hub or self.beside or {}).get("only", ())
+        foreign = path.lower() in _OWN or any(part.startswith(".") for part in path.split("/"))
+        return not foreign and any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
+
+    @property
+    def pinned(self) -> dict[str, str]:
+        """Hashes of files of the hub that the registry knows."""
+        return (self.hub or {}).get("sha256", {})
+
+    def listed(self, files) -> tuple[File, ...]:
+        """The entry's part of what a mirror or hub lists: a hash that the registry pins wins, and a file with
+        such a hash belongs to the entry even if it is not listed.
+        """
+        found = {path: File(path) for path in self.pinned} | {f.path: f for f in files if self.wants(f.path)}
+        for path, digest in self.pinned.items():
+            found[path] = replace(found[path], sha256=digest, bytes=None)
+        return tuple(found.values())
 
     def keep_listing(self, files):
         """Remember the files of the entry, so that an interrupted fetch goes on with the same ones."""
@@ -155,7 +199,9 @@ class Entry:
 
     def _unpacked(self) -> Path:
         """Where the content of an unpacked archive begins: its own single folder, if it has one."""
-        inside = [path for path in self.folder.iterdir() if path.name not in ("receipt.json", "listing.json")]
+        inside = [
+            path for path in self.folder.iterdir() if path.name not in _OWN and not path.name.startswith(".")
+        ]
         return inside[0] if len(inside) == 1 and inside[0].is_dir() else self.folder
 
     def _present(self, file: File) -> bool:
@@ -164,17 +210,54 @@ class Entry:
         return by_hand or self.verified(file)
 
 
+def receipt_files(content, source) -> dict[str, File]:
+    """Files by path as a receipt states them, of this machine or of a mirror.
+
+    Raises:
+        ValueError: Another form, or a path that leads elsewhere.
+    """
+    try:
+        return {path: File(path, bytes=row["bytes"], sha256=row["sha256"]) for path, row in content.items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{source} is no list of fetched files ({error}).") from None
+
+
+def files_of(rows, source) -> tuple[File, ...]:
+    """Files as the registry or a listing states them.
+
+    Raises:
+        ValueError: Another form, or a path that leads elsewhere.
+    """
+    try:
+        return tuple(File(**row) for row in rows)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source} is no list of files ({error}).") from None
+
+
+def _read(file: Path, remedy: str):
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{file} is damaged: {remedy}.") from None
+
+
 @functools.lru_cache(maxsize=1)
 def entries() -> dict[str, Entry]:
-    """All entries by name."""
-    stored = json.loads((paths.data_dir() / "registry.json").read_text(encoding="utf-8"))["entries"]
-    result = {}
-    for name, values in stored.items():
-        for key in ("files", "alternatives"):
-            values[key] = tuple(File(**file) for file in values.get(key, ()))
-        if values.get("image_size"):
-            values["image_size"] = tuple(values["image_size"])
-        result[name] = Entry(name=name, **values)
+    """All entries by name.
+
+    Raises:
+        ValueError: The registry's file is damaged.
+    """
+    file = paths.data_dir() / "registry.json"
+    remedy = "restore it with 'git checkout -- data', or install the package again"
+    stored, result = _read(file, remedy), {}
+    try:
+        for name, values in stored["entries"].items():
+            lists = {key: files_of(values.get(key, ()), name) for key in ("files", "alternatives")}
+            size = {"image_size": tuple(values["image_size"])} if values.get("image_size") else {}
+            result[paths.relative(name)] = Entry(**{**values, **lists, **size, "name": name})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} does not describe what can be fetched ({error}): {remedy}.") from None
     return result
 
 
@@ -229,8 +312,13 @@ def require(name: str) -> list[Path]:
             f"{entry.title} is not on this machine: run 'rs-course fetch {name}'{size}, or {by_hand}."
         )
     for file in (*entry.listing(), *entry.alternatives):
-        if entry.folder / file.path in files and not entry.verified(file):
-            entry.record(file, "put into the folder by hand")
+        path = entry.folder / file.path
+        if path in files and not entry.verified(file):
+            try:
+                digest = entry.check(file, path)
+            except ValueError as error:
+                raise ValueError(f"{error}: remove {path}, then run 'rs-course fetch {name}'.") from None
+            entry.record(file, digest, path.stat().st_size, "put into the folder by hand")
     return files
 
 

@@ -119,8 +119,10 @@ def test_offline_is_one_sentence(closed_port, tmp_path):
 
 def test_json(server, closed_port):
     assert read_json(f"{server.url}/list.json") == {"sha": "abc"}
-    with pytest.raises(OSError, match="cannot be reached"):
+    with pytest.raises(OSError, match="not JSON: check the mirror's address"):
         read_json(f"{server.url}/text.html")
+    with pytest.raises(OSError, match=r"none\.json answers 404"):
+        read_json(f"{server.url}/none.json")
     with pytest.raises(OSError, match="cannot be reached"):
         read_json(f"{closed_port}/list.json")
 

@@ -3,11 +3,13 @@
 import hashlib
 import io
 import json
+import queue
 import re
 import shutil
 import socket
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from file_server import serve
@@ -61,9 +63,19 @@ def small_registry(tmp_path, monkeypatch):
             "title": "Listed",
             "hub": {"repo": "someone/model", "revision": None, "only": ["*.json", "unet/*.bin"]},
         },
+        "hashed": {
+            **common,
+            "title": "Hashed",
+            "hub": {"repo": "someone/b", "revision": "c0", "only": ["*.bin"], "sha256": {"w.bin": sha(A)}},
+        },
+        "unpinned-archive": {
+            **common,
+            "files": [{"path": "w.tar", "url": None, "bytes": None, "sha256": None, "unpack": True}],
+        },
         "drive": {
             **common,
             "title": "Drive",
+            "beside": {"only": ["words/*", "*.yaml"], "what": "a folder words"},
             "by_hand": {"page": "https://drive.example/file", "why": "a browser is needed"},
             "files": [{"path": "last.ckpt", "url": None, "bytes": None, "sha256": None}],
         },
@@ -140,7 +152,7 @@ def test_an_archive_is_unpacked_and_removed(small_registry, mirror):
 
 def test_an_interrupted_unpacking_is_done_again(small_registry, mirror, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr(fetching, "unpack", lambda archive: 1 / 0)
+        patch.setattr(fetching, "unpack", lambda archive, folder: 1 / 0)
         fetching.fetch("archive", mirror=mirror.url)
     assert not registry.get("archive").here()
     asked = len(mirror.requests)
@@ -153,7 +165,7 @@ def test_an_archive_that_climbs_out_is_refused(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "evil.zip").write_bytes(zipped({"../evil.txt": b"x"}))
     with pytest.raises(ValueError, match="unsafe path"):
-        fetching.unpack(tmp_path / "in" / "evil.zip")
+        fetching.unpack(tmp_path / "in" / "evil.zip", tmp_path / "in")
     assert not (tmp_path / "evil.txt").exists()
 
 
@@ -231,6 +243,107 @@ def test_offline_names_mirror_and_from(small_registry):
         fetching.fetch("pinned", mirror=address)
 
 
+# A list of files that somebody else wrote
+
+
+def receipt(**files) -> bytes:
+    rows = {path: {"bytes": len(content), "sha256": sha(content)} for path, content in files.items()}
+    return json.dumps(rows).encode()
+
+
+@pytest.mark.parametrize("path", ["../../../outside.json", "/outside.json", "..\\outside.json", "C:/o.json"])
+def test_a_mirror_cannot_write_outside_the_cache(small_registry, tmp_path, path):
+    files = {"listed/receipt.json": receipt(**{path: A}), f"listed/{path}": A}
+    unsafe = pytest.raises(ValueError, match=r"is no list of fetched files .*unsafe path")
+    with serve(files) as server, unsafe:
+        fetching.fetch("listed", mirror=server.url)
+    assert not list(tmp_path.rglob("*outside.json")) and not registry.get("listed").here()
+
+
+def test_a_mirror_cannot_replace_what_the_registry_writes_there_or_add_files(small_registry):
+    unsafe = pytest.raises(ValueError, match=r"unsafe path 'receipt\.json'")
+    with serve({"listed/receipt.json": receipt(**{"receipt.json": A})}) as server, unsafe:
+        fetching.fetch("listed", mirror=server.url)
+    files = {"listed/receipt.json": receipt(**{"run.py": A, "a.json": B}), "listed/a.json": B}
+    with serve(files) as server:
+        fetched = fetching.fetch("listed", mirror=server.url, say=lambda line: None)
+    assert [path.name for path in fetched] == ["a.json"]
+
+
+def test_a_pinned_hash_wins_over_a_mirrors_receipt(small_registry):
+    files = {"hashed/receipt.json": receipt(**{"w.bin": B}), "hashed/w.bin": B}
+    with serve(files) as server:
+        with pytest.raises(ValueError, match=r"w\.bin of Hashed has the SHA-256 .*: it was removed"):
+            fetching.fetch("hashed", mirror=server.url, say=lambda line: None)
+        assert not (small_registry / "hashed" / "w.bin").exists()
+        files["hashed/receipt.json"], files["hashed/w.bin"] = b"{}", A
+        assert len(fetching.fetch("hashed", mirror=server.url, say=lambda line: None)) == 1
+
+
+def test_a_receipt_with_another_hash_than_the_registrys_verifies_nothing(small_registry):
+    folder = small_registry / "pinned"
+    folder.mkdir(parents=True)
+    (folder / "a.bin").write_bytes(A[::-1])
+    (folder / "receipt.json").write_bytes(receipt(**{"a.bin": A[::-1]}))
+    assert not registry.get("pinned").verified(registry.get("pinned").files[0])
+
+
+def test_a_hub_that_answers_in_another_form(small_registry, monkeypatch):
+    with serve({"api/models/someone/model": b"[]"}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(OSError, match="answers in a form that is not the hub's"):
+            fetching.fetch("listed")
+
+
+@pytest.mark.parametrize(("entry", "name"), [("pinned", "receipt.json"), ("listed", "listing.json")])
+def test_a_damaged_list_in_the_cache_is_named(small_registry, entry, name):
+    (small_registry / entry).mkdir(parents=True)
+    (small_registry / entry / name).write_text("{")
+    with pytest.raises(ValueError, match=rf"{name} is damaged: delete it"):
+        fetching.fetch(entry, mirror="http://127.0.0.1:9", say=lambda line: None)
+
+
+def test_a_mirror_that_is_a_folder_leads_to_from(small_registry, tmp_path):
+    with pytest.raises(ValueError, match=r"begins with http:// .*--from"):
+        fetching.fetch("pinned", mirror=str(tmp_path))
+
+
+def test_a_page_in_place_of_a_file_without_a_hash_is_not_trusted(small_registry, mirror):
+    mirror.files["pinned/sub/b.bin"] = b"\n<!DOCTYPE html><title>Sign in</title>"
+    with pytest.raises(ValueError, match=r"is a web page, not the file: .* it was removed"):
+        fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+    mirror.files["pinned/sub/b.bin"] = B
+    assert fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+
+
+def test_an_archive_that_cannot_be_unpacked_is_not_recorded(small_registry, tmp_path):
+    (tmp_path / "w.tar").write_bytes(b"no archive")
+    for _ in range(2):  # the second time, no recorded hash stands in the way
+        with pytest.raises(ValueError, match="w\\.tar was not taken over"):
+            fetching.fetch("unpinned-archive", source=tmp_path / "w.tar", say=lambda line: None)
+    (tmp_path / "w.tar").write_bytes(WEIGHTS)
+    assert fetching.fetch("unpinned-archive", source=tmp_path / "w.tar", say=lambda line: None)
+    assert (tmp_path / "w.tar").exists()  # it is the user's
+
+
+def test_two_processes_note_their_files_in_one_receipt(small_registry):
+    entry = registry.get("pinned")
+    files = [registry.File(f"{k}.bin") for k in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda file: entry.record(file, sha(A), 1, "here"), files))
+    assert set(entry.receipt()) == {file.path for file in files}
+
+
+def test_two_fetches_of_one_thing_wait_for_each_other(small_registry, mirror):
+    said = queue.Queue()
+    with ThreadPoolExecutor(1) as pool:
+        with fetching._alone(registry.get("pinned"), said.put):
+            second = pool.submit(fetching.fetch, "pinned", mirror=mirror.url, say=said.put)
+            assert said.get(timeout=60) == "Another process is fetching Pinned: waiting for it."
+            assert not second.done() and not mirror.requests
+        assert len(second.result(timeout=60)) == 2
+
+
 # By hand
 
 
@@ -257,6 +370,50 @@ def test_a_file_without_published_hash_is_recognised_by_name(small_registry, tmp
     said = []
     assert fetching.fetch("drive", source=tmp_path / "last.ckpt", say=said.append)[0].read_bytes() == B
     assert any("recorded SHA-256" in line for line in said)
+
+
+def test_what_goes_along_with_a_file_is_taken_and_its_absence_told(small_registry, tmp_path):
+    (tmp_path / "usb" / "words").mkdir(parents=True)
+    (tmp_path / "usb" / "last.ckpt").write_bytes(B)
+    said = []
+    fetching.fetch("drive", source=tmp_path / "usb" / "last.ckpt", say=said.append)
+    assert said[-1] == "Drive also needs a folder words."
+    (tmp_path / "usb" / "words" / "vocab.json").write_text("{}")
+    (tmp_path / "usb" / "notes.txt").write_text("not wanted")
+    fetching.fetch("drive", source=tmp_path / "usb", say=said.append)
+    assert (small_registry / "drive" / "words" / "vocab.json").exists()
+    assert not (small_registry / "drive" / "notes.txt").exists()
+    assert "also needs" not in said[-1]
+    with pytest.raises(ValueError, match=r"is not a file of Drive, which wants last\.ckpt"):
+        fetching.fetch("drive", source=tmp_path / "usb" / "words")
+
+
+def test_another_file_does_not_cost_the_one_that_is_here(small_registry, tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(B)
+    fetching.fetch("drive", source=tmp_path / "last.ckpt", say=lambda line: None)
+    (tmp_path / "last.ckpt").write_bytes(A)
+    with pytest.raises(ValueError, match=r"not taken over: .*, recorded on its first use"):
+        fetching.fetch("drive", source=tmp_path / "last.ckpt", say=lambda line: None)
+    assert [file.read_bytes() for file in registry.require("drive")] == [B]
+    assert (tmp_path / "last.ckpt").exists()
+
+
+def test_pointers_of_git_lfs_are_not_taken_over(small_registry, tmp_path):
+    (tmp_path / "last.ckpt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
+    with pytest.raises(ValueError, match="is a Git LFS pointer, not the file: run `git lfs pull`"):
+        fetching.fetch("drive", source=tmp_path / "last.ckpt", say=lambda line: None)
+
+
+def test_a_repository_brought_in_two_parts(small_registry, tmp_path):
+    for part, name in (("one", "a.json"), ("two", "b.json")):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / name).write_text("{}")
+        (tmp_path / part / "receipt.json").write_text("{}")  # of another cache
+        fetching.fetch("listed", source=tmp_path / part, say=lambda line: None)
+    assert [path.name for path in registry.require("listed")] == ["a.json", "b.json"]
+    (tmp_path / "w.bin").write_bytes(B)
+    with pytest.raises(ValueError, match=r"w\.bin of Hashed has the SHA-256"):  # pinned, however it comes
+        fetching.fetch("hashed", source=tmp_path / "w.bin", say=lambda line: None)
 
 
 def test_a_folder_brought_by_hand(small_registry, tmp_path):

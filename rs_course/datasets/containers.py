@@ -15,9 +15,10 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from rs_course.hashing import sha256
+from rs_course.paths import relative
 
 _SKIPPED = ("__MACOSX", "Thumbs.db")
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError)
@@ -50,12 +51,12 @@ def check_member_name(name: str, archive) -> str:
     Raises:
         ValueError: The name is absolute or climbs out of the archive with ``..``.
     """
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or (path.parts and ":" in path.parts[0]):
+    try:
+        return relative(name)
+    except ValueError as error:
         raise ValueError(
-            f"{archive} contains the unsafe path {name!r}: refused, get the archive from its official source."
-        )
-    return str(path)
+            f"{archive} contains the {error}: refused, get the archive from its official source."
+        ) from None
 
 
 def _is_skipped(relative: str) -> bool:
