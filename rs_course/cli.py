@@ -21,6 +21,7 @@ COMMANDS = {
     "report": ("rs_course.commands.report", "weigh a study: figures and a one-page summary"),
     "convert": ("rs_course.commands.convert", "turn a published checkpoint into a clean safetensors folder"),
     "grade": ("rs_course.commands.grade", "grade submitted notebooks in isolation"),
+    "mark": ("rs_course.commands.mark", "mark prose and figures of a graded class in the browser"),
     "check": (
         "rs_course.commands.check",
         "run an assignment's public checks on a notebook, as the grader would",

@@ -90,7 +90,8 @@ def run(args):
     by_hand = sum(row["status"] == "needs manual grading" for row in rows)
     print(f"{len(rows)} students: {folder / 'grades.csv'}, {folder / 'summary.html'}, {folder / 'feedback'}/")
     if by_hand:
-        print(f"{by_hand} wait for prose: fill in points in {folder / 'manual.csv'}, run the command again")
+        elsewhere = "" if args.out == "grades" else f" --out {args.out}"
+        print(f"{by_hand} wait for marks: “rs-course mark {args.assignment}{elsewhere}”, then this again")
     sources = {submission.student: submission.source for submission in submissions}
     for system in args.csv or ():
         title = assignment.exam.title

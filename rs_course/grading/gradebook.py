@@ -20,6 +20,7 @@ HEADER = [
     *("raw_score", "late_submission_penalty", "score", "max_score"),
 ]
 _FORMULA = re.compile(r"(^|[;\t\r\n])(\s*[=+\-@＝＋－＠])")
+_GUARDED = re.compile(r"(^|[;\t\r\n])'(\s*[=+\-@＝＋－＠])")
 _MANUAL_HEADER = ["student_id", "question", "points", "max_points", "comment"]
 
 
@@ -93,6 +94,11 @@ def cell(value):
     return _FORMULA.sub(r"\1'\2", value) if isinstance(value, str) else value
 
 
+def plain(text: str) -> str:
+    """What :func:`cell` was given, from what it made."""
+    return _GUARDED.sub(r"\1\2", text)
+
+
 def write_manual(
     path: Path, graded: list[dict], typed: dict | None = None, changed: dict | None = None
 ) -> None:
@@ -151,8 +157,8 @@ def read_manual(path: Path) -> dict[tuple[str, str], tuple[float | str, str]]:
                 raise ValueError(
                     f"{path}, line {number}: points go from 0 to {row.get('max_points')}, not {text!r}."
                 ) from None
-            identity = (row.get("student_id") or "").removeprefix("'")
-            given[identity, row.get("question") or ""] = (points, row.get("comment") or "")
+            identity = plain(row.get("student_id") or "")
+            given[identity, row.get("question") or ""] = (points, plain(row.get("comment") or ""))
     return given
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from html import escape
+from pathlib import Path
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2733; --paper: #fff; --soft: #eef2f5; --line: #cfd8e0; --good:
@@ -24,6 +26,22 @@ pre { background: var(--soft); padding: .7rem; overflow: auto; max-height: 30rem
 overflow: hidden; } .bar i { display: block; height: 100%; background: var(--accent); } svg text { fill:
 currentColor; font: 12px system-ui, sans-serif; } svg rect { fill: var(--accent); }
 """
+
+
+@functools.cache
+def _templates():
+    # Imported here: who grades no prose by hand needs no templates.
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    return jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def render(template: str, **values) -> str:
+    """A page from a template of ``templates/``; every value is escaped."""
+    return _templates().get_template(template).render(style=STYLE, **values)
 
 
 def page(title: str, body: str) -> str:

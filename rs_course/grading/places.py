@@ -37,6 +37,19 @@ def exam_source(name: str, given: str | None, release: Path) -> str:
     return given or (str(beside) if beside.is_file() else name)
 
 
+def source_notebook(name: str, given: str | None, release: Path) -> Path | None:
+    """The source notebook, which has the mark schemes: the given file, or the one beside the release.
+
+    Raises:
+        FileNotFoundError: The given file is not there.
+    """
+    if given and not Path(given).is_file():
+        raise FileNotFoundError(f"There is no source notebook {given}.")
+    tail = Path("source", name, f"{name}.ipynb")
+    beside = release.parents[2] / tail if len(release.parents) > 2 else tail
+    return Path(given) if given else beside if beside.is_file() else None
+
+
 def secret_seed(path: Path) -> str:
     """The secret seed stored in a file; made on first use. Whoever knows it knows the hidden inputs."""
     if path.is_file():

@@ -1,0 +1,193 @@
+"""Prose and figures of a class, question by question, on one page of this machine's own browser.
+
+All answers to a question stand one after the other, without names and in an order of their own for each
+question, beside the criteria of the mark scheme. Whatever is typed goes into ``manual.csv`` at once, which
+is where points count; a comment that has no points yet, and which criteria were met, into ``marking.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from rs_course.grading import gradebook, notebooks, records
+from rs_course.grading.pages import render
+
+_SCHEME = re.compile(r"^\s*===\s*BEGIN MARK SCHEME\s*===[^\n]*\n(.*?)^\s*===\s*END MARK SCHEME", re.S | re.M)
+_CRITERION = re.compile(r"^\s*[-*]\s*(\d+(?:[.,]\d+)?)\s*:\s*(.+)$", re.M)
+_IMAGE = re.compile(
+    r"!\[([^\]\n]{0,300})\]\("
+    r"(data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+|attachment:[^)\s]{1,300})[^)\n]{0,300}\)"
+)
+_MIMES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that is marked by hand.
+
+    Attributes:
+        grade_id: Its name.
+        points: What can be reached.
+        prompt: The text above the answer in the student version.
+        reference: The source's own answer.
+        criteria: ``(points, text)`` of each line ``- 1.5: …`` of the mark scheme.
+    """
+
+    grade_id: str
+    points: float
+    prompt: str
+    reference: str
+    criteria: list[tuple[float, str]]
+
+
+def questions(release: bytes, source: bytes | None) -> list[Question]:
+    """The questions marked by hand; without the source notebook there are no criteria."""
+    schemes = {cell.grade_id: cell.source for cell in notebooks.read(source)[0]} if source else {}
+    found, prompt = [], ""
+    for cell in notebooks.read(release)[0]:
+        if cell.is_manual:
+            text = schemes.get(cell.grade_id, "")
+            scheme = _SCHEME.search(text)
+            criteria = _CRITERION.findall(scheme.group(1)) if scheme else []
+            lines = [(float(points.replace(",", ".")), line.strip()) for points, line in criteria]
+            reference = text[: scheme.start()].strip() if scheme else ""
+            prompt = cell.source if cell.is_task else prompt
+            points = float(cell.nbgrader.get("points", 0))
+            found.append(Question(cell.grade_id, points, prompt.strip(), reference, lines))
+        prompt = cell.source if cell.kind == "markdown" else prompt
+    return found
+
+
+class Marking:
+    """The answers of a class that a person marks.
+
+    Args:
+        folder: ``grades/NAME``, with ``records/`` and ``manual.csv``.
+        asked: From :func:`questions`.
+        names: Show whose answer it is; otherwise neither the page nor its addresses tell.
+    """
+
+    def __init__(self, folder: Path, asked: list[Question], *, names: bool = False):
+        self.folder, self.names = folder, names
+        self.questions = {question.grade_id: question for question in asked}
+        self._lock = threading.Lock()
+        self._records, self._read_at = [], -1
+        self.load()
+
+    def load(self) -> None:
+        """Read the records, anew if the grader has run since."""
+        try:
+            # A record is replaced as a whole, which touches the folder.
+            changed_at = (self.folder / "records").stat().st_mtime_ns
+        except OSError:
+            changed_at = 0
+        if changed_at == self._read_at:
+            return
+        self._read_at = changed_at
+        found = (records.read(path) for path in sorted((self.folder / "records").glob("*.json")))
+        self._records = [record for record in found if record]
+        if not self._records:
+            raise FileNotFoundError(f"{self.folder} holds no records: run “rs-course grade” first.")
+
+    def answers(self, question: str) -> list[dict]:
+        """What waits for points or has some, in an order that has nothing to do with the class list."""
+        given, drafts = gradebook.read_manual(self.folder / "manual.csv"), self._drafts().get(question, {})
+        found = []
+        for record in self._records:
+            student = record["student"]
+            for item in record["manual"]:
+                points, comment = given.get((student, question), ("", ""))
+                if item["question"] != question or (item["score"] is not None and points == ""):
+                    continue
+                draft = drafts.get(student, {})
+                text, figures = _figures(item)
+                found.append(
+                    {
+                        "key": self._key(record, question),
+                        "student": student if self.names else "",
+                        "text": text,
+                        "figures": figures,
+                        "points": points,
+                        "comment": comment or draft.get("comment", ""),
+                        "criteria": draft.get("criteria", []),
+                    }
+                )
+        return sorted(found, key=lambda answer: answer["key"])
+
+    def save(self, question: str, key: str, points: str, comment: str, criteria: list[int]) -> None:
+        """Store what was typed for one answer; empty points take it back.
+
+        Raises:
+            ValueError: No such answer, or points that cannot be given.
+        """
+        self.load()
+        asked = self.questions[question]
+        student = next((r["student"] for r in self._records if self._key(r, question) == key), None)
+        if student is None:
+            raise ValueError("This answer is no longer there: reload the page.")
+        try:
+            number = float(points.strip().replace(",", ".")) if points.strip() else ""
+            if number != "" and not 0 <= number <= asked.points:
+                raise ValueError
+        except ValueError:
+            raise ValueError(f"Points go from 0 to {asked.points:g}, not {points.strip()[:20]!r}.") from None
+        with self._lock:
+            drafts = self._drafts()
+            drafts.setdefault(question, {})[student] = {"comment": comment, "criteria": criteria}
+            records.write_text(self.folder / "marking.json", json.dumps(drafts, indent=1, ensure_ascii=False))
+            given = (number, "" if number == "" else comment)
+            changed = {(student, question): given}
+            gradebook.write_manual(self.folder / "manual.csv", self._records, changed=changed)
+
+    def index(self, nonce: str) -> str:
+        """The page that lists the questions."""
+        lines = []
+        for question in self.questions.values():
+            answers = self.answers(question.grade_id)
+            marked = sum(answer["points"] != "" for answer in answers)
+            lines.append({"question": question, "marked": marked, "all": len(answers)})
+        return render("marking_index.html", nonce=nonce, title=f"Marking: {self.folder.name}", lines=lines)
+
+    def page(self, question: str, nonce: str) -> str:
+        """The page of one question; ``nonce`` names the one script that its policy lets run."""
+        asked, answers = self.questions[question], self.answers(question)
+        title = f"{self.folder.name}: {question}"
+        return render("marking.html", title=title, nonce=nonce, question=asked, answers=answers)
+
+    def _key(self, record, question):
+        text = f"{record['seed_sha256']}/{question}/{record['student']}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _drafts(self):
+        try:
+            drafts = json.loads((self.folder / "marking.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return drafts if isinstance(drafts, dict) else {}
+
+
+def _figures(item):
+    """The text, with numbers where pictures stood, and the pictures as addresses that hold their own data."""
+    attached, figures = item.get("attachments") or {}, []
+    data = {
+        name: f"data:{mime};base64,{''.join(content.split())}"
+        for name, bundle in attached.items()
+        for mime, content in (bundle.items() if isinstance(bundle, dict) else ())
+        if mime in _MIMES and isinstance(content, str)
+    }
+
+    def take(match):
+        address = match.group(2)
+        if address.startswith("attachment:"):
+            address = data.pop(address.removeprefix("attachment:"), "")
+        figures.append((match.group(1), "".join(address.split())))
+        return f"[figure {len(figures)}]"
+
+    text = _IMAGE.sub(take, item.get("answer", ""))
+    figures += list(data.items())
+    return text, figures
