@@ -19,9 +19,10 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--isolation",
-        choices=["bubblewrap", "process"],
+        choices=["bubblewrap", "container", "process"],
         default="bubblewrap",
-        help="process: no isolation, only for submissions that you trust",
+        help="container: podman or docker, where bubblewrap is missing; process: no isolation, only for "
+        "submissions that you trust",
     )
     parser.add_argument("--due", help="2026-12-01T23:59+01:00")
     parser.add_argument("--late", help="10%%/day, or 10%%/day,50%% to take at most half")

@@ -30,7 +30,7 @@ class Plan:
     Attributes:
         assignment: What is graded.
         folder: Where ``records/`` lies.
-        isolation: ``"bubblewrap"`` or ``"process"``.
+        isolation: ``"bubblewrap"``, ``"container"`` or ``"process"``.
         only: Questions to grade again whatever the records say, or ``None``.
         force: Grade everything again.
     """
@@ -78,21 +78,38 @@ def run(
     for submission in submissions:
         # When a file was handed in is no part of its grade: a corrected date needs no new run.
         stored, when = found[submission.student], _when(submission)
-        if submission.student not in again and stored | when != stored:
+        handed_in = isinstance(submission.data, bytes) or not stored or not stored["submission_sha256"]
+        if handed_in and submission.student not in again and stored | when != stored:
             found[submission.student] = stored | when
             records.write(plan.path(submission.student), stored | when)
     say = _Progress(len(submissions), len(waiting), progress or (lambda line: None))
     grade_each = _on_dask(scheduler) if scheduler else _on_threads(max(1, workers))
     for record in grade_each(plan, waiting, found):
         previous = found[record["student"]]
-        found[record["student"]] = record
-        records.write(plan.path(record["student"]), record)
-        say.done(record, previous)
+        found[record["student"]] = _store(plan, record, previous)
+        say.done(found[record["student"]], previous)
     return [found[s.student] for s in submissions]
 
 
+def _store(plan, record, previous):
+    """Write a record; one that cannot be written becomes a row that says so and is graded again next time."""
+    if record["status"] == "grader error" and previous is not None and previous["status"] == "graded":
+        return record  # A fault of this machine must not cost the grade that is there.
+    try:
+        records.write(plan.path(record["student"]), record)
+    except (OSError, ValueError) as error:
+        reason = f"the record could not be written ({type(error).__name__}: {str(error)[:200]})"
+        return record | {"status": "grader error", "reason": reason, "key": ""}
+    return record
+
+
 def _is_valid(plan, submission, record):
-    if record is None or plan.force or plan.only is not None:
+    """Whether a stored record still holds."""
+    if record is None:
+        return False
+    if not isinstance(submission.data, bytes) and record["submission_sha256"]:
+        return True  # What was graded is never replaced by nothing: this hand-in may hold the late ones only.
+    if plan.force or plan.only is not None:
         return False
     raw = submission.data if isinstance(submission.data, bytes) else b""
     return record["key"] == plan.assignment.key(raw) and record["isolation"] == plan.isolation
@@ -100,6 +117,11 @@ def _is_valid(plan, submission, record):
 
 def _grade(plan, submission, previous, sandbox):
     """One record, whatever happens: what the grader itself cannot digest gets a row that says so."""
+    if not plan.force and plan.only is None:
+        # Another grader may be at work in this folder and have come first.
+        stored = records.read(plan.path(submission.student))
+        if stored != previous and _is_valid(plan, submission, stored):
+            return stored
     only = plan.only
     if only is not None and (previous is None or previous["submission_sha256"] is None):
         only = None
@@ -179,9 +201,12 @@ def _on_dask(address):
 
 def grade_on_worker(plan: Plan, submission: Submission, previous: dict | None) -> dict:
     """Grade one submission on a Dask worker, whose threads each keep a sandbox for the next one."""
-    if getattr(_local, "for_isolation", None) != plan.isolation:
+    needed = plan.isolation, plan.assignment.exam.preload
+    kept = getattr(_local, "sandbox", None)
+    if kept is None or (kept.isolation, kept.preload) != needed:
+        if kept is not None:
+            kept.close()
         _local.sandbox = Sandbox(plan.isolation, preload=plan.assignment.exam.preload)
-        _local.for_isolation = plan.isolation
     return _grade(plan, submission, previous, _local.sandbox)
 
 

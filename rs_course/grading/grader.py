@@ -8,9 +8,10 @@ without that question, so that a crash costs the question it belongs to and no o
 
 from __future__ import annotations
 
+import ast
 import binascii
-import builtins
 import hashlib
+import inspect
 import platform
 import re
 import time
@@ -66,6 +67,15 @@ class Assignment:
         return [Examined(check, self.seed) for check in self.exam.checks]
 
     @cached_property
+    def sentences(self) -> frozenset[str]:
+        """Texts that stand as such in the source of the exam: they cannot contain anything of its inputs."""
+        functions = [f for c in self.exam.checks for f in (c.inputs, c.judge, c.expected) if f is not None]
+        modules = {exams, *map(inspect.getmodule, functions)}
+        trees = [ast.parse(inspect.getsource(module)) for module in modules if module is not None]
+        texts = [n.value for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+        return frozenset(text for text in texts if isinstance(text, str))
+
+    @cached_property
     def fingerprint(self) -> str:
         return f"{self.name}/{hashlib.sha256(self.release).hexdigest()}/{self.exam.fingerprint}"
 
@@ -99,6 +109,9 @@ def grade(
 
     Returns:
         The record. A submission that cannot be graded gets one too, with the reason.
+
+    Raises:
+        MachineFault: This machine could not run it, which says nothing about the submission.
     """
     started = time.monotonic()
     raw = b"" if isinstance(submission, Exception) else submission
@@ -118,11 +131,10 @@ def grade(
     try:
         if isinstance(submission, Exception):
             raise notebooks.Unreadable(str(submission))
-        cells, notes = notebooks.read(raw)
+        notes, answered = sandbox.read(assignment.release, raw)
     except notebooks.Unreadable as error:
         record |= {"status": "unreadable", "reason": str(error)}
-        cells, notes = [], []
-    answered = notebooks.transplant(assignment.cells, cells)
+        notes, answered = [], notebooks.transplant(assignment.cells, [])
     if record["status"] == "graded" and not answered.answers:
         record |= {
             "status": "unreadable",
@@ -158,7 +170,7 @@ def grade(
         record["leaderboard"] = previous.get("leaderboard")
     record["answers"] = {q: text for q, text in answered.answers.items() if q not in answered.untouched}
     record["seconds"] = round(time.monotonic() - started, 3)
-    return record
+    return records.clean(record)
 
 
 def run_public(assignment: Assignment, submission: bytes, sandbox: Sandbox) -> dict:
@@ -173,45 +185,66 @@ def _examine(assignment, answered, questions, sandbox) -> dict:
     """Results: ``{"fraction", "message", "measure"}`` by check name, errors and output by ``"cell:<id>"``."""
     results: dict = {}
     stopped = set(answered.untouched)  # Questions whose code is not run (again).
+    left = _Left(assignment.exam.limits)
     for hidden in (False, True):
         waiting = [
             e for e in assignment.checks if e.check.question in questions and e.check.public is not hidden
         ]
         waiting = [e for e in waiting if e.check.question not in stopped]
         if waiting or not hidden:
-            _run(assignment, answered, waiting, sandbox, results, stopped, hidden)
+            _run(assignment, answered, waiting, sandbox, results, stopped, left, hidden)
     return results
 
 
-def _run(assignment, answered, waiting, sandbox, results, stopped, hidden):
+class _Left:
+    """What is left of the time that all runs of one submission may take together."""
+
+    def __init__(self, limits):
+        self._limits, self._cpu_s, self._wall_s = limits, limits.total_s, limits.wall_s
+
+    def take(self, outcome):
+        self._cpu_s -= outcome.cpu_s
+        self._wall_s -= outcome.wall_s
+
+    def limits(self):
+        """The limits of the next run, or ``None`` if there is no time for one."""
+        if self._cpu_s < 1 or self._wall_s <= 0:
+            return None
+        return replace(self._limits, total_s=self._cpu_s, wall_s=self._wall_s)
+
+
+def _run(assignment, answered, waiting, sandbox, results, stopped, left, hidden):
     """One run, repeated without the question that ended the process; ``stopped`` grows by such questions."""
-    limits = assignment.exam.limits
     while True:
+        if (limits := left.limits()) is None:
+            return _fail(waiting, results, "not reached: your answers used up the time of one submission")
         cells = [
             cell for cell in answered.cells if not (cell["id"] in stopped and f"end:{cell['id']}" in results)
         ]
         job = {"cells": cells, "probes": [e.payload for e in waiting]}
         outcome = sandbox.run(job, limits)
-        last = _collect(outcome.events, cells, waiting, results, hidden)
+        left.take(outcome)
+        last = _collect(outcome.events, cells, waiting, results, assignment.sentences, hidden)
+        # An exit status could spell out a hidden input.
+        ended = outcome.fixed if hidden else outcome.ended
         if outcome.ended == "finished":
             return _fail(waiting, results, "your code left no result")
         if last is None:
-            return _fail(waiting, results, f"your code {outcome.ended}")
+            return _fail(waiting, results, f"your code {ended}")
         if last in {cell["id"] for cell in cells}:
             question = last
-            results[f"end:{last}"] = results[f"cell:{last}"] = {
-                "error": f"this cell {outcome.ended}",
-                "output": "",
-            }
+            results[f"end:{last}"] = {}
+            if not hidden:
+                results[f"cell:{last}"] = {"error": f"this cell {ended}", "output": ""}
         else:
             question = next(e.check.question for e in waiting if e.check.name == last)
         stopped.add(question)
         everything = [e for e in assignment.checks if e.check.question == question]
-        _fail(everything, results, f"your code {outcome.ended}")
+        _fail(everything, results, f"your code {ended}")
         waiting = [e for e in waiting if e.check.name not in results]
 
 
-def _collect(events, cells, waiting, results, hidden):
+def _collect(events, cells, waiting, results, sentences, hidden):
     """Judge what one run handed back; returns the step that had begun last and did not end."""
     by_name = {e.check.name: e for e in waiting}
     known = {cell["id"] for cell in cells} | set(by_name)
@@ -229,7 +262,10 @@ def _collect(events, cells, waiting, results, hidden):
         elif isinstance(name := event.get("probe"), str) and name in by_name:
             open_step = None
             if name not in results:
-                results[name] = _judge(by_name[name], event, shown=not hidden)
+                result = _judge(by_name[name], event, shown=not hidden)
+                if hidden:
+                    result["message"] = _fixed(result["message"], by_name[name].check, sentences)
+                results[name] = result
     return open_step
 
 
@@ -239,7 +275,7 @@ def _judge(examined, event, *, shown):
     try:
         value = codec.decode(event.get("value"))
     except (ValueError, TypeError, RecursionError, MemoryError, binascii.Error):
-        return {"fraction": 0.0, "message": "the result could not be read", "measure": None}
+        return {"fraction": 0.0, "message": _UNREADABLE, "measure": None}
     try:
         measure = examined.judge(value)
         return {"fraction": 1.0, "message": "", "measure": measure}
@@ -251,20 +287,41 @@ def _judge(examined, event, *, shown):
         }
 
 
+_UNREADABLE = "the result could not be read"
+_NOT_PLAIN = "the result is not made of numbers, text, lists, dicts, arrays or tensors"
+_OUT_OF_TIME = "your code took too long: it was stopped by the limit on processor time"
+# What a hidden check may name: enough to find a mistake, too little to spell out the inputs with.
+_NAMED = ("TypeError", "ValueError", "IndexError", "KeyError", "RuntimeError", "MemoryError")
+_FIXED = frozenset(
+    (
+        *("", "not done yet", _UNREADABLE, _NOT_PLAIN, _OUT_OF_TIME, "your code stopped with an error"),
+        *(f"your code stopped with {name}" for name in _NAMED),
+    )
+)
+
+
+def _fixed(message, check, sentences):
+    """What a hidden check says: a sentence of ours or of the exam's, never one made from the result."""
+    if message in _FIXED or message in check.mistakes or message in sentences:
+        return message
+    if message.startswith("the result has shape"):
+        return "the result has another shape than expected"
+    return "the result is not the expected one"
+
+
 def _sentence(error, *, shown):
-    """An exception as a sentence; in the closed run only the name of its built-in family."""
+    """An exception as a sentence; in the closed run only its family, if it is a common one."""
     if not isinstance(error, dict):
         return "your code stopped with an error"
     family = str(error.get("family", "an error"))[:80]
     if family == "NotImplementedError":
         return "not done yet"
     if family == "OutOfTime":
-        return "your code took too long: it was stopped by the limit on processor time"
-    if family == "NotPlain" and not shown:
-        return "the result is not made of numbers, text, lists, dicts, arrays or tensors"
+        return _OUT_OF_TIME
     if not shown:
-        known = family if family.isidentifier() and hasattr(builtins, family) else "an error"
-        return f"your code stopped with {known}"
+        if family == "NotPlain":
+            return _NOT_PLAIN
+        return f"your code stopped with {family if family in _NAMED else 'an error'}"
     text = (
         f"your code stopped with {str(error.get('type', family))[:80]}: {str(error.get('message', ''))[:500]}"
     )
@@ -298,11 +355,11 @@ def _question(assignment, question, results, answered, record):
         )
     _mark_hard_coded(checks)
     message = cell.get("error", "")
-    if missing := _missing_name(message, checks):
-        if missing in answered.elsewhere:
-            message = f"{missing} is defined in another cell, but only answer cells are run: move it here"
-        elif missing == "rs_course":
-            message = "rs_course is not available to answers: write it with numpy and torch"
+    name, module = _missing(message, checks)
+    if name in answered.elsewhere:
+        message = f"{name} is defined in another cell, but only answer cells are run: move it here"
+    elif module:
+        message = f"{module} is not available to answers: write it with numpy and torch"
     return {
         "question": question,
         "points": assignment.exam.points(question),
@@ -324,11 +381,11 @@ def _mark_hard_coded(checks):
                 item["message"] = "right on the public example, wrong on new inputs: is an answer hard-coded?"
 
 
-def _missing_name(message, checks):
-    for text in (message, *(item["message"] for item in checks)):
-        if found := re.search(r"name '(\w+)' is not defined|No module named '(\w+)", text):
-            return found.group(1) or found.group(2)
-    return None
+def _missing(message, checks):
+    """The name, or else the module, that the messages say is missing."""
+    texts = "\n".join([message, *(item["message"] for item in checks)])
+    found = re.search(r"name '(\w+)' is not defined|No module named '(\w+)", texts)
+    return found.groups() if found else (None, None)
 
 
 def _blank(assignment, question):

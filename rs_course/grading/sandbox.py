@@ -1,52 +1,63 @@
 """Run a student's code where it can neither see nor reach anything but its inputs.
 
-The host side of :mod:`rs_course.grading.inside`: it starts bubblewrap with a warm interpreter, hands it
-jobs, and reads back plain results. The design is explained in ``inside/zygote.py``.
+The host side of :mod:`rs_course.grading.inside`: it starts a sandbox, hands it jobs, and reads back plain
+results. The design is explained in ``inside/zygote.py``; what a sandbox shows, in :mod:`.mounts`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
-import shutil
 import signal
-import site
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from rs_course.grading.inside import seal
+from rs_course.grading import bubblewrap, containers, notebooks
+from rs_course.grading.inside import watch
+from rs_course.grading.mounts import ENVIRONMENT, INSIDE
+from rs_course.grading.records import bounded_json
 
-INSIDE = Path(__file__).parent / "inside"
-_FILES = ("codec.py", "runner.py", "seal.py", "zygote.py")
-_GRACE_S = 10
-BUBBLEWRAP, PROCESS = "bubblewrap", "process"
+BUBBLEWRAP, CONTAINER, PROCESS = "bubblewrap", "container", "process"
+ISOLATIONS = (BUBBLEWRAP, CONTAINER, PROCESS)
+_TRIES = 3
 
 
 @dataclass(frozen=True)
 class Limits:
     """What one submission may use; reaching a limit fails the step that reached it and nothing else.
 
+    Seconds of a clock that stands still while the code waits for a processor are *own* seconds.
+
     Attributes:
         step_s: Processor seconds of one cell, and of all calls of one question.
-        wall_s: Seconds of one run of the submission by the clock.
+        total_s: Processor seconds of all runs of the submission together.
+        wall_s: Own seconds of all runs of the submission together; in one step, four times ``step_s``.
         memory_mb: Memory beyond what the imports take.
         disk_mb: Temporary files, all together.
+        files: How many of them.
+        threads: At the same time.
         result_mb: Everything that is handed back.
         output_bytes: Printed text kept for one cell.
     """
 
     step_s: float = 30.0
+    total_s: float = 300.0
     wall_s: float = 300.0
     memory_mb: int = 3000
     disk_mb: int = 256
+    files: int = 10_000
+    threads: int = 64
     result_mb: int = 64
     output_bytes: int = 20_000
+
+
+# For the answers of a notebook to be read out of it, which runs none of its code.
+_READING = Limits(step_s=20.0, wall_s=80.0, memory_mb=1500, disk_mb=1, files=10, result_mb=16)
 
 
 @dataclass
@@ -56,13 +67,22 @@ class Outcome:
     Attributes:
         events: The JSON lines of the runner, in order; untrusted.
         ended: ``"finished"``, or a sentence's end such as ``"was stopped after 60 s"``.
+        fixed: The same without what the code could choose: no exit status, no signal.
+        cpu_s: Processor seconds; not measured without isolation.
+        wall_s: Own seconds, see :class:`Limits`; likewise.
+        memory_mb: Largest resident memory; likewise.
     """
 
     events: list = field(default_factory=list)
     ended: str = "finished"
+    fixed: str = "finished"
     cpu_s: float = 0.0
     wall_s: float = 0.0
     memory_mb: int = 0
+
+
+class MachineFault(RuntimeError):
+    """This machine, not the submission, is why it could not be run: no memory, no disk, no process."""
 
 
 def require(isolation: str) -> None:
@@ -70,47 +90,44 @@ def require(isolation: str) -> None:
 
     Raises:
         ValueError: Unknown name.
-        RuntimeError: ``"bubblewrap"`` does not work here; the sentence says what to do.
+        RuntimeError: It does not work here; the sentence says what to do.
     """
-    if isolation == PROCESS:
-        return
-    if isolation != BUBBLEWRAP:
-        raise ValueError(f"Isolation is {BUBBLEWRAP!r} or {PROCESS!r}, not {isolation!r}.")
-    if reason := why_no_bubblewrap():
+    if isolation not in ISOLATIONS:
+        raise ValueError(f"Isolation is {', '.join(map(repr, ISOLATIONS))}, not {isolation!r}.")
+    if isolation == CONTAINER and (reason := containers.why_not()):
+        raise RuntimeError(f"Submissions cannot be isolated in containers here: {reason}.")
+    if isolation == BUBBLEWRAP and (reason := bubblewrap.why_not()):
         raise RuntimeError(
             f"Submissions cannot be isolated here: {reason}; grade on a Linux machine with bubblewrap "
-            "(apt install bubblewrap), or say --isolation=process if you trust every submission."
+            "(apt install bubblewrap), say --isolation=container where podman or docker works, or "
+            "--isolation=process if you trust every submission."
         )
 
 
 def why_no_bubblewrap() -> str | None:
     """Reason why bubblewrap cannot be used on this machine, or ``None`` if it can."""
-    if not seal.supported():
-        return "the system-call filter knows only Linux on x86-64 and arm64"
-    if shutil.which("bwrap") is None:
-        return "the program bwrap is not installed"
-    trial = subprocess.run(
-        ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, text=True, timeout=60
-    )
-    if trial.returncode:
-        return f"bwrap fails with “{trial.stderr.strip()[:200]}”"
-    return None
+    return bubblewrap.why_not()
 
 
 class Sandbox:
     """A place for student code; one submission at a time. Use it as a context manager.
 
     Args:
-        isolation: ``"bubblewrap"`` or ``"process"`` (none: only time is limited, for code that you trust).
-        preload: Modules to import once, ahead of all submissions.
+        isolation: ``"bubblewrap"``, ``"container"`` or ``"process"`` (none: only time is limited, for code
+            that you trust).
+        preload: Modules to import once, ahead of all submissions; answers may import these.
         warm: Fork each submission from one warm interpreter where the system allows it.
     """
 
     def __init__(self, isolation: str = BUBBLEWRAP, *, preload=("numpy", "torch"), warm: bool = True):
         require(isolation)
-        self.isolation, self.preload, self.warm = isolation, tuple(preload), warm
-        self._process = self._control = None
-        self.nested = False
+        self.isolation, self.preload = isolation, tuple(preload)
+        if isolation == BUBBLEWRAP:
+            self._place = bubblewrap.Bubblewrap(self.preload, warm=warm)
+        elif isolation == CONTAINER:
+            self._place = containers.Container(self.preload)
+        else:
+            self._place = _Process()
 
     def __enter__(self):
         return self
@@ -120,207 +137,171 @@ class Sandbox:
 
     def close(self) -> None:
         """End the sandbox and everything in it."""
-        if self._control is not None:
-            self._control.close()
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-        self._process = self._control = None
+        self._place.close()
+
+    @property
+    def nested(self) -> bool:
+        """Whether submissions are forked from one warm interpreter, each into namespaces of its own."""
+        return self._place.nested
 
     def run(self, job: dict, limits: Limits) -> Outcome:
-        """Run one job (see ``inside/runner.py``); never raises for what the student's code does."""
+        """Run one job (see ``inside/runner.py``); never raises for what the student's code does.
+
+        Raises:
+            MachineFault: It could not be run, however often it was tried.
+        """
         groups = {probe["group"] for probe in job["probes"]}
         # Only code that fights off the interruption of its step meets this one.
-        cpu_s = int(limits.step_s * (len(job["cells"]) + len(groups))) + 5
-        with tempfile.TemporaryFile() as job_file, tempfile.TemporaryFile() as results:
-            payload = {**job, "seconds": limits.step_s, "output_bytes": limits.output_bytes}
-            job_file.write(json.dumps(payload).encode())
-            job_file.seek(0)
-            execute = self._run_process if self.isolation == PROCESS else self._run_bubblewrap
-            report = execute(job_file, results, limits, cpu_s)
-            results.seek(0)
-            events = _read_events(results.read(limits.result_mb * 2**20 + 1))
-        return Outcome(
-            events,
-            _how_it_ended(report, limits, cpu_s, events),
-            report["cpu_s"],
-            report["wall_s"],
-            report["memory_mb"],
-        )
+        most = limits.step_s * (len(job["cells"]) + len(groups)) + 5
+        payload = {**job, "seconds": limits.step_s, "output_bytes": limits.output_bytes}
+        return self._run(json.dumps(payload).encode(), limits, most)
 
-    def _run_bubblewrap(self, job_file, results, limits, cpu_s):
-        if self._process is None or self._process.poll() is not None:
-            self._start()
+    def read(self, release: bytes, submission: bytes) -> tuple[list[str], notebooks.Transplant]:
+        """Read the answers out of a submitted notebook, with limits on time and memory.
+
+        Returns:
+            Notes on what had to be mended, and the answers; see :func:`.notebooks.transplant`.
+
+        Raises:
+            notebooks.Unreadable: It is no notebook.
+            MachineFault: It could not be read, however often it was tried.
+        """
+        if self.isolation == PROCESS:  # trusted: it is parsed here
+            cells, notes = notebooks.read(submission)
+            return notes, notebooks.transplant(notebooks.read(release)[0], cells)
+        header = json.dumps({"read": [len(release), len(submission)]}).encode()
+        outcome = self._run(header + b"\n" + release + submission, _READING, _READING.step_s)
+        event = outcome.events[-1] if outcome.events else {}
+        if "transplant" in event:
+            sets = {f.name for f in dataclasses.fields(notebooks.Transplant) if f.default_factory is set}
+            found = {name: set(v) if name in sets else v for name, v in event["transplant"].items()}
+            return event["notes"], notebooks.Transplant(**found)
+        reason = event.get("unreadable", "reading it takes more time or memory than a notebook should")
+        raise notebooks.Unreadable(reason)
+
+    def _run(self, job, limits, most_cpu_s):
+        cpu_s = max(1, int(min(most_cpu_s, limits.total_s)))
         request = {
-            "nested": self.nested,
-            "wall_s": limits.wall_s,
             "disk_mb": limits.disk_mb,
-            "keep": [folder for folder in _interpreter_folders() if folder.startswith("/tmp/")],
+            "files": limits.files,
             "limits": {
                 "cpu_s": cpu_s,
                 "memory_mb": limits.memory_mb,
                 "file_mb": limits.result_mb,
+                "threads": limits.threads,
+            },
+            "watch": {
+                "step_s": limits.step_s,
+                "idle_s": 4 * limits.step_s,
+                "wall_s": limits.wall_s,
+                "threads": limits.threads,
+                "files": limits.files,
+                "folders": [],
             },
         }
-        try:
-            socket.send_fds(
-                self._control, [json.dumps(request).encode()], [job_file.fileno(), results.fileno()]
-            )
-            self._control.settimeout(limits.wall_s + _GRACE_S)
-            answer = self._control.recv(1 << 16)
-            report = json.loads(answer) if answer else None
-        except OSError:
-            report = None
-        if report is None or not self.nested:
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(2 * attempt)  # memory and processes come back when others end
+            try:
+                with _memory_file() as job_file, _memory_file() as results:
+                    job_file.write(job)
+                    job_file.flush()
+                    job_file.seek(0)
+                    report = self._place.execute(request, job_file, results)
+                    results.seek(0)
+                    events = _read_events(results, limits.result_mb * 2**20)
+                fault = report.get("fault") or _unexplained(report, cpu_s)
+            except OSError as error:
+                fault = f"{type(error).__name__}: {error}"
+            if not fault:
+                ended, fixed = _how_it_ended(report, limits, cpu_s, events)
+                return Outcome(events, ended, fixed, report["cpu_s"], report["wall_s"], report["memory_mb"])
             self.close()
-        return report or {"status": 9, "timeout": True, "cpu_s": 0.0, "wall_s": limits.wall_s, "memory_mb": 0}
+        raise MachineFault(f"this machine could not run it ({fault}); grade it again, with fewer workers")
 
-    def _start(self):
-        self.close()
-        self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        number = inner.fileno()
-        command = [
-            *bubblewrap_command(),
-            sys.executable,
-            "-s",
-            "-B",
-            "/grader/zygote.py",
-            str(number),
-            *self.preload,
-        ]
-        self._process = subprocess.Popen(
-            command,
-            pass_fds=[number],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        inner.close()
-        self._control.settimeout(300)
-        hello = self._control.recv(1 << 16)
-        if not hello:
-            message = self._process.stderr.read().decode(errors="replace").strip()[-500:]
-            self.close()
-            raise RuntimeError(f"The sandbox did not start: {message}")
-        self.nested = self.warm and json.loads(hello)["nested"]
 
-    def _run_process(self, job_file, results, limits, cpu_s):
-        """A plain child process: its time is limited, what it may see and use is not."""
-        started = time.monotonic()
+def _memory_file():
+    """A file that no full disk can spoil, where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("grading"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+class _Process:
+    """A plain child process: its time is limited, what it may see and use is not."""
+
+    nested = False
+
+    def close(self):
+        pass
+
+    def execute(self, request, job_file, results):
+        limits = request["watch"]
+        watched = hasattr(os, "pidfd_open")
+        idle_s = None if watched else limits["idle_s"]
         process = subprocess.Popen(
-            [sys.executable, "-B", str(INSIDE / "runner.py")],
+            [sys.executable, "-B", "-c", _RUN_ALONE.format(str(INSIDE), idle_s)],
             stdin=job_file,
             stdout=results,
             stderr=subprocess.DEVNULL,
             start_new_session=os.name == "posix",
-            env={**os.environ, **_ENVIRONMENT, "HOME": str(Path.home())},
+            env={**os.environ, **ENVIRONMENT},
         )
-        try:
-            process.wait(limits.wall_s)
-            timeout = False
-        except subprocess.TimeoutExpired:
-            timeout = True
+        report = {"reason": None, "cpu_s": 0.0, "wall_s": 0.0, "memory_mb": 0}
+        if watched:
+            report["reason"], status, _, _ = watch.wait(process.pid, results.fileno(), limits)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        else:
+            try:
+                process.wait(limits["wall_s"])
+            except subprocess.TimeoutExpired:
+                report["reason"] = "run"
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if os.name == "posix":
                 os.killpg(process.pid, signal.SIGKILL)
             else:
                 process.kill()
         code = process.wait()
-        status = -code if code < 0 else code << 8
-        return {
-            "status": status,
-            "timeout": timeout,
-            "cpu_s": 0.0,
-            "wall_s": time.monotonic() - started,
-            "memory_mb": 0,
-        }
+        return {**report, "status": -code if code < 0 else code << 8}
 
 
-# One thread each, so that the warm interpreter may be forked and processes, not threads, share the cores.
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MPLBACKEND": "Agg",
-    "PYTHONHASHSEED": "0",
-    "LANG": "C.UTF-8",
-}
+_RUN_ALONE = "import sys; sys.path.insert(0, {!r}); import runner; runner.main(idle_s={!r})"
 
 
-def bubblewrap_command() -> list[str]:
-    """The bubblewrap call: the interpreter and the files of ``inside``, read-only, and nothing else."""
-    command = [
-        "bwrap",
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--clearenv",
-        "--cap-drop",
-        "ALL",
-    ]
-    # A user other than 0, for whom a map in a nested user namespace needs no capability.
-    command += ["--uid", "1000", "--gid", "1000"]
-    for name, value in {**_ENVIRONMENT, "HOME": "/tmp", "MPLCONFIGDIR": "/tmp", "PATH": "/usr/bin"}.items():
-        command += ["--setenv", name, value]
-    for path in (
-        "/usr",
-        "/lib",
-        "/lib32",
-        "/lib64",
-        "/bin",
-        "/etc/ld.so.cache",
-        "/etc/alternatives",
-        "/etc/fonts",
-    ):
-        if os.path.islink(path):
-            command += ["--symlink", os.readlink(path), path]
-        elif os.path.exists(path):
-            command += ["--ro-bind", path, path]
-    # Before the folders below, one of which may itself lie under /tmp.
-    command += ["--size", str(Limits().disk_mb * 2**20), "--tmpfs", "/tmp"]
-    folders = _interpreter_folders()
-    for folder in folders:
-        if not folder.startswith("/usr/"):
-            command += ["--ro-bind", folder, folder]
-    # An installed course would show its reference solutions; cover it with an empty folder.
-    package = str(INSIDE.parents[1])
-    if any(package.startswith(folder + os.sep) for folder in (*folders, "/usr")):
-        command += ["--tmpfs", package, "--remount-ro", package]
-    for name in _FILES:
-        command += ["--ro-bind", str(INSIDE / name), f"/grader/{name}"]
-    # Nothing that outlives a submission may be writable: what one leaves there the next one would find.
-    command += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev", "--remount-ro", "/"]
-    return [*command, "--chdir", "/tmp"]
-
-
-def _interpreter_folders() -> list[str]:
-    """Where this Python and its packages lie."""
-    folders = {sys.prefix, sys.base_prefix}
-    folders.add(os.path.dirname(os.path.dirname(os.path.realpath(sys.executable))))
-    if site.ENABLE_USER_SITE and os.path.isdir(site.getusersitepackages()):
-        folders.add(site.getusersitepackages())
-    return sorted(folders)
-
-
-def _read_events(raw: bytes) -> list:
+def _read_events(stream, most: int) -> list:
     """The complete lines that are JSON objects; a torn line, or what a student wrote instead, is left out."""
     events = []
-    for line in raw.split(b"\n"):
+    for line in stream.read(most).split(b"\n"):
         with contextlib.suppress(ValueError, RecursionError):
-            event = json.loads(line)
+            event = bounded_json(line)
             if isinstance(event, dict):
                 events.append(event)
     return events
 
 
+def _unexplained(report, cpu_s):
+    """A kill that no limit explains comes from outside: code in a sandbox cannot send itself SIGKILL."""
+    killed = report["status"] & 0x7F == signal.SIGKILL if os.name == "posix" else False
+    if killed and not report["reason"] and report["cpu_s"] < cpu_s - 1:
+        return "its process was killed, as happens when memory runs out"
+    return None
+
+
 def _how_it_ended(report, limits, cpu_s, events):
     if any(event.get("finished") is True for event in events):
-        return "finished"
-    if report["timeout"]:
-        return f"was stopped after {limits.wall_s:g} s"
+        return "finished", "finished"
+    if reason := report["reason"]:
+        ended = {
+            "step": f"was stopped after {limits.step_s:g} s of processor time",
+            "idle": f"was stopped after {4 * limits.step_s:g} s in which it waited",
+            "run": f"was stopped after {limits.wall_s:g} s",
+            "threads": f"was stopped because it started more than {limits.threads} threads",
+            "files": f"was stopped because it made more than {limits.files} files",
+        }[reason]
+        return ended, ended
     code = os.waitstatus_to_exitcode(report["status"]) if os.name == "posix" else report["status"] >> 8
     if code < 0 and report["cpu_s"] >= cpu_s - 1:
-        return f"was stopped after {cpu_s} s of processor time"
-    if code < 0:
-        return f"ended the process (signal {signal.Signals(-code).name})"
-    return f"ended the process (exit status {code})"
+        ended = f"was stopped after {cpu_s} s of processor time"
+        return ended, ended
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    return f"ended the process ({how})", "ended the process"

@@ -1,14 +1,19 @@
 """Execute the cells of one submission, then evaluate the probes, and write what came out as JSON lines.
 
 Standard input is the job, standard output the results; both are files, so that results written before a
-crash stay. A job is ``{"cells": [{"id", "source"}], "probes": [{"id", "group", "call", "inputs"}],
+crash stay. A job is a line ``{"cells": [{"id", "source"}], "probes": [{"id", "group", "call", "inputs"}],
 "seconds", "output_bytes"}``. A probe evaluates the expression ``call`` with the notebook's names and its
 ``inputs``. Each cell, and the probes of each group together, may take so many seconds of processor time.
 Nothing is judged here.
+
+Another job is ``{"read": [size, size]}`` and as many bytes: a release and a submitted notebook, out of which
+the answers are read. No cell runs; a notebook that takes gigabytes to parse fills this process only.
 """
 
 import ast
+import asyncio
 import builtins
+import inspect
 import io
 import json
 import linecache
@@ -27,6 +32,8 @@ except ImportError:
     TransformerManager = None
 
 _MESSAGE, _SOURCE_NAME = 500, "cell {}"
+_TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_loop = []
 
 
 class OutOfTime(BaseException):
@@ -76,11 +83,12 @@ class Shell:
         return lambda *args, **kwargs: None
 
 
-def run(job, emit):
+def run(job, emit, idle_s=None):
     """Run one job.
 
     Args:
         job: See the module's docstring.
+        idle_s: See :func:`main`.
         emit: Called with one dict per event: ``{"begin": id}`` before each cell and probe, then its outcome.
     """
     module = types.ModuleType("__main__")
@@ -94,9 +102,9 @@ def run(job, emit):
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         tree = ast.parse(source, filename)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, filename, "exec"), names)
+        _evaluate(compile(tree, filename, "exec", _TOP_LEVEL_AWAIT), names)
         if last is not None:
-            value = eval(compile(ast.Expression(last.value), filename, "eval"), names)
+            value = _evaluate(compile(ast.Expression(last.value), filename, "eval", _TOP_LEVEL_AWAIT), names)
             if value is not None:
                 print(repr(value))
 
@@ -113,7 +121,7 @@ def run(job, emit):
         sys.stdout = sys.stderr = screen
         event = {kind: item["id"]}
         try:
-            with _processor_time(left[budget]) as timer:
+            with _processor_time(left[budget], idle_s) as timer:
                 event.update(action())
         except BaseException as error:
             event["error"] = _describe(error)
@@ -135,6 +143,18 @@ def run(job, emit):
     emit({"finished": True})
 
 
+def _evaluate(code, names):
+    """Run compiled code; one that awaits at its top level, as notebooks may, runs in the event loop."""
+    value = eval(code, names)
+    if not code.co_flags & inspect.CO_COROUTINE:
+        return value
+    # One loop for the whole notebook: what one cell starts, another may await.
+    if not _loop:
+        _loop.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(_loop[0])
+    return _loop[0].run_until_complete(value)
+
+
 def _plain_python(source):
     """Notebook source without magics; without IPython the source is taken as it is."""
     return source if TransformerManager is None else TransformerManager().transform_cell(source)
@@ -143,26 +163,30 @@ def _plain_python(source):
 class _processor_time:
     """Interrupt the body after so many seconds of *processor* time: a busy machine does not change a grade.
 
-    Code that sleeps instead is interrupted after four times as long by the clock.
+    Code that sleeps instead is interrupted by a SIGALRM from outside; where nobody watches (``idle_s``), by a
+    timer after so many seconds by the clock.
     """
 
-    def __init__(self, seconds):
-        self.seconds, self.used = seconds, 0.0
+    def __init__(self, seconds, idle_s=None):
+        self.seconds, self.idle_s, self.used, self.active = seconds, idle_s, 0.0, False
         self.timed = hasattr(signal, "setitimer")
 
     def __enter__(self):
         def stop(*_):
-            raise OutOfTime(self.seconds)
+            if self.active:
+                raise OutOfTime(self.seconds)
 
-        self.started = time.process_time()
+        self.started, self.active = time.process_time(), True
         if self.timed:
             signal.signal(signal.SIGPROF, stop)
             signal.signal(signal.SIGALRM, stop)
             signal.setitimer(signal.ITIMER_PROF, self.seconds, 1.0)
-            signal.setitimer(signal.ITIMER_REAL, 4 * self.seconds, 1.0)
+            if self.idle_s:
+                signal.setitimer(signal.ITIMER_REAL, self.idle_s, 1.0)
         return self
 
     def __exit__(self, *_):
+        self.active = False
         if self.timed:
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -187,10 +211,31 @@ def _describe(error):
     return described
 
 
-def main(ready=lambda: None):
-    """Job from standard input, results to standard output; neither is left to the student."""
+def answers(release, submission):
+    """The answers in a submitted notebook, as an event; see :func:`notebooks.transplant`."""
+    import notebooks
+
+    try:
+        cells, notes = notebooks.read(submission)
+        found = notebooks.transplant(notebooks.read(release)[0], cells)
+    except notebooks.Unreadable as error:
+        return {"unreadable": str(error)}
+    except (MemoryError, RecursionError):
+        return {"unreadable": "the notebook takes more memory to read than a notebook should"}
+    plain = {name: sorted(v) if isinstance(v, set) else v for name, v in vars(found).items()}
+    return {"notes": notes, "transplant": plain}
+
+
+def main(ready=lambda: None, idle_s=None):
+    """Job from standard input, results to standard output; neither is left to the student.
+
+    Args:
+        ready: Called when everything is read and before anything of the student's runs.
+        idle_s: Seconds by the clock for one step, where nobody watches from outside.
+    """
     with os.fdopen(os.dup(0), "rb") as stream:
-        job = json.load(stream)
+        job = json.loads(stream.readline())
+        attached = [stream.read(size) for size in job.get("read", ())]
     results = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
@@ -204,9 +249,9 @@ def main(ready=lambda: None):
             line = line[write(results, line) :]
 
     ready()
-    run(job, emit)
+    if attached:
+        emit({"begin": "read"})
+        emit(answers(*attached))
+    else:
+        run(job, emit, idle_s)
     os._exit(0)  # A student's atexit handlers, threads and __del__ methods have no say in the result.
-
-
-if __name__ == "__main__":
-    main()

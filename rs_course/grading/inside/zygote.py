@@ -1,11 +1,11 @@
-"""A warm interpreter inside bubblewrap that forks one sealed child for each submission.
+"""A warm interpreter in a sandbox that forks one sealed child for each submission.
 
 Importing torch takes longer than running a small notebook, so it is done once. Why a fork is safe here:
 
-* *Nothing to inherit.* This process runs inside bubblewrap with a cleared environment and sees the
-  interpreter and these files only. It never reads a job: the two files of a job are passed on to the child
-  as descriptors, and closed here. So its memory holds no submission, input or result that a later child
-  could find.
+* *Nothing to inherit.* This process runs in a sandbox with an environment of its own and sees only the
+  interpreter, some packages and these files. It never reads a job: the two files of a job are passed on to
+  the child as descriptors; here only the length of the results is looked at. So its memory holds no
+  submission, input or result that a later child could find, and a child keeps no descriptor but these two.
 * *One thread.* Preloading must not start a thread (thread pools are limited to one, and this is counted
   before every fork), so no lock can be left locked in the child.
 * *No way back.* The child enters its own user, process, mount, network and IPC namespaces: it cannot name,
@@ -14,8 +14,9 @@ Importing torch takes longer than running a small notebook, so it is done once. 
   1 of its namespace, so when it dies or is killed the kernel ends whatever it had started, and its files
   vanish with its mounts.
 
-Where the system forbids nested namespaces the host is told (``"nested": false``) and takes a new bubblewrap
-for each submission instead: slower, equally closed.
+Where the system forbids nested namespaces the host is told (``"nested": false``) and takes a new sandbox for
+each submission instead: slower, equally closed but for ``/proc``, which shows the child and this process;
+the child can neither read nor signal it.
 """
 
 import contextlib
@@ -23,89 +24,111 @@ import ctypes
 import importlib
 import json
 import os
-import select
+import shutil
+import site
 import socket
 import sys
-import time
+
+sys.path.append("/packages")
 
 import runner
 import seal
+import watch
 
 _PR_SET_CHILD_SUBREAPER = 36
-_START_FAILED = 97
 
 
-def serve(control, preload):
+def serve(control):
     """Answer jobs on the socket ``control`` until the host closes it."""
-    for name in preload:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
     # A child's middle process exits at once; the child itself then becomes ours to wait for.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    control.send(json.dumps({"nested": _threads() == 1 and _can_nest()}).encode())
+    nested = _threads() == 1 and _can_nest()
+    if not nested:
+        seal.die_first()
+        seal.hide_from_children()
+    control.send(json.dumps({"nested": nested}).encode())
     while True:
         message, files, _, _ = socket.recv_fds(control, 1 << 16, 2)
         if not message:
             return
         report = supervise(json.loads(message), files)
+        for file in files:
+            os.close(file)
         control.send(json.dumps(report).encode())
 
 
+def answer_once():
+    """One job for a host that cannot hand over descriptors, as a container's cannot.
+
+    Standard input is the request, one line, and the job; standard output the report, one line, and the
+    results.
+    """
+    seal.hide_from_children()
+    files = [os.memfd_create("job"), os.memfd_create("results")]
+    request = json.loads(sys.stdin.buffer.readline())
+    with os.fdopen(os.dup(files[0]), "wb") as job:
+        shutil.copyfileobj(sys.stdin.buffer, job)
+    os.lseek(files[0], 0, os.SEEK_SET)
+    report = supervise(request, files)
+    sys.stdout.buffer.write(json.dumps(report).encode() + b"\n")
+    os.lseek(files[1], 0, os.SEEK_SET)
+    with os.fdopen(files[1], "rb") as results:
+        shutil.copyfileobj(results, sys.stdout.buffer)
+
+
 def supervise(request, files):
-    """Run one child to its end; returns its wait status, whether it was killed for time, and what it used."""
-    started = time.monotonic()
+    """Run one child to its end; returns how it ended, and what it used.
+
+    The report's ``fault`` says what the machine failed to do; it is no fault of the child's.
+    """
     read_pid, write_pid = os.pipe()
     first = os.fork()
     if first == 0:
         try:
-            os.close(read_pid)
             _become_child(request, files, write_pid)
         finally:
-            os._exit(_START_FAILED)
+            os._exit(1)
     os.close(write_pid)
-    for file in files:
-        os.close(file)
+    # The child closes the pipe with a word in it once every door behind it is closed.
+    with os.fdopen(read_pid) as stream:
+        text = stream.read()
+    if "sealed" not in text:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.wait()
+        return {"fault": "no process could be started for it"}
     if request["nested"]:
         os.waitpid(first, 0)
-        with os.fdopen(read_pid) as stream:
-            text = stream.read()
-        if not text:
-            return {"status": _START_FAILED << 8, "timeout": False, "cpu_s": 0, "wall_s": 0, "memory_mb": 0}
-        child = int(text)
-    else:
-        os.close(read_pid)
-        child = first
-    ended = os.pidfd_open(child)
-    poll = select.poll()
-    poll.register(ended, select.POLLIN)
-    timeout = not poll.poll(request["wall_s"] * 1000)
-    if timeout:
-        os.kill(child, 9)
-    _, status, usage = os.wait4(child, 0)
-    os.close(ended)
+    child = int(text.replace("sealed", "")) if request["nested"] else first
+    # A nested child's folders have their limit from the kernel.
+    folders = [] if request["nested"] else ["/tmp", "/dev/shm"]
+    reason, status, usage, seconds = watch.wait(child, files[1], {**request["watch"], "folders": folders})
     return {
         "status": status,
-        "timeout": timeout,
+        "reason": reason,
         "cpu_s": usage.ru_utime + usage.ru_stime,
-        "wall_s": time.monotonic() - started,
+        "wall_s": seconds,
         "memory_mb": usage.ru_maxrss // 1024,
     }
 
 
-def _become_child(request, files, write_pid):
+def _become_child(request, files, pipe):
     mapped = seal.mapped_bytes()  # while /proc is still in sight
+    seal.close_all_but({0, 1, 2, *files, pipe})
+    seal.die_first()
     if request["nested"]:
         if _threads() != 1:
             return
         seal.enter_namespaces()
         child = os.fork()
         if child:
-            os.write(write_pid, str(child).encode())
+            os.write(pipe, str(child).encode())
             os._exit(0)
-        seal.fresh_file_system(request["disk_mb"], request["keep"])
+        seal.fresh_file_system(request["disk_mb"], request["files"])
     os.dup2(files[0], 0)
     os.dup2(files[1], 1)
-    os.closerange(3, 256)
+    for file in files:
+        os.close(file)
     os.makedirs("/tmp/home", exist_ok=True)
     os.chdir("/tmp/home")
     sys.argv[:] = [""]
@@ -114,6 +137,8 @@ def _become_child(request, files, write_pid):
         seal.limit(mapped=mapped, **request["limits"])
         seal.drop_privileges()
         seal.filter_system_calls()
+        os.write(pipe, b"sealed")
+        os.close(pipe)
 
     runner.main(ready=close_doors)
 
@@ -128,7 +153,7 @@ def _can_nest():
         try:
             seal.enter_namespaces()
             if os.fork() == 0:
-                seal.fresh_file_system(1)
+                seal.fresh_file_system(1, 100)
                 os._exit(0)
             os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
         except OSError:
@@ -137,4 +162,13 @@ def _can_nest():
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    # What "site" gives every interactive Python; it is not loaded, because it would look for more packages.
+    site.setquit()
+    site.sethelper()
+    for name in ("notebooks", *sys.argv[2:]):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    if sys.argv[1] == "-":
+        answer_once()
+    else:
+        serve(socket.socket(fileno=int(sys.argv[1])))
