@@ -45,7 +45,25 @@ def test_anything_else_gets_one_sentence(source, message):
     assert "\n" not in str(caught.value)
 
 
-_PIECES = ["SEED", "= ", "0", "'", '"""', "\n", "%", "%%time\n", "!", "?", ": int", "[", "]", "{", "(", "\\", " "]
+_PIECES = [
+    "SEED",
+    "= ",
+    "0",
+    "'",
+    '"""',
+    "\n",
+    "%",
+    "%%time\n",
+    "!",
+    "?",
+    ": int",
+    "[",
+    "]",
+    "{",
+    "(",
+    "\\",
+    " ",
+]
 
 
 @settings(max_examples=200, deadline=None)

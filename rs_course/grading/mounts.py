@@ -18,7 +18,8 @@ INSIDE = Path(__file__).parent / "inside"
 # IPython reads the magics of a cell; matplotlib, because answers draw.
 ALWAYS = ("numpy", "IPython", "matplotlib")
 _FILES = (*(INSIDE / f"{name}.py" for name in ("calls", "codec", "runner", "seal", "watch", "zygote")),)
-_READER = INSIDE.parent / "notebooks.py"
+# What reads the answers out of a notebook keeps its place in the package: see ``zygote.load_reader``.
+_READERS = ("notebooks.py", "notebook_files.py")
 
 # One thread each, so that the warm interpreter may be forked and processes, not threads, share the cores.
 ENVIRONMENT = {
@@ -29,6 +30,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "LANG": "C.UTF-8",
 }
+READING = "/grader/reading"
 PYTHON = "/python/bin/python"
 COMMAND = (PYTHON, "-s", "-S", "-B", "/grader/zygote.py")
 
@@ -58,7 +60,9 @@ def read_only(modules: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[str
     pairs, covered = _interpreter()
     pairs += _libraries()
     pairs += [(str(path), f"/packages/{name}") for name, path in _packages((*ALWAYS, *modules))]
-    pairs += [(str(path), f"/grader/{path.name}") for path in (*_FILES, _READER)]
+    pairs += [(str(path), f"/grader/{path.name}") for path in _FILES]
+    readers = [INSIDE.parent / name for name in _READERS]
+    pairs += [(str(path), f"{READING}/rs_course/grading/{path.name}") for path in readers if path.exists()]
     return pairs, covered
 
 
