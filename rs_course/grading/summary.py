@@ -6,6 +6,7 @@ import statistics
 
 from rs_course.grading.feedback import alias
 from rs_course.grading.pages import histogram, page, table
+from rs_course.grading.similarity import rings
 
 
 def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]) -> str:
@@ -35,15 +36,22 @@ def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]
         parts.append(
             f"<h2>{heading}: {len(lines)}</h2>" + (table(["student", "reason"], lines) if lines else "")
         )
-    parts.append(f"<h2>Similar code: {len(alike)} pairs</h2>")
-    if alike:
-        parts.append("<p>Read both before you conclude anything: short answers are alike by nature.</p>")
-        parts.append(
-            table(["student", "student", "shared", "fingerprints"], [list(pair) for pair in alike], {2, 3})
-        )
+    parts.append(f"<h2>Similar code: {len(alike)} pairs</h2>" + (_similar(alike) if alike else ""))
     isolation = sorted({record["isolation"] for record in graded})
     parts.append(f'<p class="quiet">Isolation: {", ".join(isolation) or "none used"}.</p>')
     return page(f"{title}: the class", "\n".join(parts))
+
+
+def _similar(alike):
+    groups = [members for members in rings(alike) if len(members) > 2]
+    grouped = {student for members in groups for student in members}
+    alone = [list(pair) for pair in alike if pair[0] not in grouped]
+    parts = ["<p>Read both before you conclude anything: short answers are alike by nature.</p>"]
+    if groups:
+        parts.append(table(["students", "group"], [[len(group), ", ".join(group)] for group in groups], {0}))
+    if alone:
+        parts.append(table(["student", "student", "shared", "fingerprints"], alone, {2, 3}))
+    return "".join(parts)
 
 
 def _questions(graded):

@@ -1,15 +1,13 @@
-"""Late penalties, similarity, and pages that cannot be turned against their reader."""
+"""Late penalties, tables and pages that cannot be turned against their reader."""
 
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rs_course.grading import feedback, gradebook, similarity, summary
+from rs_course.grading import feedback, gradebook, summary
 from rs_course.grading.pages import histogram
 from rs_course.grading.policy import LatePolicy
-
-from .conftest import ANSWERS
 
 DUE = "2026-12-01T12:00+00:00"
 MOMENT = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -37,36 +35,6 @@ def test_late_without_a_time():
 def test_late_errors(due, late, sentence):
     with pytest.raises(ValueError, match=sentence):
         LatePolicy.parse(due, late)
-
-
-def _record(student, **answers):
-    return {"student": student, "manual": [], "answers": answers}
-
-
-LONG = """def curve(values):
-    total = 0
-    for index, value in enumerate(sorted(values)):
-        total += (2 * index - len(values) + 1) * value
-    return total / (len(values) * sum(values))
-"""
-
-
-def test_copies_with_other_names_are_found():
-    renamed = LONG.replace("total", "s").replace("index", "i").replace("value", "w").replace("curve", "gini")
-    other = (
-        "def curve(values):\n    x = np.sort(values)\n    return 2 * (x.cumsum()[:-1] / x.sum()).mean() - 1\n"
-        * 3
-    )
-    found = similarity.pairs(
-        [_record("a", q=LONG), _record("b", q="# mine!\n" + renamed), _record("c", q=other)]
-    )
-    assert [pair[:3] for pair in found] == [("a", "b", 1.0)]
-
-
-def test_what_everyone_was_given_or_wrote_does_not_count():
-    assert similarity.pairs([_record("a", q=LONG), _record("b", q=LONG)], release=LONG) == []
-    assert similarity.pairs([_record(str(n), q=LONG) for n in range(8)]) == []
-    assert similarity.fingerprint("def broken(:\n  '''") is not None
 
 
 def _full_record(**changes):
@@ -157,8 +125,3 @@ def test_leaderboard_ranks_under_aliases():
 
 def test_alias_needs_the_seed():
     assert feedback.alias("ana", "a") == feedback.alias("ana", "a") != feedback.alias("ana", "b")
-
-
-def test_answers_are_alike_by_nature():
-    """Three honest answers of a few lines are too short to accuse anyone."""
-    assert similarity.pairs([_record("a", q=ANSWERS["double"]), _record("b", q=ANSWERS["double"])]) == []
