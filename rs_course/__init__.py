@@ -25,6 +25,7 @@ _SUBMODULES = (
     "quiz",
     "sampling",
     "simulated_earth",
+    "study",
     "superres",
     "toys",
     "training",

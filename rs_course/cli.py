@@ -9,6 +9,8 @@ import os
 import sys
 from importlib import import_module
 
+from rs_course import __version__
+
 # name: (module that implements it, help line). A module is imported only when its command is called.
 COMMANDS = {
     "setup": ("rs_course.commands.setup", "create .venv with the pinned environment"),
@@ -36,6 +38,7 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(
         prog="rs-course", description="The remote-sensing course at the command line."
     )
+    parser.add_argument("--version", action="version", version=f"rs-course {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         command = subparsers.add_parser(name, help=summary, description=summary)

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
+import rs_course
 from rs_course import cli
 
 
@@ -74,3 +77,10 @@ def test_unknown_commands_list_the_known_ones(capsys):
         cli.main(["dance"])
     assert exit_.value.code == 2
     assert "doctor" in capsys.readouterr().err
+
+
+def test_the_module_is_the_command_and_tells_its_version():
+    command = [sys.executable, "-m", "rs_course", "--version"]
+    assert subprocess.check_output(command, text=True) == f"rs-course {rs_course.__version__}\n"
+    declared = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text())
+    assert declared["project"]["version"] == rs_course.__version__

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,15 +13,16 @@ import nbformat
 import pytest
 
 from rs_course import cli
-from rs_course.execution import normalise
+from rs_course.commands import run
+from rs_course.execution import normalise, pages
 
 _PARAMETERS = 'PROFILE = "fast"\nSEED = 0'
 _COUNT_RUNS = "with open('runs.txt', 'a') as log:\n    log.write('x')\nprint(PROFILE, SEED)"
 
 
-def _notebook(path: Path, *sources: str) -> Path:
+def _notebook(path: Path, *sources: str, parameters: str = _PARAMETERS) -> Path:
     """Write a notebook with a title, a parameters cell and the given code cells."""
-    parameters = nbformat.v4.new_code_cell(_PARAMETERS, metadata={"tags": ["parameters"]})
+    parameters = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
     cells = [nbformat.v4.new_markdown_cell(f"# Title of {path.stem}"), parameters]
     cells += [nbformat.v4.new_code_cell(source) for source in sources]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +87,92 @@ def test_a_failing_notebook_stops_neither_the_others_nor_the_index(folder, capsy
     assert "ZeroDivisionError" in (folder / "build/index.html").read_text()
     assert cli.main(["run", str(bad), str(good)]) == 1
     assert "[2/2] 01_good: unchanged" in capsys.readouterr().out
+
+
+def test_a_dead_kernel_stops_neither_the_others_nor_the_index(folder, capsys):
+    bad = _notebook(folder / "00_bad.ipynb", "print(1)", "import os\nos.kill(os.getpid(), 9)", "print(2)")
+    good = _notebook(folder / "01_good.ipynb", "print('here')")
+    assert cli.main(["run", str(bad), str(good)]) == 1
+    out, err = capsys.readouterr()
+    assert "rs-course: 00_bad: the kernel died in cell 3, as it does where memory runs out\n" in err
+    assert "[2/2] 01_good: ok" in out
+    assert "the kernel died" in (folder / "build/index.html").read_text()
+    assert cli.main(["run", str(bad), "--in-place"]) == 1
+
+
+def test_a_dead_process_is_named_and_the_index_written(folder, capfd):
+    """The notebook kills the process that runs it, two above its own cell: the pool loses it."""
+    bad = _notebook(folder / "00_bad.ipynb", "import os\nos.kill(os.getppid(), 9)")
+    assert cli.main(["run", str(bad), "--jobs", "2"]) == 1
+    assert "rs-course: 00_bad: not finished: a process died" in capfd.readouterr().err
+    assert (folder / "build/index.html").exists()
+
+
+def test_a_record_that_is_not_whole_does_not_count(folder, capsys):
+    path = _notebook(folder / "00_one.ipynb", "print(1)")
+    assert cli.main(["run", str(path)]) == 0
+    for damaged in ("{", "[]", '{"name": 3}', ""):
+        (folder / "build/notebooks/00_one.json").write_text(damaged)
+        (folder / "build/notebooks/99_other.json").write_text(damaged)
+        assert pages.read_record(folder / "build/notebooks/00_one.json") is None
+        assert "0 notebooks" in pages.write_index(folder / "build").read_text()
+    assert cli.main(["run", str(path)]) == 0
+    assert "[1/1] 00_one: ok" in capsys.readouterr().out
+
+
+_KINDS = 'SEED: int = 0\nFLAG: bool = False\nPROFILE: str = "fast"\nSCALE = 2\nNAMES = ["a"]\nNOTE: str\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("FLAG", "true", True),
+        ("FLAG", "False", False),
+        ("SEED", "3", 3),
+        ("SCALE", "2.5", 2.5),
+        ("PROFILE", "2024", "2024"),
+        ("PROFILE", "true", "true"),
+        ("PROFILE", "'full'", "full"),
+        ("NAMES", "['b', 'c']", ["b", "c"]),
+    ],
+)
+def test_a_parameter_gets_the_kind_that_the_notebook_declares(folder, name, text, value):
+    path = _notebook(folder / "00_kinds.ipynb", parameters="%matplotlib inline\n" + _KINDS)
+    assert run._job(path, {name: text}).changed == {name: value}
+
+
+def test_a_flag_arrives_as_true(folder):
+    path = _notebook(folder / "00_kinds.ipynb", "print(FLAG is True, SEED)", parameters=_KINDS)
+    assert cli.main(["run", str(path), "-p", "FLAG", "true", "-p", "SEED", "3"]) == 0
+    executed = nbformat.read(folder / "build/notebooks/00_kinds.ipynb", as_version=4)
+    assert executed.cells[-1].outputs[0].text == "True 3\n"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "asked", "sentence"),
+    [
+        (_KINDS, ["FLAG", "perhaps"], "FLAG is true or false, not 'perhaps'"),
+        (_KINDS, ["SEED", "three"], r"SEED is a number \(0 by default\), not 'three'"),
+        (_KINDS, ["SEED", "True"], "SEED is a number"),
+        (_KINDS, ["NOTE", "x"], "has no parameter NOTE; it has SEED, FLAG"),
+        ("SEED = = 0", [], r"00_bad\.ipynb: the parameters cell is not Python"),
+        ("SEED = len('a')", [], r"may only hold lines NAME = literal value"),
+        ("SEED, OTHER = 1, 2", [], r"may only hold lines NAME = literal value"),
+    ],
+)
+def test_bad_parameters_are_one_sentence(folder, capsys, parameters, asked, sentence):
+    path = _notebook(folder / "00_bad.ipynb", parameters=parameters)
+    assert cli.main(["run", str(path), *(["-p", *asked] if asked else [])]) == 1
+    err = capsys.readouterr().err
+    assert re.search(sentence, err) and err.count("\n") == 1, err
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"cells": 3}', '{"cells": [], "nbformat": "four"}'])
+def test_what_is_no_notebook_is_named(folder, capsys, content):
+    (folder / "00_bad.ipynb").write_text(content)
+    assert cli.main(["run", "00_bad.ipynb"]) == 1
+    err = capsys.readouterr().err
+    assert "00_bad.ipynb is not a complete notebook" in err and err.count("\n") == 1, err
 
 
 def test_two_notebooks_at_the_same_time(folder, capfd):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rs_course.hashing import sha256
 
+from .layout import shared_parts
 from .weights import read_json
 
 if TYPE_CHECKING:
@@ -76,13 +77,11 @@ def write_card(
         FileNotFoundError: No weight file there.
     """
     folder = Path(folder)
-    index = folder / "model_index.json"
-    shared = read_json(index).get("_shared_parts", {}) if index.is_file() else {}
-    found = set(folder.rglob("*.safetensors"))
-    found.update(file for part in shared.values() for file in (folder / part).glob("*.safetensors"))
+    found = {file.resolve() for file in folder.rglob("*.safetensors")}
+    found.update(file for part in shared_parts(folder).values() for file in part.glob("*.safetensors"))
     if not found:
         raise FileNotFoundError(f"{folder} holds no .safetensors file: write the weights before the card.")
-    files = {Path(os.path.relpath(file, folder)).as_posix(): sha256(file) for file in found}
+    files = {Path(os.path.relpath(file, folder.resolve())).as_posix(): sha256(file) for file in found}
     stated = {"source": source, "licence": licence, "training_data": training_data, **more}
     content = {**stated, "settings": settings or {}, "files": dict(sorted(files.items()))}
     partial = folder / f".{CARD}.{os.getpid()}"
@@ -97,7 +96,9 @@ def verify(folder: Path, files: Iterable[Path]) -> None:
     Raises:
         ValueError: A file was changed, or is not on the card although the card lists files.
     """
-    recorded = stated(folder).get("files", {})
+    recorded = stated(folder).get("files") or {}
+    if not isinstance(recorded, dict) or not all(isinstance(digest, str) for digest in recorded.values()):
+        raise ValueError(f"{folder / CARD} does not list its files with their SHA-256: it is damaged.")
     if not recorded:
         return
     recorded = {(folder / name).resolve(): digest for name, digest in recorded.items()}

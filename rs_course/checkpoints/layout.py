@@ -56,8 +56,8 @@ def find(path: str | Path) -> Layout:
         )
     root, unet = _pipeline_root(path)
     index = read_json(root / "model_index.json") if (root / "model_index.json").is_file() else {}
-    shared = index.get("_shared_parts", {})
-    parts = {name: (root / shared[name]).resolve() if name in shared else root / name for name in PARTS}
+    shared = shared_parts(root)
+    parts = {name: shared.get(name, root / name) for name in PARTS}
     parts["unet"] = unet or parts["unet"]
     if not parts["unet"].is_dir() and (latest := _latest_unet(root)):
         parts["unet"] = latest
@@ -74,10 +74,31 @@ def find(path: str | Path) -> Layout:
     if (root / "controlnet").is_dir():
         parts["controlnet"] = root / "controlnet"
     for name in (*CRSDIFF_PARTS, "image_encoder"):
-        folder = (root / shared.get(name, name)).resolve()
+        folder = shared.get(name, root / name)
         if folder.is_dir():
             parts[name] = folder
     return Layout(root, _family(index, parts), parts, index)
+
+
+def shared_parts(root: Path) -> dict[str, Path]:
+    """Folders of the parts that a checkpoint shares with others: those of ``_shared_parts`` in its
+    ``model_index.json``.
+
+    Raises:
+        ValueError: A folder that lies neither in the checkpoint nor beside it.
+    """
+    index = root / "model_index.json"
+    named = read_json(index).get("_shared_parts", {}) if index.is_file() else {}
+    home, found = root.resolve().parent, {}
+    for part, relative in named.items() if isinstance(named, dict) else ():
+        folder = (root / relative).resolve() if isinstance(relative, str) else home
+        if folder == home or not folder.is_relative_to(home):
+            raise ValueError(
+                f"{index} takes its {part} from {relative!r}: a shared part lies in the checkpoint's folder "
+                "or in one beside it."
+            )
+        found[part] = folder
+    return found
 
 
 def _pipeline_root(path: Path) -> tuple[Path, Path | None]:

@@ -13,6 +13,7 @@ import ast
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -50,12 +51,12 @@ def add_arguments(parser):
 
 
 def run(args):
-    parameters = {name: _value(text) for name, text in args.parameters}
+    asked = dict(args.parameters)
     if args.profile:
-        parameters["PROFILE"] = args.profile
-    if args.in_place and parameters:
+        asked["PROFILE"] = args.profile
+    if args.in_place and asked:
         raise ValueError("--in-place stores the notebooks' own defaults; leave -p and --profile out.")
-    jobs = [_job(path, parameters) for path in _find(args.notebooks)]
+    jobs = [_job(path, asked) for path in _find(args.notebooks)]
     labels = [f"[{number}/{len(jobs)}] {job.path.stem}" for number, job in enumerate(jobs, start=1)]
     one = _refresh if args.in_place else partial(_bring_up_to_date, build=args.out, force=args.force)
     if args.jobs == 1:
@@ -63,7 +64,8 @@ def run(args):
     else:
         # Processes of their own, so that each can see which kernel is its child and what that takes.
         with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
-            errors = pool.map(one, jobs, labels)
+            waiting = [pool.submit(one, *work) for work in zip(jobs, labels, strict=True)]
+            errors = [_awaited(future) for future in waiting]
     failed = {job.path.stem: error for job, error in zip(jobs, errors, strict=True) if error}
     if not args.in_place:
         from rs_course.execution.pages import write_index
@@ -74,20 +76,37 @@ def run(args):
     return 1 if failed else 0
 
 
-def _job(path: Path, parameters: dict) -> Job:
+def _job(path: Path, asked: dict[str, str]) -> Job:
     """Read a notebook and check that it declares every parameter that is to be changed."""
     import nbformat
 
     from rs_course.execution.runner import declared_parameters
 
-    notebook = nbformat.read(path, as_version=4)
-    declared = declared_parameters(notebook)
-    if unknown := set(parameters) - set(declared):
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        raise ValueError(f"{path} is not a complete notebook ({reason}).") from None
+    try:
+        declared = declared_parameters(notebook)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    if unknown := set(asked) - set(declared):
         raise ValueError(
             f"{path.name} has no parameter {', '.join(sorted(unknown))}; "
             f"it has {', '.join(declared) or 'none'}."
         )
-    return Job(path, notebook, parameters, declared | parameters)
+    changed = {name: _value(name, text, declared[name]) for name, text in asked.items()}
+    return Job(path, notebook, changed, declared | changed)
+
+
+def _awaited(future) -> str | None:
+    """The error of a notebook that ran in another process; one that dies takes the waiting ones with it."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return "not finished: a process died, as it does where memory runs out; fewer --jobs need less"
 
 
 def _announced(one):
@@ -156,19 +175,30 @@ def _cost(seconds, peak_bytes) -> str:
 
 
 def _done(path: Path, key: str) -> dict | None:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
+    from rs_course.execution.pages import read_record
+
+    record = read_record(path)
     pages_there = path.with_suffix(".html").is_file() and path.with_suffix(".ipynb").is_file()
-    return record if record["fingerprint"] == key and pages_there else None
+    return record if record and record["fingerprint"] == key and pages_there else None
 
 
-def _value(text: str):
+def _value(name: str, text: str, default):
+    """What the command line says, as the kind of value that the notebook declares.
+
+    Raises:
+        ValueError: A text where the notebook has a number, or true or false.
+    """
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        value = text
+    if isinstance(default, bool):
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise ValueError(f"{name} is true or false, not {text!r}.")
+    if isinstance(default, int | float) and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError(f"{name} is a number ({default!r} by default), not {text!r}.")
+    return text if isinstance(default, str) and not isinstance(value, str) else value
 
 
 def _find(wanted) -> list[Path]:

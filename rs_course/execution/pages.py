@@ -42,11 +42,24 @@ def title_of(notebook, default: str) -> str:
     return default
 
 
+# What a record holds, and of which kind.
+_RECORD = {"name": str, "title": str, "profile": str, "seconds": float, "peak_bytes": int}
+_RECORD |= {"error": str | None, "fingerprint": str | None}
+
+
+def read_record(path: Path) -> dict | None:
+    """The record of an execution, or ``None`` where there is none that is whole: the notebook runs again."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return record if all(isinstance(record[key], kind) for key, kind in _RECORD.items()) else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
 def write_index(build: Path) -> Path:
     """Write ``index.html`` from the records beside the executed notebooks and return its path."""
-    records = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted((build / "notebooks").glob("*.json"))
-    ]
+    found = map(read_record, sorted((build / "notebooks").glob("*.json")))
+    records = [record for record in found if record]
     rows = "\n".join(_row(record) for record in records)
     seconds = sum(record["seconds"] for record in records)
     page = f"""<!DOCTYPE html>

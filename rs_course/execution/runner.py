@@ -78,6 +78,7 @@ def execute(source: Path, output: Path, parameters: dict) -> Outcome:
         parameters: Values injected after the cell tagged ``parameters``.
     """
     import nbformat
+    from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError, execute_notebook
 
     error, start = None, time.perf_counter()
@@ -99,7 +100,16 @@ def execute(source: Path, output: Path, parameters: dict) -> Outcome:
                 raise KeyboardInterrupt from None
             notebook = nbformat.read(output, as_version=4)
             error = f"cell {failure.cell_index} stopped with {failure.ename}: {_first_line(failure.evalue)}"
+        except DeadKernelError:
+            notebook = nbformat.read(output, as_version=4)
+            error = f"the kernel died in cell {_running(notebook)}, as it does where memory runs out"
     return Outcome(notebook, time.perf_counter() - start, peak[0], error)
+
+
+def _running(notebook) -> int:
+    """Number of the cell that was at work: the last that papermill started."""
+    started = [i for i, cell in enumerate(notebook.cells) if cell.metadata.papermill.get("start_time")]
+    return max(started, default=0)
 
 
 def _first_line(text: str) -> str:

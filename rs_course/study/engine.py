@@ -38,9 +38,12 @@ def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, prog
     out.mkdir(parents=True, exist_ok=True)
     hashes = identity.of_inputs(plan.inputs)
     own = Sets(plan.extra.get("sets", {}), out)
-    tasks, hashed = {}, {}
+    tasks, hashed, of_checkpoints = {}, {}, {}
     for task in plan.tasks:
-        of_task = _hashes(plan, task, hashes, own)
+        named = tuple(own.checkpoints(task))
+        if named not in of_checkpoints:
+            of_checkpoints[named] = _hashes(plan, named, hashes)
+        of_task = of_checkpoints[named]
         name = _id(plan, task, of_task, own)
         tasks[name], hashed[name] = task, of_task
     plan.resolve()
@@ -61,9 +64,8 @@ def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, prog
     return records.ledger(out)
 
 
-def _hashes(plan, task, hashes: dict, own: Sets) -> dict:
-    """The plan's hashes, with the checkpoints that made the task's sets among the checkpoints."""
-    checkpoints = own.checkpoints(task)
+def _hashes(plan, checkpoints: tuple[str, ...], hashes: dict) -> dict:
+    """The plan's hashes, with the checkpoints that made a task's sets among the checkpoints."""
     if not checkpoints:
         return hashes
     named = plan.inputs.get("checkpoint", [])

@@ -52,7 +52,7 @@ def _short(content) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
-@cache
+@cache  # a process runs what it has imported, however its files change
 def _of_module(name: str) -> str:
     spec = find_spec(name)
     if spec is None or spec.origin is None:
@@ -61,7 +61,6 @@ def _of_module(name: str) -> str:
     return _tree(origin.parent, "*.py") if spec.submodule_search_locations else sha256(origin)
 
 
-@cache
 def content(name: str) -> str:
     """Hash of data: a fetched set by its archive, a folder by its files, "simulated" by its source."""
     from rs_course import registry
@@ -80,7 +79,6 @@ def content(name: str) -> str:
     return sha256(path) if path.is_file() else _tree(path, "*")
 
 
-@cache
 def listing(folder: str) -> str:
     """Hash of the names and sizes of a folder's files, for data that take too long to read.
 
@@ -94,17 +92,15 @@ def listing(folder: str) -> str:
     return _short({file.relative_to(root).as_posix(): file.stat().st_size for file in files})
 
 
-@cache
 def _of_checkpoint(name: str) -> str:
     """Weights and configurations of a folder, and of the folders whose parts it shares."""
+    from rs_course.checkpoints.layout import shared_parts
     from rs_course.checkpoints.load import locate
 
     path = Path(locate(name))
     if path.is_file():
         return sha256(path)
-    index = path / "model_index.json"
-    shared = json.loads(index.read_text(encoding="utf-8")).get("_shared_parts", {}) if index.is_file() else {}
-    folders = sorted({(path / relative).resolve() for relative in shared.values()})
+    folders = sorted(set(shared_parts(path).values()))
     kinds = ("*.safetensors", "*config.json", "model_index.json")
     return _short([_tree(folder, *kinds) for folder in (path, *folders)])
 

@@ -29,8 +29,10 @@ data, so a new checkpoint makes new sets.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from rs_course.paths import relative
 from rs_course.study import identity
 
 # Not part of what a set is, only of how it is made.
@@ -49,6 +51,9 @@ class Sets:
     def __init__(self, described: dict, folder: Path):
         self.described, self.folder = described, Path(folder) / "sets"
         self._made: dict[str, dict] = {}
+        self._folders: dict[
+            str, str
+        ] = {}  # by description: contents are hashed once for the many tasks of a run
 
     def of(self, task: dict) -> dict:
         """``{setting: (set, path below it)}`` for the task's values that start with @.
@@ -60,7 +65,7 @@ class Sets:
         for key, value in task.items():
             if isinstance(value, str) and value.startswith("@"):
                 name, _, below = value[1:].partition("/")
-                found[key] = (self._specify(name, task), below)
+                found[key] = (self._specify(name, task), relative(below))
         return found
 
     def checkpoints(self, task: dict) -> list[str]:
@@ -72,12 +77,20 @@ class Sets:
         """The set's folder name; remembers its description."""
         if name not in self.described:
             raise ValueError(f"a task names the set @{name}, but the study has no table [sets.{name}].")
+        if relative(name) != name or name in (".", ""):  # its folder is called after it
+            raise ValueError(f"the set {name!r} has a name that is no name of a folder.")
         spec = dict(self.described[name])
         if spec.get("making") == "real-guidance":
             spec["shots"] = {key: task[key] for key in ("real_per_class", "seed")}
         for key in ("from", "shots_from"):
             if key in spec:
                 spec[key] = self._specify(spec[key].lstrip("@"), task)
+        described = json.dumps([name, spec], sort_keys=True, default=str)
+        if described not in self._folders:
+            self._folders[described] = self._name(name, spec)
+        return self._folders[described]
+
+    def _name(self, name: str, spec: dict) -> str:
         inputs = {"checkpoint": spec.get("checkpoint", []), "code": "rs_course.simulated_earth"}
         if "path" in spec:  # known by its content, wherever it lies
             spec["path"] = str(Path(spec["path"]).expanduser().resolve())

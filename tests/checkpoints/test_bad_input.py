@@ -94,3 +94,16 @@ def test_a_card_needs_weights(tmp_path):
 def test_names_that_nobody_knows(tmp_path):
     for name in ("mini-diffusionsat-3", str(tmp_path / "nowhere")):
         assert "There is no checkpoint" in refusal(name, FileNotFoundError)
+
+
+@pytest.mark.parametrize("path", ["/etc", "../..", "../../elsewhere/vae", "..", 3])
+def test_a_shared_part_lies_beside_the_checkpoint(own, path):
+    index = own / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "_shared_parts": {"vae": path}}))
+    assert f"takes its vae from {path!r}" in refusal(own)
+
+
+@pytest.mark.parametrize("files", [["a"], "a", {"unet": 3}])
+def test_a_card_without_hashes_is_damaged(own, files):
+    (own / "card.json").write_text(json.dumps({**STATED, "files": files}))
+    assert "does not list its files with their SHA-256" in refusal(own)

@@ -99,8 +99,6 @@ def test_an_id_changes_with_settings_code_data_and_checkpoint_and_with_nothing_e
     task = {"arm": "real", "seed": 0}
 
     def now(task=task, **changed):
-        identity.content.cache_clear()
-        identity._of_checkpoint.cache_clear()
         return identity.of_task("m:f", task, identity.of_inputs({**inputs, **changed}))
 
     first = now()
@@ -123,7 +121,6 @@ def test_weights_shared_with_another_folder_count(tmp_path):
     index = {"_shared_parts": {"vae": "../vae"}}
     (tmp_path / "generator" / "model_index.json").write_text(json.dumps(index))
     first = identity.of_inputs({"checkpoint": str(tmp_path / "generator")})
-    identity._of_checkpoint.cache_clear()
     (tmp_path / "vae" / "model.safetensors").write_bytes(b"two")
     assert identity.of_inputs({"checkpoint": str(tmp_path / "generator")}) != first
 

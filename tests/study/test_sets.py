@@ -48,6 +48,25 @@ def test_a_folder_that_is_there_is_used_where_it_lies_and_known_by_its_content(t
     assert not (tmp_path / "out" / "sets").exists()
 
 
+def test_a_folder_that_changes_is_another_set_in_the_same_process(tmp_path):
+    (tmp_path / "one").mkdir()
+    ids = []
+    for pixels in (b"a tile", b"b tile"):
+        (tmp_path / "one" / "tile.png").write_bytes(pixels)
+        rows = study.run(_plan(making="folder", path=str(tmp_path / "one")), tmp_path / "out")
+        ids.append(rows["id"].tolist())
+    assert not set(ids[0]) & set(ids[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [("../out", "@../out"), ("world", "@world/../../etc"), (".", "@.")]
+)
+def test_a_set_stays_in_the_folder_of_its_study(tmp_path, name, task):
+    own = sets.Sets({name: _WORLD}, tmp_path)
+    with pytest.raises(ValueError, match=r"unsafe path|no table|no name of a folder"):
+        own.of({"dataset": task})
+
+
 def test_guided_sets_depend_on_the_shots_of_their_task(tmp_path, monkeypatch):
     monkeypatch.setattr("rs_course.study.identity._of_checkpoint", lambda name: name)
     described = {
