@@ -239,8 +239,9 @@ def _run(assignment, answered, waiting, sandbox, results, stopped, left, hidden)
         else:
             question = next(e.check.question for e in waiting if e.check.name == last)
         stopped.add(question)
-        everything = [e for e in assignment.checks if e.check.question == question]
-        _fail(everything, results, f"your code {ended}")
+        of_it = [e for e in assignment.checks if e.check.question == question]
+        _fail([e for e in of_it if e.check.public], results, f"your code {ended}")
+        _fail(of_it, results, f"your code {outcome.fixed}")
         waiting = [e for e in waiting if e.check.name not in results]
 
 

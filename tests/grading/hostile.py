@@ -3,6 +3,10 @@
 Each entry is ``name: (submission, points, words)``: bytes or a notebook tree, the automatic points out of 8
 that are fair, and a text that must occur in the row's reason, notes or messages. A submission that attacks
 from one answer keeps the points of its others.
+
+Every attack sits on a solved answer: where it succeeds, the answer is right and would earn full marks, so
+that nothing but containment costs the points. ``HARMLESS`` names those that a test lets succeed without
+isolation, to prove it.
 """
 
 # ruff: noqa: E501 (one attack, one line)
@@ -91,7 +95,10 @@ for folder in {places!r}:
 assert not seen, seen
 def double(x): return 2 * x"""
 
-# Which limit stops an endless answer first, processor time or the clock, is up to what else the machine does.
+_BUSY = (
+    "import time; end = time.process_time() + 20\n    while time.process_time() < end: pass\n    return 2 * x"
+)
+# Which limit stops a long answer first is up to what else the machine does.
 STOPPED = "took too long|was stopped after"
 
 ATTACKS = {
@@ -104,12 +111,8 @@ ATTACKS = {
     ),
     "ast_patch": (_first("import ast, builtins\nast.Assert = ast.Pass\nbuiltins.abs = lambda x: 0"), 8, ""),
     "numpy_patch": (
-        notebook(
-            {
-                "double": "np.allclose = np.array_equal = np.isclose = lambda *a, **k: True\ndef double(x): return 0"
-            }
-        ),
-        0,
+        _double("return 0", spread="np.allclose = np.isclose = lambda *a, **k: True\n" + ANSWERS["spread"]),
+        5,
         "not the expected",
     ),
     "json_patch": (_first("import json\njson.dumps = json.loads = lambda *a, **k: '{}'"), 8, ""),
@@ -194,8 +197,8 @@ ATTACKS = {
         8,
         "",
     ),
-    "reads_proc": (_double("return open('/proc/1/environ').read()"), 5, "FileNotFoundError"),
-    "reads_proc_self": (_double("return open('/proc/self/maps').read()"), 5, "FileNotFoundError"),
+    "reads_proc": (_double("open('/proc/self/environ').read(); return 2 * x"), 5, "FileNotFoundError"),
+    "reads_proc_self": (_double("open('/proc/self/maps').read(); return 2 * x"), 5, "FileNotFoundError"),
     "walks_the_disk": (
         notebook(
             {
@@ -206,13 +209,57 @@ ATTACKS = {
         8,
         "",
     ),
-    "reads_password_file": (_double("return open('/etc/passwd').read()"), 5, "FileNotFoundError"),
-    "imports_the_course": (_double("import rs_course.grading; return 2 * x"), 5, "rs_course"),
-    "prints_hidden_inputs": (_double("print('INPUT', x); raise ValueError(f'INPUT {x}')"), 5, "ValueError"),
-    "input_in_exception_name": (
-        _double("raise type('INPUT' + str(x).replace('.', '_'), (ValueError,), {})()"),
+    "reads_password_file": (_double("open('/etc/passwd').read(); return 2 * x"), 5, "FileNotFoundError"),
+    "imports_the_course": (
+        _double("import rs_course.grading; return 2 * x"),
         5,
-        "ValueError",
+        "rs_course is not available",
+    ),
+    "imports_scikit_learn": (_double("import sklearn; return 2 * x"), 5, "sklearn is not available"),
+    "finds_a_model": (
+        _double(
+            "import os; assert any(n.endswith('.safetensors') for _, _, f in os.walk('/') for n in f); return 2 * x"
+        ),
+        5,
+        "AssertionError",
+    ),
+    "prints_hidden_inputs": (
+        _double("if x != 2: print('INPUT', x); raise ValueError(f'INPUT {x}')\n    return 2 * x"),
+        6,
+        "your code stopped with ValueError",
+    ),
+    "input_in_exception_name": (
+        _double(
+            "if x != 2: raise type('INPUT' + str(x).replace('.', '_'), (ValueError,), {})()\n    return 2 * x"
+        ),
+        6,
+        "your code stopped with ValueError",
+    ),
+    "input_in_builtin_exception": (
+        _double(
+            "import builtins; known = sorted(n for n in dir(builtins) if n.endswith('Error'))\n"
+            "    if x != 2: raise getattr(builtins, known[int(5 * x) % len(known)])()\n    return 2 * x"
+        ),
+        6,
+        "your code stopped with",
+    ),
+    "input_in_shape": (
+        _double("return 2 * x if x == 2 else np.zeros((0, int(x * 10**6)))"),
+        6,
+        "another shape than expected",
+    ),
+    "input_in_exit_status": (
+        _double("import os; x == 2 or os._exit(int(10 * x)); return 2 * x"),
+        6,
+        "your code ended the process",
+    ),
+    "input_in_signal": (
+        _double(
+            "import ctypes, os; x == 2 or (os.abort() if int(1000 * x) % 2 else ctypes.string_at(0))\n"
+            "    return 2 * x"
+        ),
+        6,
+        "your code ended the process",
     ),
     "frames": (
         _double(
@@ -225,7 +272,7 @@ ATTACKS = {
     # --- Reaching out
     # ----------------------------------------------------------------------------------------
     "network": (
-        _double("import urllib.request as u; return u.urlopen('http://1.1.1.1', timeout=2).status"),
+        _double("import urllib.request as u; u.urlopen('http://1.1.1.1', timeout=2); return 2 * x"),
         5,
         "Error",
     ),
@@ -235,7 +282,81 @@ ATTACKS = {
         5,
         "PermissionError",
     ),
-    "os_system": (_double("import os; return os.system('true')"), 5, ""),
+    "os_system": (_double("import os; assert os.system('true') == 0; return 2 * x"), 5, "AssertionError"),
+    "sets_a_limit": (
+        _double("import resource as r; r.setrlimit(r.RLIMIT_CPU, (1, 1)); return 2 * x"),
+        5,
+        "ValueError",
+    ),
+    # --- Telling another submission
+    # --------------------------------------------------------------------------
+    "locks_a_shared_file": (
+        _double("import fcntl; fcntl.flock(open(np.__file__), fcntl.LOCK_EX | fcntl.LOCK_NB); return 2 * x"),
+        5,
+        "PermissionError",
+    ),
+    "locks_a_range": (
+        _double("import fcntl; fcntl.lockf(open(np.__file__), fcntl.LOCK_SH | fcntl.LOCK_NB); return 2 * x"),
+        5,
+        "PermissionError",
+    ),
+    "asks_for_a_lock": (
+        _double(
+            "import fcntl, struct; fcntl.fcntl(open(np.__file__), fcntl.F_GETLK, struct.pack('hhqqi4x', 1, 0, 0, 0, 0))\n"
+            "    return 2 * x"
+        ),
+        5,
+        "PermissionError",
+    ),
+    "leases_a_file": (
+        _double("import fcntl; fcntl.fcntl(open(np.__file__), 1025); return 2 * x"),
+        5,
+        "PermissionError",
+    ),
+    "watches_with_inotify": (
+        _double("import ctypes; assert ctypes.CDLL(None).inotify_init() >= 0; return 2 * x"),
+        5,
+        "AssertionError",
+    ),
+    "watches_a_folder": (
+        _double(
+            "import fcntl, os; fcntl.fcntl(os.open(os.path.dirname(np.__file__), os.O_RDONLY), 1026, 1)\n"
+            "    return 2 * x"
+        ),
+        5,
+        "PermissionError",
+    ),
+    "looks_into_the_page_cache": (
+        _double(
+            "import ctypes, mmap\n    m = mmap.mmap(-1, 4096)\n    at = ctypes.addressof(ctypes.c_char.from_buffer(m))\n"
+            "    assert ctypes.CDLL(None).mincore(ctypes.c_void_p(at), 4096, ctypes.create_string_buffer(1)) == 0\n"
+            "    return 2 * x"
+        ),
+        5,
+        "AssertionError",
+    ),
+    "reads_free_memory": (
+        _double("import ctypes; assert ctypes.CDLL(None).sysinfo(bytes(200)) == 0; return 2 * x"),
+        5,
+        "AssertionError",
+    ),
+    "reads_free_disk": (_double("import os; os.statvfs('/usr'); return 2 * x"), 5, "PermissionError"),
+    "shared_memory": (
+        _double("import ctypes; assert ctypes.CDLL(None).shmget(77, 4096, 0o1666) >= 0; return 2 * x"),
+        5,
+        "AssertionError",
+    ),
+    "message_queue": (
+        _double("import ctypes; assert ctypes.CDLL(None).msgget(77, 0o1666) >= 0; return 2 * x"),
+        5,
+        "AssertionError",
+    ),
+    "memory_without_a_name": (_double("import os; os.memfd_create('m'); return 2 * x"), 5, "PermissionError"),
+    "advises_on_shared_pages": (
+        _double("import os; os.posix_fadvise(os.open(np.__file__, 0), 0, 0, 4); return 2 * x"),
+        5,
+        "PermissionError",
+    ),
     "trace": (
         _double("import ctypes; assert ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0; return 2 * x"),
         5,
@@ -256,60 +377,105 @@ ATTACKS = {
     "writes_site_packages": (_double("open(np.__file__, 'a'); return 2 * x"), 5, "OSError"),
     # --- Using everything up
     # ---------------------------------------------------------------------------------
-    "fork": (_double("import os; os.fork(); return 2 * x"), 5, "PermissionError"),
-    "fork_bomb": (_double("import os\n    while True:\n        os.fork()"), 5, "PermissionError"),
-    "fork_bomb_patient": (
-        _double("import os\n    while True:\n        try: os.fork()\n        except OSError: pass"),
+    "fork": (_double("import os; os.fork() or os._exit(0); return 2 * x"), 5, "PermissionError"),
+    "fork_bomb": (
+        _double("import os\n    for _ in range(9):\n        os.fork() or os._exit(0)\n    return 2 * x"),
         5,
-        STOPPED,
+        "PermissionError",
+    ),
+    "fork_bomb_patient": (
+        _double(
+            "import os\n    made = 0\n    for _ in range(10**4):\n        try: made += (os.fork() or os._exit(0)) > 0\n"
+            "        except OSError: pass\n    assert made; return 2 * x"
+        ),
+        5,
+        "AssertionError|" + STOPPED,
     ),
     "thread_bomb": (
         _double(
-            "import threading, time\n    while True:\n"
-            "        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
+            "import threading, time; threading.stack_size(2**16)\n    for _ in range(2000):\n"
+            "        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n    return 2 * x"
         ),
         5,
-        "",
+        "more than 64 threads|start new thread|Resource",
     ),
     "memory_bomb": (  # zeros are reserved without being touched: memory runs out before time on any machine
-        _double("hoard = []\n    while True:\n        hoard.append(bytes(10**7))"),
+        _double("hoard = [bytes(10**7) for _ in range(100)]\n    return 2 * x"),
         5,
         "MemoryError",
     ),
-    "ten_gigabytes": (_double("return np.zeros(10 * 2**30, dtype=np.uint8)"), 5, "Memory"),
+    "ten_gigabytes": (_double("np.zeros(10 * 2**30, dtype=np.uint8); return 2 * x"), 5, "Memory"),
     "large_result": (_double("return np.zeros(10**7)"), 5, ""),
     "disk_bomb": (
-        _double("f = open('/tmp/big', 'wb')\n    while True:\n        f.write(bytes(10**6))"),
+        _double(
+            "f = open('/tmp/big', 'wb')\n    for _ in range(30): f.write(bytes(10**6))\n    return 2 * x"
+        ),
         5,
         "OSError",
     ),
     "many_files": (
-        _double("i = 0\n    while True:\n        i += 1; open(f'/tmp/{i}', 'w').write('x' * 9000)"),
+        _double("for i in range(3000): open(f'/tmp/{i}', 'w').close()\n    return 2 * x"),
         5,
-        "",
+        "OSError",
+    ),
+    "many_folders": (
+        _double("import os\n    for i in range(3000): os.mkdir(f'/dev/shm/{i}')\n    return 2 * x"),
+        5,
+        "OSError",
     ),
     "shared_memory_bomb": (
-        _double("f = open('/dev/shm/big', 'wb')\n    while True:\n        f.write(bytes(10**6))"),
+        _double(
+            "f = open('/dev/shm/big', 'wb')\n    for _ in range(30): f.write(bytes(10**6))\n    return 2 * x"
+        ),
         5,
         "OSError",
     ),
     "output_flood": (_double("for i in range(10**5): print('flood' * 20)\n    return 2 * x"), 8, ""),
-    "endless_loop": (_double("while True: pass"), 5, STOPPED),
-    "endless_loop_defended": (
+    "long_loop": (_double(_BUSY), 5, STOPPED),
+    "long_loop_defended": (
         _double(
-            "while True:\n        try:\n            while True: pass\n        except BaseException: pass"
+            "import time\n    end = time.process_time() + 20\n    while time.process_time() < end:\n"
+            "        try:\n            while time.process_time() < end: pass\n"
+            "        except BaseException: pass\n    return 2 * x"
         ),
         5,
         STOPPED,
     ),
-    "loop_at_top": (_first("while True: pass"), 5, "too long"),
-    "sleeps": (_double("import time; time.sleep(3600)"), 5, "too long"),
+    "long_loop_without_signals": (
+        _double(
+            "import signal; signal.signal(signal.SIGPROF, signal.SIG_IGN); signal.signal(signal.SIGALRM, signal.SIG_IGN)\n    "
+            + _BUSY
+        ),
+        5,
+        "was stopped after 0.5 s of processor time",
+    ),
+    "long_loop_that_seems_to_move_on": (
+        _double(
+            "import json, os, signal, time; signal.signal(signal.SIGPROF, signal.SIG_IGN)\n"
+            "    end = time.process_time() + 60\n    while time.process_time() < end:\n"
+            "        for d in range(3, 256):\n            try: os.write(d, b'{}\\n')\n"
+            "            except OSError: pass\n    return 2 * x"
+        ),
+        0,  # it has spent the whole submission's time
+        "used up the time of one submission",
+    ),
+    "loop_at_top": (
+        _first("import time\nend = time.process_time() + 20\nwhile time.process_time() < end: pass"),
+        5,
+        "too long",
+    ),
+    "sleeps": (_double("import time; time.sleep(60); return 2 * x"), 5, "too long"),
     "blocks_signals": (
         _double(
-            "import signal, time; signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65)); time.sleep(3600)"
+            "import signal, time; signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65)); time.sleep(60)\n    return 2 * x"
         ),
         5,
         "was stopped after",
+    ),
+    "stops_itself": (
+        _double("import os, signal; os.kill(os.getpid(), signal.SIGSTOP); return 2 * x"),
+        8,
+        "",
     ),
     "regex_bomb": (_double("import re; re.match('(a+)+$', 'a' * 40 + 'b'); return 2 * x"), 5, ""),
     "recursion": (_double("return double(x)"), 5, "RecursionError"),
@@ -323,8 +489,23 @@ ATTACKS = {
     "os_exit": (_double("import os; os._exit(0)"), 5, "ended the process (exit status 0)"),
     "os_exit_at_top": (_first("import os; os._exit(3)"), 5, "exit status 3"),
     "sys_exit": (_double("raise SystemExit"), 5, "SystemExit"),
-    "kill_itself": (_double("import os, signal; os.kill(os.getpid(), signal.SIGKILL); return 0"), 5, ""),
-    "kill_everyone": (_double("import os, signal; os.kill(-1, signal.SIGKILL); return 0"), 5, ""),
+    "kill_itself": (
+        _double("import os, signal; os.kill(os.getpid(), signal.SIGKILL); return 2 * x"),
+        5,
+        "PermissionError",
+    ),
+    "kill_by_thread_id": (
+        _double(
+            "import os, signal; signal.pthread_kill(__import__('threading').get_ident(), 9); return 2 * x"
+        ),
+        5,
+        "PermissionError",
+    ),
+    "kill_everyone": (
+        _double("import os, signal; os.kill(-1, signal.SIGKILL); return 2 * x"),
+        5,
+        "PermissionError",
+    ),
     "segfault": (_double("import ctypes; ctypes.string_at(0)"), 5, "SIGSEGV"),
     "abort": (_double("import os; os.abort()"), 5, "ended the process"),
     "closes_stdout": (_double("import sys; sys.stdout.close(); sys.stderr.close(); return 2 * x"), 8, ""),
@@ -347,6 +528,13 @@ ATTACKS = {
     "windows_1252": (json.dumps(_edit(_accented), ensure_ascii=False).encode("cp1252"), 8, "Windows-1252"),
     "utf_16": (json.dumps(_edit(_accented), ensure_ascii=False).encode("utf-16"), 8, "UTF-16"),
     "byte_order_mark": (b"\xef\xbb\xbf" + as_bytes(notebook(ANSWERS)), 8, ""),
+    "surrogate_in_an_error": (_double("raise ValueError(chr(0xD800))"), 5, "ValueError"),
+    "surrogate_in_print": (
+        _double("return 2 * x", spread="print(chr(0xDFFF), chr(0))\n" + ANSWERS["spread"]),
+        8,
+        "",
+    ),
+    "many_tiny_cells": (b'{"cells": [' + b"{}," * 10_000_000 + b"{}]}", 0, "more memory|time or memory"),
     "surrogates": (as_bytes(_first("# \ud800")), 8, ""),
     "cells_not_dicts": (_edit(lambda tree: tree["cells"].insert(0, 7)), 8, ""),
     "another_notebook": (
@@ -377,4 +565,30 @@ ATTACKS = {
         "defined in another cell",
     ),
     "magics": (_first("%matplotlib inline\n!pip install nothing\n%time 1 + 1"), 8, ""),
+    "awaits_at_top": (_first("import asyncio\nawait asyncio.sleep(0)"), 8, ""),
 }
+
+# What succeeds in a plain process, where it harms nobody.
+HARMLESS = (
+    "reads_proc",
+    "reads_proc_self",
+    "reads_password_file",
+    "socket",
+    "subprocess",
+    "os_system",
+    "sets_a_limit",
+    "locks_a_shared_file",
+    "locks_a_range",
+    "asks_for_a_lock",
+    "leases_a_file",
+    "watches_with_inotify",
+    "watches_a_folder",
+    "looks_into_the_page_cache",
+    "reads_free_memory",
+    "reads_free_disk",
+    "memory_without_a_name",
+    "advises_on_shared_pages",
+    "fork",
+    "fork_bomb",
+    "many_files",
+)

@@ -1,6 +1,7 @@
 """Hostile and broken submissions are contained, get a fair row with a reason, and change no other grade."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from rs_course.grading import batch, feedback, records
 from rs_course.grading.intake import Submission
 
 from .conftest import ANSWERS, FULL, PROSE, as_bytes, notebook
-from .hostile import ATTACKS
+from .hostile import ATTACKS, HARMLESS
+
+# The limits, which are the same for everyone.
+FIXED_NUMBERS = re.compile(r"after [\d.]+ s|\d+ (threads|files)")
 
 
 def _class():
@@ -48,6 +52,18 @@ def test_attack_is_contained(graded, name, tiny):
     page = feedback.html(record, "Tiny")
     hidden = next(e for e in tiny.checks if e.check.name == "double.new").inputs["x"]
     assert str(hidden)[:7] not in page.replace("_", ".")
+    for question in record["questions"]:
+        for check in question["checks"]:
+            if not check["public"] and check["message"] not in (*tiny.sentences, record["reason"]):
+                assert not set("0123456789[]") & set(FIXED_NUMBERS.sub("", check["message"]))
+
+
+def test_the_same_would_earn_full_marks_without_isolation(tiny, tmp_path):
+    """The control: it is containment that these attacks lose their points to."""
+    plan = batch.Plan(tiny, tmp_path, isolation="process")
+    made = [Submission(name, as_bytes(ATTACKS[name][0])) for name in HARMLESS]
+    scores = {record["student"]: records.score(record) for record in batch.run(plan, made)}
+    assert scores == dict.fromkeys(HARMLESS, FULL)
 
 
 def test_classmates_keep_their_grades(graded):

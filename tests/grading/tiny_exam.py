@@ -61,5 +61,7 @@ exam = Exam(
     ),
     leaderboard=("predict.new", "accuracy"),
     preload=("numpy",),
-    limits=Limits(step_s=0.5, wall_s=6, memory_mb=400, disk_mb=16, result_mb=2, output_bytes=2_000),
+    limits=Limits(
+        step_s=0.5, wall_s=6, memory_mb=400, disk_mb=16, files=500, result_mb=2, output_bytes=2_000
+    ),
 )
