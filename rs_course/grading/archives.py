@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
-MAX_FILES, MAX_FILE_BYTES, MAX_TOTAL_BYTES, MAX_RATIO = 5_000, 64 * 2**20, 2 * 2**30, 200
+MAX_FILE_BYTES, MAX_RATIO = 64 * 2**20, 200
+# Of a class, and of what one student hands in: the excess of one costs nobody else.
+MAX_CLASS_FILES, MAX_FILES, MAX_STUDENT_BYTES = 200_000, 5_000, 256 * 2**20
 _RATIO_FROM_BYTES = 2**20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Member:
 
     Attributes:
         name: Its path with forward slashes, for matching only; never used to write a file.
-        data: Its bytes, or the reason (``ValueError``) why it was not read.
+        data: Its bytes, the reason (``ValueError``) why it was not read, or ``b""`` where nobody wanted it.
         modified: Time stored in the archive (local time of whoever made it), or ``None``.
     """
 
@@ -28,51 +31,88 @@ class Member:
     modified: datetime | None
 
 
-def members(source, *, depth: int = 0) -> Iterator[Member]:
+class _Budget:
+    """What one student may still hand in, over all zips inside zips together."""
+
+    def __init__(self):
+        self.files, self.bytes = MAX_FILES, MAX_STUDENT_BYTES
+
+    def refuse(self, entry) -> ValueError | None:
+        self.files -= 1
+        if self.files < 0:
+            return ValueError(f"more than {MAX_FILES} files were handed in")
+        if entry.file_size > self.bytes:
+            return ValueError(f"more than {MAX_STUDENT_BYTES // 2**20} MB were handed in, unpacked")
+        return None
+
+
+def members(
+    source,
+    *,
+    wanted: Callable[[str], bool] = lambda name: True,
+    owner: Callable[[str], str] = lambda name: name.split("/")[0],
+    _budget: _Budget | None = None,
+) -> Iterator[Member]:
     """Files of a zip; a zip inside it (``rs-course submit`` makes one) is opened once more.
 
     Args:
         source: Path, or bytes of an archive.
-        depth: Used by the call for a zip inside a zip.
+        wanted: Whether a file of this name is to be read; all are listed.
+        owner: To whom the limits of one student apply; called with the name.
 
     Yields:
-        Every regular file. Links, absolute paths and ``..`` are yielded with a reason instead of data.
+        Every regular file. Links, absolute paths, ``..`` and what is beyond a limit are yielded with a
+        reason instead of data.
 
     Raises:
-        ValueError: Not a zip, or so many files or bytes that it is an attack rather than a class.
+        ValueError: Not a zip, or so many files that it is an attack rather than a class.
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ValueError(
             f"{'The zip' if isinstance(source, bytes) else source} cannot be opened: {error}"
         ) from None
+    nested, budgets = _budget is not None, {}
     with archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-        if len(entries) > MAX_FILES:
-            raise ValueError(f"The zip holds {len(entries)} files, more than {MAX_FILES}: it was not opened.")
-        total = 0
+        most = MAX_FILES if nested else MAX_CLASS_FILES
+        if len(entries) > most:
+            raise ValueError(f"The zip holds {len(entries)} files, more than {most}: it was not opened.")
         for entry in entries:
-            name = entry.filename.replace("\\", "/")
-            if _is_clutter(name):
+            name = _name(entry)
+            if is_clutter(name):
                 continue
-            data = _read(archive, entry, name)
-            if not isinstance(data, ValueError):
-                total += len(data)
-            if total > MAX_TOTAL_BYTES:
-                raise ValueError("The zip unpacks to more than 2 GB: it was not read to its end.")
-            if depth == 0 and name.lower().endswith(".zip") and isinstance(data, bytes):
-                yield from _nested(name, data, entry)
+            budget = _budget or budgets.setdefault(owner(name), _Budget())
+            is_zip = not nested and name.lower().endswith(".zip")
+            data = b""
+            if is_zip or wanted(name):
+                data = budget.refuse(entry) or _read(archive, entry, name)
+                budget.bytes -= len(data) if isinstance(data, bytes) else 0
+            if is_zip and isinstance(data, bytes):
+                yield from _nested(name, data, entry, wanted, budget)
             else:
                 yield Member(name, data, _modified(entry))
 
 
-def _nested(name, data, entry):
+def _nested(name, data, entry, wanted, budget):
     try:
-        for member in members(data, depth=1):
+        for member in members(data, wanted=wanted, _budget=budget):
             yield Member(f"{name}/{member.name}", member.data, _modified(entry))
     except ValueError as error:
         yield Member(name, error, _modified(entry))
+
+
+def _name(entry):
+    """The name with forward slashes. Without the flag for UTF-8 it is taken as UTF-8 where it can be, as
+    macOS and several learning systems write it, else as the code page 437 of the standard."""
+    name = entry.filename
+    if not entry.flag_bits & 0x800:
+        try:
+            name = name.encode("cp437").decode("utf-8")
+        except (UnicodeEncodeError, UnicodeDecodeError):
+            pass
+    return name.replace("\\", "/")
 
 
 def _read(archive, entry, name):
@@ -83,6 +123,8 @@ def _read(archive, entry, name):
         return ValueError("it is a symbolic link, not a file")
     if entry.flag_bits & 1:
         return ValueError("it is encrypted")
+    if entry.compress_type not in _METHODS:  # A header of LZMA can ask for gigabytes.
+        return ValueError(f"it is packed by the unusual method {entry.compress_type}")
     if entry.file_size > MAX_FILE_BYTES:
         return ValueError(f"it unpacks to {entry.file_size / 2**20:.0f} MB")
     if entry.file_size > _RATIO_FROM_BYTES and entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
@@ -100,10 +142,13 @@ def _read(archive, entry, name):
     return data
 
 
-def _is_clutter(name):
+def is_clutter(name: str) -> bool:
+    """Whether a path belongs to the bookkeeping of a system, and not to what somebody handed in."""
     last = name.rsplit("/", 1)[-1]
     return (
-        "__MACOSX/" in name or ".ipynb_checkpoints/" in name or last.startswith("._") or last == ".DS_Store"
+        "__MACOSX/" in name
+        or last.startswith(("._", "~$"))
+        or last in (".DS_Store", "Thumbs.db", "desktop.ini")
     )
 
 

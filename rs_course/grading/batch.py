@@ -73,15 +73,18 @@ def run(
         require(plan.isolation)
     submissions = list(submissions)
     found = {s.student: records.read(plan.path(s.student)) for s in submissions}
+    owners = {s.source: s.student for s in submissions if s.source}
+    for student, record in found.items():
+        if record and owners.get(record.get("source"), student) != student:
+            found[student] = None  # The file has turned out to be somebody else's.
     waiting = [s for s in submissions if not _is_valid(plan, s, found[s.student])]
     again = {s.student for s in waiting}
     for submission in submissions:
         # When a file was handed in is no part of its grade: a corrected date needs no new run.
-        stored, when = found[submission.student], _when(submission)
-        handed_in = isinstance(submission.data, bytes) or not stored or not stored["submission_sha256"]
-        if handed_in and submission.student not in again and stored | when != stored:
-            found[submission.student] = stored | when
-            records.write(plan.path(submission.student), stored | when)
+        stored = found[submission.student]
+        if submission.student not in again and (now := _as_handed_in(stored, submission)) != stored:
+            found[submission.student] = now
+            records.write(plan.path(submission.student), now)
     say = _Progress(len(submissions), len(waiting), progress or (lambda line: None))
     grade_each = _on_dask(scheduler) if scheduler else _on_threads(max(1, workers))
     for record in grade_each(plan, waiting, found):
@@ -142,13 +145,25 @@ def _grade(plan, submission, previous, sandbox):
         # The other questions are as old as they were: a run without ``only`` must still notice a changed
         # exam.
         record["key"] = previous["key"]
-    record["notes"] = [*submission.notes, *record["notes"]]
-    return record | _when(submission)
+    return _as_handed_in(record, submission)
 
 
-def _when(submission):
-    moment = submission.timestamp
-    return {"timestamp": moment.isoformat() if moment else "", "late_flag": submission.late}
+def _as_handed_in(record, submission):
+    """The record with what is known today of how the submission was handed in."""
+    if isinstance(submission.data, bytes) or record["submission_sha256"] is None:
+        moment = submission.timestamp
+        now = {
+            "timestamp": moment.isoformat() if moment else "",
+            "late_flag": submission.late,
+            "intake_notes": submission.notes,
+            "source": submission.source,
+        }
+    else:
+        note = f"Not in the last collection ({submission.data}); the submission graded before counts."
+        earlier = [text for text in record.get("intake_notes", []) if not text.startswith("Not in the last")]
+        now = {"intake_notes": [*earlier, note]}
+    own = record["notes"][len(record.get("intake_notes", [])) :]
+    return {**record, **now, "notes": [*now["intake_notes"], *own]}
 
 
 def _on_threads(workers):

@@ -159,6 +159,7 @@ def grade(
             else 0.0,
             "comment": "",
             "answer": answered.answers.get(cell.grade_id, ""),
+            "figures": answered.figures.get(cell.grade_id, []),
         }
         for cell in assignment.cells
         if cell.is_manual

@@ -5,15 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
-from rs_course.grading import archives
+from rs_course.grading import archives, times
 from rs_course.grading.notebooks import MAX_BYTES
-from rs_course.grading.roster import Matcher, Student
+from rs_course.grading.owners import Owners, read_name
+from rs_course.grading.roster import Student
+from rs_course.grading.spreadsheet import decode
 
-MANIFEST = "manifest.json"
+MANIFEST, _TIMESTAMP = "manifest.json", "timestamp.txt"
+_APPLE_DOUBLE = b"\0\5\x16\7"
+_NOTHING = "nothing was handed in"
+# Safari adds .json, Windows .txt, a browser that downloads twice a number; some systems drop the ending.
+_NOTEBOOK = re.compile(r"\.ipynb(?:\.(?:json|txt|download))*(?: ?\(\d+\))?$", re.I)
+_MAYBE_NOTEBOOK = re.compile(r"(?:\.json|\.txt|/[^./]+|^[^./]+)$", re.I)
+_IGNORED = (MANIFEST, _TIMESTAMP, ".csv", ".html", ".htm")
 
 
 @dataclass
@@ -23,10 +32,11 @@ class Submission:
     Attributes:
         student: Student id; for a file that fits nobody on the roster, a name made from its own.
         data: Bytes of the notebook, or the reason why there are none.
-        timestamp: When it was handed in (UTC where known), or ``None``.
+        timestamp: When it was handed in (UTC), or ``None`` where that is not known.
         late: The LMS marked it as late.
         notes: What was unusual.
-        source: Its path in the archive or folder, which an LMS wants back with the feedback.
+        source: Path inside the zip or folder.
+        unassigned: Why the file is nobody's on the roster, or ``""``.
     """
 
     student: str
@@ -35,70 +45,87 @@ class Submission:
     late: bool = False
     notes: list[str] = field(default_factory=list)
     source: str = ""
+    unassigned: str = ""
 
 
-def collect(source: str | Path, assignment: str, students: list[Student]) -> list[Submission]:
+def collect(
+    source: str | Path,
+    assignment: str,
+    students: list[Student],
+    *,
+    answers: Collection[str] = (),
+    assigned: Mapping[str, str] | None = None,
+    trust_times: tzinfo | None = None,
+) -> list[Submission]:
     """Submissions of one assignment, one per student, in the order of the roster.
 
     Args:
         source: ``submitted/`` in nbgrader's layout, any folder of notebooks, or a zip.
         assignment: Name of the assignment.
         students: The roster; students without a file get a submission that says so. May be empty.
+        answers: Text that only this assignment's notebooks hold: of several files one that holds it counts.
+        assigned: Path of a file → id of the student whose it is, as the instructor has decided.
+        trust_times: Take the dates of files, and those in their names, as the time of handing in; a time
+            without a zone is in this one. By default they are not: an export dates everything by itself.
 
     Raises:
         FileNotFoundError: No such folder or file.
-        ValueError: A zip that cannot be opened.
+        ValueError: A zip that cannot be opened, or ``assigned`` names an unknown student.
     """
     source = Path(source)
-    if source.is_dir():
-        found = _from_nbgrader(source, assignment) or _by_name(_files(source), assignment, students)
-    elif source.is_file():
-        found = _by_name(archives.members(source), assignment, students)
-    else:
+    if not source.exists():
         raise FileNotFoundError(f"There is no folder or zip {source} with submissions.")
-    by_student: dict[str, list[Submission]] = {}
-    for submission in found:
-        by_student.setdefault(submission.student, []).append(submission)
-    chosen = {student: _latest(several) for student, several in by_student.items()}
-    known = [student.id for student in students]
-    rows = [
-        chosen.get(identity) or Submission(identity, ValueError("nothing was handed in"))
-        for identity in known
-    ]
-    strangers = sorted(set(chosen) - set(known))
-    for identity in strangers if students else []:
-        chosen[identity].notes.append("This student is not on the roster.")
-    return rows + [chosen[identity] for identity in strangers]
+    known = {student.id: student for student in students}
+    if unknown := set((assigned or {}).values()) - set(known):
+        raise ValueError(f"A file is assigned to {min(unknown)!r}, who is not on the roster.")
+    paths = [member.name for member in _members(source, lambda name: False)]
+    found = _Found(
+        Owners(students, assignment, paths), assignment, answers, assigned or {}, known, trust_times
+    )
+    for member in _members(source, _is_wanted):
+        found.add(member)
+    if source.is_dir():
+        for folder in sorted(path for path in source.rglob(assignment) if path.is_dir()):
+            found.add_folder(folder.relative_to(source).as_posix())
+    chosen = found.submissions()
+    _share_in_teams(chosen, students)
+    rows = [chosen.get(s.id) or Submission(s.id, ValueError(_NOTHING)) for s in students]
+    return rows + [chosen[identity] for identity in sorted(set(chosen) - set(known))]
 
 
-def _from_nbgrader(root, assignment):
-    """``submitted/{student}/{assignment}/{notebook}.ipynb`` with ``timestamp.txt``."""
-    found = []
-    for folder in sorted(path for path in root.glob(f"*/{assignment}") if path.is_dir()):
-        timestamp = _timestamp_file(folder / "timestamp.txt")
-        files = sorted(folder.glob("*.ipynb"))
-        named = [path for path in files if path.stem == assignment]
-        for path in named or files:
-            found.append(Submission(folder.parent.name, _read(path, root), timestamp))
-        if not files:
-            reason = ValueError("the folder holds no notebook")
-            found.append(Submission(folder.parent.name, reason, timestamp))
-    return found
+def _members(source, wanted) -> Iterator[archives.Member]:
+    """Files of a zip or folder; a zip in a folder is opened too."""
+    if source.is_file():
+        yield from archives.members(source, wanted=wanted, owner=_budget_key)
+        return
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source).as_posix()
+        if archives.is_clutter(name) or not (path.is_symlink() or path.is_file()):
+            continue
+        modified = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+        if path.suffix.lower() == ".zip" and not path.is_symlink():
+            try:
+                for member in archives.members(path, wanted=wanted, owner=_budget_key):
+                    yield replace(member, name=f"{name}/{member.name}", modified=modified)
+            except ValueError as error:
+                yield archives.Member(name, error, modified)
+        else:
+            yield archives.Member(name, _read(path, source) if wanted(name) else b"", modified)
 
 
-def _files(root):
-    for path in sorted(root.rglob("*")):
-        if path.is_symlink() or path.is_file():
-            modified = datetime.fromtimestamp(path.lstat().st_mtime)
-            name = path.relative_to(root).as_posix()
-            if path.suffix.lower() == ".zip" and not path.is_symlink():
-                try:
-                    for member in archives.members(path):
-                        yield archives.Member(f"{name}/{member.name}", member.data, modified)
-                except ValueError as error:
-                    yield archives.Member(name, error, modified)
-            else:
-                yield archives.Member(name, _read(path, root), modified)
+def _budget_key(name):
+    parts = name.split("/")
+    found = read_name(parts)
+    return f"{found[1].person}_{found[1].number}" if found else parts[0]
+
+
+def _is_wanted(name):
+    last = name.rsplit("/", 1)[-1]
+    return (
+        bool(_NOTEBOOK.search(name))
+        or last.endswith((MANIFEST, _TIMESTAMP))
+        or bool(_MAYBE_NOTEBOOK.search(name))
+    )
 
 
 def _read(path, root):
@@ -114,67 +141,164 @@ def _read(path, root):
         return ValueError(f"it cannot be read ({error.strerror})")
 
 
-def _by_name(members, assignment, students):
-    matcher, found, others, manifests = Matcher(students), [], {}, {}
-    origin: dict[int, str] = {}  # folder of each submission, where its manifest would lie
-    for member in members:
+class _Found:
+    """What was found so far: of each student the best file, so that a class never lies in memory twice."""
+
+    def __init__(self, owners, assignment, answers, assigned, known, trust_times):
+        self._owners, self._assignment, self._assigned, self._known = owners, assignment, assigned, known
+        self._answers = [text.encode() for text in answers]
+        self._trust = trust_times
+        self._best: dict[str, tuple[tuple, Submission]] = {}
+        self._count: dict[str, int] = {}
+        self._others: dict[str, Submission] = {}
+        self._manifests: dict[str, bytes] = {}
+        self._timestamps: dict[str, bytes] = {}
+        self._folders: list[str] = []
+
+    def add(self, member) -> None:
         folder, _, last = member.name.rpartition("/")
-        if last == MANIFEST and isinstance(member.data, bytes):
-            manifests[folder] = member.data
-        student = matcher.find(member.name)
-        identity = student.id if student else _stranger(member.name, assignment)
-        late = bool(re.search(r"(^|[_/])LATE_", member.name))
-        notes = (
-            [] if student or not students else [f"The file {member.name[:120]!r} fits nobody on the roster."]
+        data = member.data
+        if isinstance(data, bytes) and data[:4] == _APPLE_DOUBLE:
+            return
+        if last in (MANIFEST, _TIMESTAMP) and isinstance(data, bytes):
+            (self._manifests if last == MANIFEST else self._timestamps)[folder] = data
+            return
+        is_notebook = _NOTEBOOK.search(last) or (
+            _MAYBE_NOTEBOOK.search(member.name)
+            and isinstance(data, bytes)
+            and data[:400].lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"{"
+            and b'"cells"' in data
+            and b'"nbformat' in data
         )
-        timestamp = member.modified.astimezone(UTC) if member.modified else None
-        if member.name.lower().endswith(".ipynb"):
-            found.append(Submission(identity, member.data, timestamp, late, notes, member.name))
-            origin[id(found[-1])] = folder
-        elif not member.name.lower().endswith((MANIFEST, "timestamp.txt", ".csv", ".html")):
-            reason = member.data if isinstance(member.data, ValueError) else None
-            reason = reason or ValueError(f"handed in {Path(member.name).name[:80]!r}, which is no notebook")
-            others.setdefault(identity, Submission(identity, reason, timestamp, late, notes, member.name))
-    for submission in found:
-        submission.notes += _manifest_note(manifests.get(origin[id(submission)]), submission.data)
-    with_notebook = {submission.student for submission in found}
-    return found + [submission for identity, submission in others.items() if identity not in with_notebook]
+        if not is_notebook and last.lower().endswith(_IGNORED):
+            return
+        owner = self._owners.find(member.name)
+        student = self._known.get(self._assigned.get(member.name, "")) or owner.student
+        identity = student.id if student else owner.label
+        made = Submission(identity, data, source=member.name, notes=list(owner.notes))
+        made.late = bool(owner.upload and owner.upload.late)
+        if student is None and owner.why:
+            made.unassigned = owner.why
+            made.notes.append(owner.why)
+        self._date(made, member, owner.upload)
+        if not is_notebook:
+            reason = data if isinstance(data, ValueError) else None
+            made.data = reason or ValueError(f"handed in {last[:80]!r}, which is no notebook")
+            self._others.setdefault(identity, made)
+            return
+        order = self._order(made, member, last, owner.upload)
+        self._count[identity] = self._count.get(identity, 0) + 1
+        if identity not in self._best or order >= self._best[identity][0]:
+            self._best[identity] = (order, made)
+
+    def add_folder(self, folder: str) -> None:
+        """Note a folder of nbgrader's exchange: a student handed in, be it nothing."""
+        self._folders.append(folder)
+
+    def _date(self, made, member, upload):
+        """The time of handing in, if the name holds one or the dates of files are to be trusted."""
+        moment = times.local(upload.when) if upload and upload.when else None
+        if self._trust is None:
+            if moment:
+                made.notes.append(
+                    f"The name says {upload.when} without a time zone, which was not used to judge lateness."
+                )
+            return
+        moment = moment or (None if upload and upload.system == "canvas" else member.modified)
+        if moment:
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=self._trust)
+            made.timestamp = moment.astimezone(UTC) if moment.year > 1980 else None
+
+    def _order(self, made, member, last, upload):
+        """What makes one of a student's files count before another; the greatest is graded."""
+        readable = isinstance(made.data, bytes)
+        ours = readable and any(text in made.data for text in self._answers)
+        in_exchange = f"/{self._assignment}/" in f"/{member.name}" and last == f"{self._assignment}.ipynb"
+        tries = re.search(r"[-(](\d{1,3})\)?\.ipynb", last)
+        modified = member.modified.replace(tzinfo=None) if member.modified else datetime.min
+        return (
+            readable,
+            "-checkpoint" not in last,
+            ours,
+            in_exchange,
+            upload.upload if upload else 0,
+            modified,
+            int(tries.group(1)) if tries else 0,
+        )
+
+    def submissions(self) -> dict[str, Submission]:
+        """The chosen submission of each student who handed in anything."""
+        chosen = {identity: made for identity, (_, made) in self._best.items()}
+        for identity, made in chosen.items():
+            name = made.source.rpartition("/")[2]
+            if self._count[identity] > 1:
+                made.notes.append(
+                    f"{self._count[identity]} files were handed in; the latest was graded: {name[:80]}."
+                )
+            elif "-checkpoint" in name:
+                made.notes.append("Only an automatic copy (checkpoint) was handed in.")
+        chosen = {**self._others, **chosen}
+        for made in chosen.values():
+            folder = made.source.rpartition("/")[0]
+            if isinstance(made.data, bytes):
+                made.notes += _manifest_note(self._manifests.get(folder), made.data)
+            self._exchange_time(made, folder)
+        for folder in sorted({*self._folders, *filter(self._is_exchange, self._timestamps)}):
+            owner = self._owners.find(f"{folder}/{self._assignment}.ipynb")
+            identity = owner.student.id if owner.student else owner.label
+            if identity not in chosen and "/" in folder:
+                made = Submission(identity, ValueError("the folder holds no notebook"), source=folder)
+                made.unassigned = owner.why
+                self._exchange_time(made, folder)
+                chosen[identity] = made
+        return chosen
+
+    def _is_exchange(self, folder):
+        """Whether nbgrader wrote this folder's time: inside an upload or a zip a student could have."""
+        parts = folder.split("/")
+        zipped = any(part.lower().endswith(".zip") for part in parts)
+        return len(parts) > 1 and parts[-1] == self._assignment and not zipped and read_name(parts) is None
+
+    def _exchange_time(self, made, folder):
+        text = self._timestamps.get(folder)
+        if text is None or not self._is_exchange(folder):
+            return
+        try:
+            made.timestamp = times.parse(decode(text[:200]))
+        except ValueError as error:
+            made.notes.append(f"The time of handing in is not known: in {_TIMESTAMP}, {error}.")
 
 
 def _manifest_note(manifest, data):
     """What the manifest of ``rs-course submit`` says about a notebook, if there is one."""
-    if manifest is None or not isinstance(data, bytes):
+    if manifest is None:
         return []
     try:
-        promised = json.loads(manifest)["sha256"]
+        promised = json.loads(manifest)["sha256"] if len(manifest) < 10_000 else None
     except (ValueError, KeyError, TypeError, RecursionError):
+        promised = None
+    if promised is None:
         return ["The manifest cannot be read."]
     same = promised == hashlib.sha256(data).hexdigest()
     return [] if same else ["The notebook is not the one that its manifest describes."]
 
 
-def _stranger(name, assignment):
-    """A name for whoever is not on the roster: the folder or file name without the assignment's name."""
-    parts = [part for part in name.split("/") if part not in ("", "submitted", assignment)]
-    text = parts[0] if len(parts) > 1 else re.sub(r"\.ipynb$", "", parts[-1] if parts else name, flags=re.I)
-    return re.sub(rf"[_\s-]*{re.escape(assignment)}[_\s-]*", "", text).strip("_- ") or text
-
-
-def _latest(several: list[Submission]) -> Submission:
-    """The last readable one; among equal times the one listed last, as an LMS numbers resubmissions."""
-    order = sorted(
-        several, key=lambda s: (isinstance(s.data, bytes), s.timestamp or datetime.min.replace(tzinfo=UTC))
-    )
-    chosen = order[-1]
-    if len(several) > 1:
-        chosen.notes.append(f"{len(several)} files were handed in; the latest was graded.")
-    return chosen
-
-
-def _timestamp_file(path):
-    try:
-        text = path.read_text(encoding="utf-8").strip().replace(" UTC", "+00:00")
-        stamp = datetime.fromisoformat(text)
-    except (OSError, ValueError):
-        return None
-    return stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)
+def _share_in_teams(chosen, students):
+    """Who handed in nothing gets what was handed in last for the team."""
+    for student in students:
+        if not student.team or isinstance(getattr(chosen.get(student.id), "data", None), bytes):
+            continue
+        mates = [
+            chosen[s.id] for s in students if s.team == student.team and s.id != student.id and s.id in chosen
+        ]
+        mates = [
+            mate
+            for mate in mates
+            if isinstance(mate.data, bytes) and "for the team" not in " ".join(mate.notes)
+        ]
+        if mates:
+            last = max(
+                mates, key=lambda mate: (mate.timestamp or datetime.min.replace(tzinfo=UTC), mate.student)
+            )
+            note = f"Handed in by {last.student} for the team {student.team}."
+            chosen[student.id] = replace(last, student=student.id, notes=[*last.notes, note])

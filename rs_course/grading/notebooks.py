@@ -1,57 +1,37 @@
-"""Read a submitted notebook, whatever became of it, and transplant its answers into the pristine release.
+"""Transplant the answers of a submitted notebook into the pristine release.
 
 Only the *answers* of a submission count. They are found by ``grade_id`` (else by cell id, else by the
 function that they define) and put into a fresh copy of the release, so deleted, edited, duplicated or
-reordered checks and games with points and metadata have no effect.
+reordered checks and games with points and metadata have no effect. What people do to notebooks is undone:
+an answer may be split, copied, merged with another, of another type, or without its metadata. Prose that
+cannot be found is never a zero: it waits for a person, with all prose that belongs to no cell.
 """
 
 from __future__ import annotations
 
 import ast
-import json
+import re
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import lru_cache
 
-MAX_BYTES = 50 * 2**20
+from rs_course.grading.notebook_files import MAX_BYTES, Cell, Unreadable, read, read_file
 
+__all__ = [
+    "MAX_BYTES",
+    "Cell",
+    "Transplant",
+    "Unreadable",
+    "defined_names",
+    "read",
+    "read_file",
+    "transplant",
+]
 
-class Unreadable(ValueError):
-    """A submission that is no notebook; the message is the reason that its row gets."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What matters of a notebook cell."""
-
-    kind: str
-    source: str
-    grade_id: str | None
-    cell_id: str | None
-    nbgrader: dict
-
-    @property
-    def is_answer(self) -> bool:
-        return bool(self.nbgrader.get("solution"))
-
-    @property
-    def is_setup(self) -> bool:
-        """A locked code cell without points: the imports and data that answers build on."""
-        return (
-            self.kind == "code"
-            and bool(self.nbgrader.get("locked"))
-            and not self.nbgrader.get("grade")
-            and not self.is_answer
-            and not self.is_task
-        )
-
-    @property
-    def is_task(self) -> bool:
-        """A task in nbgrader's sense: it is worked on in cells of the student's own and graded by hand."""
-        return bool(self.nbgrader.get("task"))
-
-    @property
-    def is_manual(self) -> bool:
-        return self.is_task or (self.is_answer and bool(self.nbgrader.get("grade")))
+_FENCE = re.compile(r"\s*```[\w ]*\n(.*?)\n?```\s*", re.S)
+_LINKED = re.compile(r"""!\[[^\]]*\]\(\s*<?([^)\s>]+)|<img[^>]+src\s*=\s*["']?([^"'\s>]+)""", re.I)
+_RECOGNIZABLE = 20
+# A syntax tree takes hundreds of times the memory of its source, and no answer is as long as this.
+_LONGEST_CODE = 200_000
 
 
 @dataclass
@@ -60,8 +40,10 @@ class Transplant:
 
     Attributes:
         cells: ``[{"id", "source"}]`` to execute: setup cells and code answers, in the order of the release.
-        answers: ``grade_id`` → source of every answer that was found, prose and work on tasks too.
+        answers: ``grade_id`` → source of every answer that was found, prose and work on tasks too. Prose
+            whose cell is missing is there too, with whatever could be it.
         untouched: ``grade_id`` of answers that are still the stub, or missing.
+        figures: ``grade_id`` of prose → ``[{"name", "type", "data"}]``, attached pictures in base64.
         notes: What was unusual, one sentence each, for the record.
         elsewhere: Names that the student defined outside the answer cells, which are not run.
     """
@@ -69,72 +51,9 @@ class Transplant:
     cells: list = field(default_factory=list)
     answers: dict = field(default_factory=dict)
     untouched: set = field(default_factory=set)
+    figures: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
     elsewhere: set = field(default_factory=set)
-
-
-def read(data: bytes) -> tuple[list[Cell], list[str]]:
-    """Cells of a notebook file and notes on what had to be mended.
-
-    Raises:
-        Unreadable: Too large, not JSON, or no notebook.
-    """
-    notes = []
-    if len(data) > MAX_BYTES:
-        raise Unreadable(
-            f"the notebook has {len(data) / 2**20:.0f} MB, more than {MAX_BYTES // 2**20}: clear its outputs"
-        )
-    if not data.strip():
-        raise Unreadable("the file is empty")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        text = data.decode("utf-16", errors="replace")
-        notes.append("The file was UTF-16; read as such.")
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = data.decode("cp1252", errors="replace")
-            notes.append("The file was not UTF-8; read as Windows-1252.")
-    try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"the file is not valid JSON ({str(error)[:100]})") from None
-    raw = tree.get("cells") if isinstance(tree, dict) else None
-    if raw is None and isinstance(tree, dict) and isinstance(tree.get("worksheets"), list):
-        sheets = [sheet for sheet in tree["worksheets"] if isinstance(sheet, dict)]
-        raw = [cell for sheet in sheets for cell in sheet.get("cells") or []]
-        notes.append("The notebook has format 3; read as such.")
-    if not isinstance(raw, list):
-        raise Unreadable("the file is JSON, but not a notebook: it has no cells")
-    return [_cell(item) for item in raw if isinstance(item, dict)], notes
-
-
-def _cell(item: dict) -> Cell:
-    source = item.get("source", item.get("input", ""))
-    if isinstance(source, list):
-        source = "".join(part for part in source if isinstance(part, str))
-    metadata = item.get("metadata")
-    nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    nbgrader = nbgrader if isinstance(nbgrader, dict) else {}
-    grade_id, cell_id = nbgrader.get("grade_id"), item.get("id")
-    return Cell(
-        kind=str(item.get("cell_type")),
-        # A lone surrogate is valid JSON and no valid text.
-        source=str(source).encode("utf-8", "replace").decode(),
-        grade_id=grade_id if isinstance(grade_id, str) else None,
-        cell_id=cell_id if isinstance(cell_id, str) else None,
-        nbgrader=nbgrader,
-    )
-
-
-def read_file(path: Path) -> tuple[list[Cell], list[str]]:
-    """As :func:`read`, without loading a file that is too large."""
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise Unreadable(
-            f"the notebook has {size / 2**20:.0f} MB, more than {MAX_BYTES // 2**20}: clear its outputs"
-        )
-    return read(path.read_bytes())
 
 
 def transplant(release: list[Cell], submitted: list[Cell]) -> Transplant:
@@ -144,80 +63,282 @@ def transplant(release: list[Cell], submitted: list[Cell]) -> Transplant:
         release: Cells of the pristine student version.
         submitted: Cells of the submission.
     """
-    result = Transplant()
-    wanted = [cell for cell in release if cell.is_answer]
-    taken: set[int] = set()
-    for cell in wanted:
-        found = _find(cell, wanted, submitted, taken, result.notes)
-        source = cell.source if found is None else found.source
-        if found is None:
-            result.notes.append(f"The cell {cell.grade_id} is missing; its stub was used.")
-        else:
-            result.answers[cell.grade_id] = source
-        if source.strip() == cell.source.strip():
-            result.untouched.add(cell.grade_id)
+    result, search = Transplant(), _Search(release, submitted)
     for cell in release:
-        if cell.is_task and (work := _work_on(cell, release, submitted)):
-            result.answers[cell.grade_id] = work
+        if cell.is_task and (work := search.work_on(cell)):
+            result.answers[cell.grade_id] = _joined_prose(work)
+            _keep_figures(result, cell, work)
+    answers = [cell for cell in release if cell.is_answer]
+    found = {cell.grade_id: search.by_mark(cell, result.notes) for cell in answers}
+    for cell in answers:
+        if cell.kind == "code":
+            _take_code(result, search, cell, found[cell.grade_id])
+    for cell in answers:
+        if cell.kind != "code":
+            _take_prose(result, search, cell, found[cell.grade_id])
+    for cell in release:
         if cell.is_setup:
             result.cells.append({"id": cell.grade_id or cell.cell_id or "setup", "source": cell.source})
         elif cell.is_answer and cell.kind == "code":
-            source = result.answers.get(cell.grade_id, cell.source)
-            result.cells.append({"id": cell.grade_id, "source": source})
-    for number, cell in enumerate(submitted):
-        if number not in taken and cell.kind == "code":
-            result.elsewhere |= defined_names(cell.source)
+            result.cells.append(
+                {"id": cell.grade_id, "source": result.answers.get(cell.grade_id, cell.source)}
+            )
+    for cell in search.unclaimed():
+        if cell.kind == "code":
+            result.elsewhere |= _bound_names(cell.source)
     return result
 
 
-def _work_on(task, release, submitted):
-    """What a student wrote below a task: the cells up to the next one that belongs to the assignment."""
-    given = {cell.source.strip() for cell in release if cell.grade_id is None}
-    below = [number for number, cell in enumerate(submitted) if cell.grade_id == task.grade_id]
-    work = []
-    for cell in submitted[below[0] + 1 :] if below else []:
-        if cell.grade_id is not None:
-            break
-        if cell.source.strip() not in given:
-            work.append(cell.source)
-    return "\n\n".join(work)
+class _Search:
+    """The cells of a submission, and which of them have been claimed by an answer."""
+
+    def __init__(self, release, submitted):
+        self.submitted = submitted
+        self.ids = {cell.grade_id for cell in release if cell.is_answer}
+        self._other_ids = {c.grade_id for c in release if c.grade_id and not c.is_answer}
+        self._given = {_normal(cell.source) for cell in release if not cell.is_answer}
+        self._claimed: set[int] = set()
+
+    def _is_given(self, cell):
+        return _normal(cell.source) in self._given or cell.grade_id in self._other_ids
+
+    def recognized(self) -> bool:
+        """Whether a text of the release is in the submission, so that it is the assignment's notebook."""
+        return any(
+            len(text) >= _RECOGNIZABLE and text in self._given
+            for text in (_normal(cell.source) for cell in self.submitted)
+        )
+
+    def by_mark(self, cell, notes) -> list[Cell]:
+        """Cells with the ``grade_id`` of an answer, else with its cell id; they are claimed."""
+        found = [n for n, s in enumerate(self.submitted) if s.grade_id == cell.grade_id]
+        if not found and cell.cell_id:
+            found = [
+                n
+                for n, s in enumerate(self.submitted)
+                if s.cell_id == cell.cell_id and s.grade_id not in self.ids
+            ]
+            if found:
+                notes.append(f"The cell {cell.grade_id} had lost its grade_id; it was found by its cell id.")
+        self._claimed.update(found)
+        return [self.submitted[n] for n in found]
+
+    def by_names(self, names) -> tuple[list[Cell], bool]:
+        """Code that defines any of the names, if it defines all of them together: cells that belong to no
+        answer, else those of another answer; and whether it is the latter."""
+        for others in (False, True):
+            found = [
+                n
+                for n, s in enumerate(self.submitted)
+                if (n in self._claimed) is others
+                and s.kind == "code"
+                and not self._is_given(s)
+                and names & defined_names(s.source)
+            ]
+            if names and names <= set().union(*(defined_names(self.submitted[n].source) for n in found)):
+                self._claimed.update(found)
+                return [self.submitted[n] for n in found], others
+        return [], False
+
+    def rest_of(self, cell, source) -> str | None:
+        """The next cell's text, where it continues code that was cut in two."""
+        place = self.submitted.index(cell) + 1
+        following = self.submitted[place] if place < len(self.submitted) else None
+        if (
+            following is None
+            or place in self._claimed
+            or following.kind != "code"
+            or self._is_given(following)
+        ):
+            return None
+        if _tree(f"{source}\n{following.source}") is None:
+            return None
+        self._claimed.add(place)
+        return following.source
+
+    def work_on(self, task) -> list[Cell]:
+        """What was written below a task: the cells up to the next one that belongs to the assignment."""
+        below = [n for n, s in enumerate(self.submitted) if s.grade_id == task.grade_id]
+        work = []
+        for n in range(below[0] + 1, len(self.submitted)) if below else ():
+            if self.submitted[n].grade_id is not None:
+                break
+            if not self._is_given(self.submitted[n]):
+                work.append(self.submitted[n])
+                self._claimed.add(n)
+        return work
+
+    def unclaimed(self) -> list[Cell]:
+        """Cells of the student's own that belong to no answer."""
+        return [s for n, s in enumerate(self.submitted) if n not in self._claimed and not self._is_given(s)]
 
 
-def _find(cell, wanted, submitted, taken, notes):
-    """The submitted cell that answers ``cell``; its index goes into ``taken``."""
+def _take_code(result, search, cell, found):
+    stub, names, notes = _normal(cell.source), defined_names(cell.source), result.notes
+    if any(one.kind != "code" for one in found):
+        notes.append(f"The cell {cell.grade_id} had become text; it was run as code.")
+    texts = [text for one in found if _normal(text := _code_of(one)) not in ("", stub)]
+    source = _joined_code(texts, cell.grade_id, notes) if texts else None
+    if source is not None and _tree(source) is None:
+        last = next(one for one in reversed(found) if _code_of(one) == texts[-1])
+        if rest := search.rest_of(last, source):
+            source = f"{source}\n{rest}"
+            notes.append(f"The cell {cell.grade_id} was cut in two; both parts were taken.")
+    missing = names - defined_names(source) if source is not None else names
+    if missing and (source is None or _tree(source) is not None):
+        others, shared = search.by_names(missing)
+        if others:
+            source = _joined_code(
+                [*([source] if source else []), *(o.source for o in others)], cell.grade_id, []
+            )
+            place = "the cell of another answer" if shared else "a cell without its grade_id"
+            notes.append(f"The answer to {cell.grade_id} was found by what it defines, in {place}.")
+    if source is not None:
+        result.answers[cell.grade_id] = source
+        return
+    result.untouched.add(cell.grade_id)
+    if found:
+        result.answers[cell.grade_id] = cell.source
+    else:
+        notes.append(f"The cell {cell.grade_id} is missing; its stub was used.")
 
-    def candidates(test):
-        return [(n, s) for n, s in enumerate(submitted) if n not in taken and s.kind == cell.kind and test(s)]
 
-    found = candidates(lambda s: s.grade_id == cell.grade_id)
-    if len(found) > 1:
-        notes.append(f"The cell {cell.grade_id} occurs {len(found)} times; the first answered one was taken.")
-        found.sort(key=lambda pair: pair[1].source.strip() == cell.source.strip())
-        taken.update(number for number, _ in found)
-    known = {other.grade_id for other in wanted}
-    if not found and cell.cell_id:
-        found = candidates(lambda s: s.cell_id == cell.cell_id and s.grade_id not in known)
-        if found:
-            notes.append(f"The cell {cell.grade_id} had lost its grade_id; it was found by its cell id.")
-    if not found and (names := defined_names(cell.source)):
-        found = candidates(lambda s: s.grade_id not in known and names <= defined_names(s.source))
-        if found:
-            notes.append(f"The cell {cell.grade_id} had lost its grade_id; it was found by what it defines.")
-    if not found:
+def _take_prose(result, search, cell, found):
+    notes = result.notes
+    if any(one.kind == "code" for one in found):
+        notes.append(f"The cell {cell.grade_id} had become code; it was read as text.")
+    stub = _normal(cell.source)
+    written = [one for one in found if _normal(one.source) not in ("", stub) or one.figures]
+    if not written:
+        written = [one for one in search.unclaimed() if _is_prose(one)]
+        if written:
+            what = "is not filled in" if found else "is missing"
+            notes.append(
+                f"The cell {cell.grade_id} {what}; text from other cells of the notebook stands for it."
+            )
+    if written:
+        if len(found) > 1:
+            notes.append(f"The cell {cell.grade_id} occurs {len(found)} times; all of them count.")
+        result.answers[cell.grade_id] = _joined_prose(written)
+        _keep_figures(result, cell, written)
+    elif found:
+        result.answers[cell.grade_id] = cell.source
+        result.untouched.add(cell.grade_id)
+    else:
+        notes.append(
+            f"The cell {cell.grade_id} is missing, and no other text was found: look into the notebook."
+        )
+        if result.answers.keys() - result.untouched or search.recognized():
+            result.answers[cell.grade_id] = ""
+        else:
+            result.untouched.add(cell.grade_id)
+
+
+def _joined_code(texts, grade_id, notes):
+    """One source from several cells: parts of one answer together, of several versions the last."""
+    texts = list(dict.fromkeys(texts))
+    if len(texts) == 1:
+        return texts[0]
+    whole = "\n".join([texts[0], *(re.sub(r"^%%.*\n?", "", text) for text in texts[1:])])
+    running = [text for text in texts if _tree(text) is not None]
+    if len(running) < len(texts):
+        if _tree(whole) is not None or not running:
+            notes.append(f"The cell {grade_id} was split into {len(texts)}; they were put together.")
+            return whole
+        return _joined_code(running, grade_id, notes)
+    kept, later = [], set()
+    for text in reversed(texts):
+        names = defined_names(text)
+        if not names or not names <= later:
+            kept.insert(0, text)
+        later |= names
+    if len(kept) == len(texts):
+        notes.append(f"The cell {grade_id} was split into {len(texts)}; they were put together.")
+        return whole
+    notes.append(f"The cell {grade_id} occurs {len(texts)} times; the last version was taken.")
+    return _joined_code(kept, grade_id, []) if len(kept) > 1 else kept[0]
+
+
+def _joined_prose(cells):
+    return "\n\n".join(dict.fromkeys(cell.source for cell in cells if cell.source.strip()))
+
+
+def _keep_figures(result, cell, written):
+    pictures = {name: pair for one in written for name, pair in one.figures.items()}
+    if pictures:
+        result.figures[cell.grade_id] = [
+            {"name": name, "type": kind, "data": data} for name, (kind, data) in pictures.items()
+        ]
+    for one in written:
+        for found in _LINKED.finditer(one.source):
+            link = found.group(1) or found.group(2)
+            kind, _, name = link.partition(":")
+            if kind == "data" or (kind == "attachment" and _unquoted(name) in pictures):
+                continue
+            result.notes.append(
+                f"The figure {link[:80]} of {cell.grade_id} is not in the notebook: it was only linked."
+            )
+
+
+def _unquoted(name):
+    from urllib.parse import unquote
+
+    return unquote(name)
+
+
+def _is_prose(cell):
+    """Text, or a code cell without any code: words, comments or a string."""
+    if cell.kind != "code":
+        return bool(cell.source.strip() or cell.figures)
+    tree = _tree(cell.source)
+    if tree is None:
+        return len(re.findall(r"[^\W\d_]{2,}", cell.source)) >= 5
+    return bool(cell.source.strip()) and all(
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in tree.body
+    )
+
+
+def _code_of(cell):
+    if cell.kind != "code" and (fenced := _FENCE.fullmatch(cell.source)):
+        return fenced.group(1)
+    return cell.source
+
+
+def _normal(source):
+    """Source without what editors change by themselves: space at the ends of lines and of the cell."""
+    return "\n".join(line.rstrip() for line in source.strip().splitlines())
+
+
+def _tree(source):
+    if len(source) > _LONGEST_CODE:
         return None
-    taken.add(found[0][0])
-    return found[0][1]
-
-
-def defined_names(source: str) -> set[str]:
-    """Functions, classes and variables that a cell defines at top level; empty if it does not parse."""
     lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
     try:
-        body = ast.parse("\n".join(lines)).body
+        return ast.parse("\n".join(lines))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set()
-    names = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        return None
+
+
+@lru_cache(maxsize=2048)
+def defined_names(source: str) -> set[str]:
+    """Functions, classes and variables that a cell defines at top level; empty if it does not parse."""
+    body = tree.body if (tree := _tree(source)) else []
+    defining = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    names = {node.name for node in body if isinstance(node, defining)}
     for node in body:
-        if isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if _has_value(node) else []
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
     return names
+
+
+def _has_value(node):
+    return isinstance(node, ast.AnnAssign) and node.value is not None
+
+
+def _bound_names(source):
+    """As :func:`defined_names`, with what is imported."""
+    body = tree.body if (tree := _tree(source)) else []
+    imports = [
+        alias for node in body if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names
+    ]
+    return defined_names(source) | {(alias.asname or alias.name).split(".")[0] for alias in imports}

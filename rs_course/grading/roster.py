@@ -1,129 +1,179 @@
-"""The class list: who should have a row, and whose a file is."""
+"""The class list: who should have a row, under which id, and in which team."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-_COLUMNS = {
-    # A bare "id" comes last: in Canvas's export it is Canvas's own number, beside the student's.
-    "id": (
-        *(
-            "student_id",
-            "student id",
-            "sis user id",
-            "sis login id",
-            "login",
-            "username",
-            "user",
-            "id number",
-        ),
-        "id",
-    ),
-    "last_name": ("last_name", "last name", "surname", "family name", "lastname"),
-    "first_name": ("first_name", "first name", "given name", "firstname"),
-    "email": ("email", "e-mail", "email address", "mail"),
-    "lms_id": ("lms_id", "canvas_id", "canvas id", "moodle_id", "participant", "identifier", "id"),
-    "name": ("name", "full name", "student", "student name"),
-}
+from rs_course.grading import spreadsheet
+
+# Column names of Canvas, Moodle (in several languages), Blackboard, D2L and Sakai. The first column that a
+# *row* has filled in counts.
+_ID = (
+    *("student id", "sis user id", "user id", "orgdefinedid", "org defined id", "id number", "idnumber"),
+    *("matriculation number", "matrikelnummer", "id nummer", "numéro d'identification", "número de id"),
+    *("sis login id", "login id", "login", "username", "user", "anmeldename", "benutzername"),
+    *("nom d'utilisateur", "nombre de usuario", "nome utente", "gebruikersnaam"),
+)
+_EMAIL = (
+    *("email", "e mail", "email address", "e mail address", "mail", "e mail adresse", "courriel"),
+    *("adresse de courriel", "dirección de correo", "dirección de correo electrónico", "indirizzo email"),
+    *("endereço de email", "e mailadres"),
+)
+_LAST = (
+    *("last name", "surname", "family name", "lastname", "nachname", "familienname", "nom", "nom de famille"),
+    *("apellido", "apellidos", "apellido(s)", "cognome", "sobrenome", "achternaam"),
+)
+_FIRST = (
+    *("first name", "given name", "firstname", "vorname", "prénom", "nombre", "nome", "voornaam"),
+    *("given names", "first names"),
+)
+_NAME = (
+    *("name", "full name", "fullname", "student", "student name", "vollständiger name", "nom complet"),
+    *("nombre completo", "nome completo", "volledige naam", "display name"),
+)
+_CANVAS, _MOODLE = ("canvas id", "canvas user id"), ("identifier", "participant", "moodle id", "kennung")
+_NUMBER = ("lms id", *_CANVAS, *_MOODLE, "identifiant", "identificador", "identificatore")
+_PARTICIPANT = re.compile(r"(?:part[ei]cipa\w*|teilnehm\w*\S*|deelnemer|deltag\w+|uczestnik)\s*(\d+)", re.I)
+_TEAM, _PARTNER = ("team", "pair", "group name"), ("partner",)
 
 
 @dataclass(frozen=True)
 class Student:
-    """One row of the roster."""
+    """One row of the roster.
+
+    Attributes:
+        id: What identifies the student in every table of grades.
+        last_name: Family name.
+        first_name: Given name.
+        email: Address.
+        lms_id: Number that the LMS puts into file names.
+        lms: Whose number it is: ``"canvas"``, ``"moodle"``, or ``""`` where the roster does not say.
+        aliases: Other ids in the same row, such as a login beside a student number.
+        team: Name of the team that hands in together, or ``""``.
+        row: The row as it was read, by column, for exports that need it back.
+    """
 
     id: str
     last_name: str = ""
     first_name: str = ""
     email: str = ""
     lms_id: str = ""
+    lms: str = ""
+    aliases: tuple[str, ...] = ()
+    team: str = ""
+    row: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """First and last name, or the id where there is none."""
+        return f"{self.first_name} {self.last_name}".strip() or self.id
 
 
 def read(path: str | Path) -> list[Student]:
-    """Read a roster CSV; comma, semicolon or tab, UTF-8 or what spreadsheets write.
+    """Read a roster: a table with a column ``id`` (or ``email``), or what an LMS exports.
 
-    Columns are found by name: a student id (or email), names, email, and the number that the LMS puts into
-    file names. Canvas's "Last, First" in one column works too.
+    Columns are found by name. Who has no student number is identified, row by row, by login, email address
+    or the number of the LMS. Canvas's "Last, First" in one column works, and its rows that are no students
+    (*Points Possible*, *Student, Test*) are left out.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: No column that identifies a student, or an id twice.
+        ValueError: No column that identifies a student, an id twice, a person without any id, or nobody.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no roster {path}: give a CSV with the columns id, last_name, first_name, email."
         )
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")
-    first = text.splitlines()[0] if text.strip() else ""
-    delimiter = max(",;\t", key=first.count)
-    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    found = {field: _column(rows.fieldnames or [], names) for field, names in _COLUMNS.items()}
-    if found["id"] is None and found["email"] is None:
-        raise ValueError(f"{path} has no column “id” (or “email”); its first line is “{first[:100]}”.")
-    students = [student for row in rows if (student := _student(row, found)) is not None]
-    seen = set()
-    for student in students:
-        if student.id in seen:
+    table = spreadsheet.read(path)
+    is_canvas = bool(table.columns("student") and table.columns("id"))
+    if not table.columns("id", *_ID, *_EMAIL, *_NUMBER):
+        raise ValueError(f"{path} has no column “id” (or “email”); its header is “{_short(table.header)}”.")
+    students, partners = [], {}
+    for line, row in table.rows:
+        student = _student(table, row, is_canvas)
+        if student is None:
+            name = _first(row, table.columns(*_NAME, *_LAST))
+            if name and not is_canvas:
+                raise ValueError(f"{path}, line {line}: {name!r} has no id and no email address.")
+            continue
+        if re.fullmatch(r"\d[.,]\d+E\+?\d+", student.id, re.I):
+            raise ValueError(
+                f"{path}, line {line}: a spreadsheet has shortened the id to {student.id!r}; export the roster "
+                "again and do not save it in between."
+            )
+        if any(student.id == other.id for other in students):
             raise ValueError(f"{path} lists the id {student.id!r} twice.")
-        seen.add(student.id)
-    return students
+        students.append(student)
+        if partner := _first(row, table.columns(*_PARTNER)):
+            partners[student.id] = (line, partner)
+    if not students:
+        raise ValueError(
+            f"{path} lists nobody: the header “{_short(table.header)}” is followed by no student."
+        )
+    return _with_partners(path, students, partners)
 
 
-def _column(header, names):
-    plain = {name.strip().lower(): name for name in header if name}
-    return next((plain[name] for name in names if name in plain), None)
+def _short(header):
+    return ", ".join(header)[:100]
 
 
-def _student(row, found):
-    value = {field: (row.get(column) or "").strip() if column else "" for field, column in found.items()}
-    identity = value["id"] or value["email"]
-    if not identity:
+def _first(row, columns):
+    return next((row[column] for column in columns if row[column]), "")
+
+
+def _student(table, row, is_canvas):
+    """The student of one row, or ``None`` where nothing identifies one."""
+    number_column, number = "", ""
+    for column in (*table.columns(*_NUMBER), *(table.columns("id") if is_canvas else ())):
+        if row[column]:
+            number_column, number = spreadsheet.spelling(column), row[column]
+            break
+    plain = "" if is_canvas else _first(row, table.columns("id"))
+    if found := _PARTICIPANT.fullmatch(plain):  # Moodle's worksheet in a language that calls this column ID
+        plain, number, number_column = "", found.group(1), "participant"
+    participant = _PARTICIPANT.fullmatch(number)
+    number = participant.group(1) if participant else number
+    lms = "canvas" if number and (is_canvas or number_column in _CANVAS) else ""
+    lms = "moodle" if participant or number_column == "participant" else lms
+    email = _first(row, table.columns(*_EMAIL))
+    ids = [row[column] for column in table.columns(*_ID)]
+    known = [_plain_id(value) for value in (*ids, plain, email, number) if value]
+    if not known:
         return None
-    if value["name"] and not value["last_name"]:
-        last, comma, first = value["name"].partition(",")
+    last, first = _first(row, table.columns(*_LAST)), _first(row, table.columns(*_FIRST))
+    name = _first(row, table.columns(*_NAME))
+    if is_canvas and name == "Student, Test" and re.fullmatch(r"[0-9a-f]{40}", known[0]):
+        return None
+    if name and not last:
+        last, comma, first = name.partition(",")
         if not comma:
-            first, _, last = value["name"].rpartition(" ")
-        value["last_name"], value["first_name"] = last.strip(), first.strip()
-    return Student(identity, value["last_name"], value["first_name"], value["email"], value["lms_id"])
+            first, _, last = name.rpartition(" ")
+    others = tuple(dict.fromkeys(value for value in known[1:] if value not in (email, number)))
+    team = _first(row, table.columns(*_TEAM))
+    return Student(known[0], last.strip(), first.strip(), email, _plain_id(number), lms, others, team, row)
 
 
-class Matcher:
-    """Finds the student whose name, id or number is part of a file name."""
-
-    def __init__(self, students: list[Student]):
-        self._students = students
-        self._keys: list[tuple[str, Student]] = []
-        for student in students:
-            keys = {student.id, student.lms_id, student.email, student.email.partition("@")[0]}
-            keys |= {student.last_name + student.first_name, student.first_name + student.last_name}
-            self._keys += [(plain(key), student) for key in keys if len(plain(key)) >= 2]
-        self._keys.sort(key=lambda pair: -len(pair[0]))
-
-    def find(self, name: str) -> Student | None:
-        """The student of a path in an archive or folder, or ``None`` if none or several fit equally well.
-
-        Whole parts of the name count before fragments, and long keys before short ones.
-        """
-        parts = [part for part in re.split(r"[/_\s.()\[\]-]+", name) if part]
-        whole = {plain(part) for part in parts} | {plain(piece) for piece in re.split(r"[/_]", name)}
-        for fits in (lambda key: key in whole, lambda key: len(key) >= 5 and key in plain(name)):
-            found = [(key, student) for key, student in self._keys if fits(key)]
-            if found:
-                longest = {student.id for key, student in found if len(key) == len(found[0][0])}
-                return found[0][1] if len(longest) == 1 else None
-        return None
+def _plain_id(value):
+    """D2L writes ``#123``; a column with gaps that went through a table of numbers holds ``123.0``."""
+    value = value.removeprefix("#")
+    return value.removesuffix(".0") if re.fullmatch(r"\d+\.0", value) else value
 
 
-def plain(text: str) -> str:
-    """Letters and digits only, lower case, without accents: how an LMS squeezes names into file names."""
-    text = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(letter for letter in text if letter.isalnum())
+def _with_partners(path, students, partners):
+    """Make teams of the students that name a partner."""
+    teams = {}
+    for one, (line, named) in partners.items():
+        fits = [s.id for s in students if named in (s.id, s.email, s.lms_id, s.name, *s.aliases)]
+        if len(fits) != 1:
+            raise ValueError(f"{path}, line {line}: the partner {named!r} is not one student of this roster.")
+        team = " and ".join(sorted({one, fits[0]}))
+        for member in (one, fits[0]):
+            if teams.setdefault(member, team) != team:
+                raise ValueError(
+                    f"{path}, line {line}: {member} has two partners; use a column “team” instead."
+                )
+    return [replace(s, team=teams.get(s.id, s.team)) for s in students]

@@ -1,0 +1,289 @@
+"""Whose a file is, by the place where it was handed in.
+
+A learning system puts the owner into a folder's or file's name; a folder of an instructor's own making does
+so too. The outermost part of a path that names somebody decides. What lies further inside was named by the
+student who handed it in, so it can never give a file to somebody else. Only whole words count, never pieces
+of them, and a name that fits several students fits nobody.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from rs_course.grading.records import file_name
+from rs_course.grading.roster import Student
+
+_CANVAS = re.compile(r"(?P<person>\D[^/]*?)(?:_(?P<late>LATE))?_(?P<number>\d+)_(?P<upload>\d+)_(?P<rest>.+)")
+_MOODLE = re.compile(r"(?P<person>.+?)_(?P<number>\d+)(?:_assignsubmission_[a-z]+_?(?P<rest>.*))?")
+_BLACKBOARD = re.compile(r"(?P<person>.+?)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:_(?P<rest>.*))?")
+_D2L = re.compile(r"(?P<number>\d+)-\d+ - (?P<person>.+?) - (?P<when>.*\d{4}.*)")
+_ENDING = re.compile(r"\.(ipynb|json|txt|zip|html?|pdf|py)\b", re.I)
+_NOISE = re.compile(
+    r"(?:v|a|hw|ex|p)?\d{1,3}|final|copy|copy\d+|kopie|copie|copia|new|late|submission|abgabe|notebook|version"
+)
+_YEAR = re.compile(r"(19|20)\d\d")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a learning system says by the name that it gives to a file or folder.
+
+    Attributes:
+        system: ``"canvas"``, ``"moodle"``, ``"blackboard"`` or ``"d2l"``.
+        person: The owner's name or user name, as the system writes it.
+        number: The owner's number there, or ``""``.
+        late: It marks the file as late.
+        upload: Number of the upload, which grows with time, or 0.
+        when: Time of the upload without a time zone, as text, or ``""``.
+    """
+
+    system: str
+    person: str
+    number: str = ""
+    late: bool = False
+    upload: int = 0
+    when: str = ""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose a file is.
+
+    Attributes:
+        student: The student, or ``None``.
+        label: A name for whoever is not on the roster.
+        why: Why it is nobody's, as a sentence.
+        upload: What the learning system says, where its pattern was recognized.
+        notes: What was unusual.
+    """
+
+    student: Student | None
+    label: str
+    why: str = ""
+    upload: Upload | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_name(parts: list[str], assignment: str = "") -> tuple[int, Upload] | None:
+    """The outermost part of a path that follows the pattern of a learning system, with its index."""
+    for index, part in enumerate(parts):
+        following = parts[index + 1] if index + 1 < len(parts) else ""
+        if found := _D2L.fullmatch(part):
+            return index, Upload("d2l", found["person"], found["number"], when=found["when"])
+        if found := _BLACKBOARD.fullmatch(part):
+            return index, Upload("blackboard", found["person"], when=found["when"])
+        found = _MOODLE.fullmatch(part)
+        if found and ("_assignsubmission_" in part or following.startswith("assignsubmission_")):
+            return index, Upload("moodle", found["person"], found["number"])
+        found = _CANVAS.fullmatch(part)
+        if found and plain(found["person"]) != plain(assignment):
+            late, upload = bool(found["late"]), int(found["upload"][:18])
+            return index, Upload("canvas", found["person"], found["number"], late, upload)
+    return None
+
+
+class Owners:
+    """Finds the owners of all files of one collection.
+
+    Args:
+        students: The roster.
+        assignment: Name of the assignment, whose words in a file name say nothing.
+        paths: All paths of the collection: they show which folders are those of students.
+    """
+
+    def __init__(self, students: list[Student], assignment: str, paths: Iterable[str] = ()):
+        self._students, self._assignment = students, assignment
+        self._names: dict[str, set[Student]] = {}
+        self._ids: dict[str, set[Student]] = {}
+        self._numbers: dict[str, set[Student]] = {}
+        for student in students:
+            for key in _name_keys(student):
+                self._names.setdefault(key, set()).add(student)
+            local = student.email.partition("@")[0]
+            for key in {student.id, file_name(student.id), student.email, local, *student.aliases}:
+                if key:
+                    self._ids.setdefault(_words_key(key), set()).add(student)
+            if student.lms_id:
+                self._numbers.setdefault(student.lms_id, set()).add(student)
+                self._ids.setdefault(_words_key(student.lms_id), set()).add(student)
+        split = [self._split(path) for path in paths]
+        uploads = [found[1] for parts in split if (found := read_name(parts, assignment))]
+        self._live = {u.system for u in uploads if u.number in self._numbers}
+        self._level = next(
+            (
+                level
+                for level in range(max(map(len, split), default=0))
+                if any(len(parts) > level + 1 and self._named(parts[level]) for parts in split)
+            ),
+            None,
+        )
+
+    @staticmethod
+    def _split(path):
+        return [part for part in path.split("/") if part]
+
+    def find(self, path: str) -> Owner:
+        """The owner of a file, with the reason where it is nobody's."""
+        parts = self._split(path)
+        found = read_name(parts, self._assignment)
+        if found:
+            index, upload = found
+            label = "_".join(filter(None, (upload.person, upload.number)))
+            fits, notes = self._by_upload(upload)
+        else:
+            index, upload, notes = self._place(parts), None, ()
+            label, fits = _label(parts, self._assignment), self._named(parts[index])
+            if not fits and len(parts) > 1 and parts[0].lower().endswith(".zip"):
+                label = _label(parts[:1], self._assignment) or label
+        teams = {student.team for student in fits}
+        if len(fits) == 1 or (len(teams) == 1 and all(teams)):
+            student = min(fits, key=lambda one: one.id)
+            return Owner(
+                student, label, "", upload, notes + self._misnamed(parts[index + 1 :], path, student, upload)
+            )
+        if not self._students:
+            return Owner(None, label, "", upload)
+        if fits:
+            ids = ", ".join(sorted(student.id for student in fits))
+            why = f"The file {path[:120]!r} fits several students ({ids})."
+        else:
+            why = (notes and notes[0]) or f"The file {path[:120]!r} fits nobody on the roster."
+        return Owner(None, label, why, upload)
+
+    def _place(self, parts):
+        """Index of the part that names the owner: the folder of students, else the outermost that fits."""
+        if self._level is not None and len(parts) > self._level + 1:
+            return self._level
+        return next((n for n, part in enumerate(parts) if self._named(part)), len(parts) - 1)
+
+    def _by_upload(self, upload):
+        """Students that an upload of a learning system fits, and what to say about it."""
+        name = upload.person
+        named = self._whole(name)
+        if not named and upload.system == "moodle":  # "Group A-Min Kim", where groups hand in
+            pieces = name.split("-")
+            named = next(
+                (f for n in range(1, len(pieces)) if (f := self._whole("-".join(pieces[n:])))), set()
+            )
+        if not named and upload.system == "blackboard":  # "Assignment 1_user_name"
+            pieces = name.split("_")
+            named = next(
+                (f for n in range(1, len(pieces)) if (f := self._whole("_".join(pieces[n:])))), set()
+            )
+        numbered = {s for s in self._numbers.get(upload.number, ()) if s.lms in ("", upload.system)}
+        if upload.system == "d2l":
+            numbered = numbered or self._ids.get(_words_key(upload.number), set())
+        if numbered:
+            if not named or named & numbered:
+                return numbered, ()
+            others = ", ".join(sorted(s.id for s in named))
+            if upload.system == "canvas":
+                return numbered, (
+                    f"The number {upload.number} decided; the name {name!r} is that of {others}.",
+                )
+            return named | numbered, ()
+        same = {s for s in named if upload.number and upload.number in (s.id, *s.aliases)}
+        if same:
+            return same, ()
+        # A student whose own number is known to differ is a namesake.
+        strict = upload.system == "canvas" or upload.system in self._live
+        free = {
+            s
+            for s in named
+            if not (s.lms_id and upload.number)
+            or (s.lms and s.lms != upload.system)
+            or not (strict or s.lms == upload.system)
+        }
+        if named and not free:
+            others = ", ".join(sorted(f"{s.id} has {s.lms_id}" for s in named))
+            return set(), (f"The name {name!r} fits, but not the number {upload.number} ({others}).",)
+        return free, ()
+
+    def _whole(self, text):
+        """Students whose name or id is the whole text."""
+        return set(self._names.get(plain(text), ())) or set(self._ids.get(_words_key(text), ()))
+
+    def _named(self, part):
+        """Students that a part of a path names by whole words, the longest first."""
+        part = _ENDING.sub("", part[:200])
+        if whole := self._whole(part):
+            return whole
+        words = _words(part)
+        given = set(_words(self._assignment))
+        rest = [word for word in words if word not in given and not _NOISE.fullmatch(word)] or [
+            word for word in words if word not in given
+        ]
+        if whole := self._whole(" ".join(rest)):
+            return whole
+        for length in range(len(words), 0, -1):
+            spans = [words[start : start + length] for start in range(len(words) - length + 1)]
+            if hits := set().union(*map(self._by_words, spans)):
+                return hits
+        return set()
+
+    def _by_words(self, span):
+        """Students whose name or id these words are, where that cannot be chance."""
+        joined, key = "".join(span), " ".join(span)
+        if joined in self._names and not any(map(str.isdigit, joined)):
+            return self._names[joined]
+        digits = any(map(str.isdigit, joined))
+        # One word of letters may be anybody's first name; a short number is a date, a year or a try.
+        distinctive = (
+            (digits and not joined.isdigit())
+            or "@" in joined
+            or (len(span) == 1 and key.isdigit() and len(key) >= 4 and not _YEAR.fullmatch(key))
+            or (len(span) > 1 and not digits)
+        )
+        return self._ids.get(key, set()) if distinctive else set()
+
+    def _misnamed(self, inside, path, student, upload):
+        """A note where the student's own part of a path names a classmate."""
+        if upload and upload.system in ("canvas", "moodle", "blackboard"):
+            pattern = {"canvas": _CANVAS, "moodle": _MOODLE, "blackboard": _BLACKBOARD}[upload.system]
+            part = next(p for p in self._split(path) if pattern.fullmatch(p))
+            inside = [pattern.fullmatch(part)["rest"] or "", *inside]
+        for part in inside:
+            others = self._named(part) - {student} if part else set()
+            if len(others) == 1 and student not in self._named(part):
+                (other,) = others
+                return (
+                    f"The file {part[:80]!r} is named after {other.id}; the place where it was handed in decided.",
+                )
+        return ()
+
+
+def _label(parts, assignment):
+    """A name for whoever is not on the roster: the folder or file name without the assignment's name."""
+    parts = [part for part in parts if part not in ("submitted", assignment)] or parts
+    text = parts[0] if len(parts) > 1 else re.sub(r"\.(ipynb|zip)$", "", parts[-1], flags=re.I)
+    return re.sub(rf"[_\s-]*{re.escape(assignment)}[_\s-]*", "", text).strip("_- ") or text
+
+
+def _name_keys(student):
+    """First and last name in both orders, also with the German spelling of umlauts."""
+    first, last = student.first_name, student.last_name
+    if not (first or last):
+        return set()
+    names = {last + first, first + last}
+    for pair in (("ä", "ae"), ("ö", "oe"), ("ü", "ue")):
+        names |= {unicodedata.normalize("NFC", name).casefold().replace(*pair) for name in names}
+    return {key for key in map(plain, names) if len(key) >= 2}
+
+
+def _words(text):
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    folded = "".join(letter for letter in folded if not unicodedata.combining(letter))
+    return [word for word in re.split(r"[^\w@]+|_", folded) if word]
+
+
+def _words_key(text):
+    return " ".join(_words(text))
+
+
+def plain(text: str) -> str:
+    """Letters and digits only, lower case, without accents: how an LMS squeezes names into file names."""
+    text = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(letter for letter in text if letter.isalnum())
