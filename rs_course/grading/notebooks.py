@@ -96,7 +96,7 @@ class _Search:
         self.submitted = submitted
         self.ids = {cell.grade_id for cell in release if cell.is_answer}
         self._other_ids = {c.grade_id for c in release if c.grade_id and not c.is_answer}
-        self._given = {_normal(cell.source) for cell in release if not cell.is_answer}
+        self._given = {_normal(cell.source) for cell in release}
         self._claimed: set[int] = set()
 
     def _is_given(self, cell):

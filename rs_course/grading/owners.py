@@ -250,7 +250,7 @@ class Owners:
             if len(others) == 1 and student not in self._named(part):
                 (other,) = others
                 return (
-                    f"The file {part[:80]!r} is named after {other.id}; the place where it was handed in decided.",
+                    f"The file {part[:80]!r} is named after {other.id}; the place of the upload decided.",
                 )
         return ()
 

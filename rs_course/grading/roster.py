@@ -102,7 +102,7 @@ def read(path: str | Path) -> list[Student]:
             continue
         if re.fullmatch(r"\d[.,]\d+E\+?\d+", student.id, re.I):
             raise ValueError(
-                f"{path}, line {line}: a spreadsheet has shortened the id to {student.id!r}; export the roster "
+                f"{path}, line {line}: a spreadsheet has cut the id to {student.id!r}; export the roster "
                 "again and do not save it in between."
             )
         if any(student.id == other.id for other in students):
