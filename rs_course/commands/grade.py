@@ -30,6 +30,14 @@ def add_arguments(parser):
         "--grace", type=float, default=0.0, metavar="MINUTES", help="time after --due that is free"
     )
     parser.add_argument(
+        "--trust-times",
+        nargs="?",
+        const="UTC",
+        metavar="ZONE",
+        help="the dates of files are when they were handed in (a drop folder, not an export); times "
+        "without a zone are in this one, e.g. Europe/Berlin (default: UTC)",
+    )
+    parser.add_argument(
         "--nbgrader",
         action="store_true",
         help="also write OUT/nbgrader, a course folder that nbgrader's formgrader opens (needs nbgrader)",
@@ -55,7 +63,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from rs_course.grading import batch, formgrader, intake, lms, places, reports, roster
+    from rs_course.grading import batch, formgrader, intake, lms, notebooks, places, reports, roster, times
     from rs_course.grading.grader import Assignment
     from rs_course.grading.policy import LatePolicy
 
@@ -73,23 +81,33 @@ def run(args):
         )
     policy = LatePolicy.parse(args.due, args.late, args.grace)
     students = roster.read(args.roster) if args.roster else []
-    submissions = intake.collect(args.submissions, args.assignment, students)
+    folder = Path(args.out, args.assignment)
+    submissions = intake.collect(
+        args.submissions,
+        args.assignment,
+        students,
+        answers=notebooks.marks(assignment.cells),
+        assigned=intake.read_assigned(folder / "unassigned.csv"),
+        trust_times=times.zone(args.trust_times) if args.trust_times else None,
+    )
     if not submissions:
         raise ValueError(
             f"{args.submissions} holds no notebook of {args.assignment}, and there is no roster."
         )
-    folder = Path(args.out, args.assignment)
     plan = batch.Plan(
         assignment, folder, args.isolation, frozenset(args.question) if args.question else None, args.force
     )
     graded = batch.run(
         plan, submissions, workers=args.workers, scheduler=args.scheduler, progress=batch.print_progress
     )
+    unassigned = intake.write_unassigned(folder / "unassigned.csv", submissions)
     course = Path(args.out, "nbgrader") if args.nbgrader else None
     rows = reports.write(folder, assignment, graded, students, policy, course=course)
     failed = [row for row in rows if row["status"] not in ("graded", "needs manual grading")]
     by_hand = sum(row["status"] == "needs manual grading" for row in rows)
     print(f"{len(rows)} students: {folder / 'grades.csv'}, {folder / 'summary.html'}, {folder / 'feedback'}/")
+    if unassigned:
+        print(f"{unassigned} files fit nobody: write the id of the student into {folder / 'unassigned.csv'}")
     if by_hand:
         elsewhere = "" if args.out == "grades" else f" --out {args.out}"
         print(f"{by_hand} wait for marks: “rs-course mark {args.assignment}{elsewhere}”, then this again")

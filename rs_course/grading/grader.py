@@ -159,7 +159,7 @@ def grade(
             else 0.0,
             "comment": "",
             "answer": answered.answers.get(cell.grade_id, ""),
-            "figures": answered.figures.get(cell.grade_id, []),
+            **({"attachments": pictures} if (pictures := answered.attachments.get(cell.grade_id)) else {}),
         }
         for cell in assignment.cells
         if cell.is_manual

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
-from rs_course.grading import archives, times
+from rs_course.grading import archives, gradebook, spreadsheet, times
 from rs_course.grading.notebooks import MAX_BYTES
 from rs_course.grading.owners import Owners, read_name
 from rs_course.grading.roster import Student
-from rs_course.grading.spreadsheet import decode
 
 MANIFEST, _TIMESTAMP = "manifest.json", "timestamp.txt"
 _APPLE_DOUBLE = b"\0\5\x16\7"
@@ -91,6 +90,30 @@ def collect(
     _share_in_teams(chosen, students)
     rows = [chosen.get(s.id) or Submission(s.id, ValueError(_NOTHING)) for s in students]
     return rows + [chosen[identity] for identity in sorted(set(chosen) - set(known))]
+
+
+_UNASSIGNED = ["file", "why", "student_id"]
+
+
+def read_assigned(path: Path) -> dict[str, str]:
+    """What an instructor has filled in for files that fit nobody: path → student id."""
+    if not path.is_file():
+        return {}
+    table = spreadsheet.read(path)
+    files, ids = table.columns("file"), table.columns("student_id")
+    if not files or not ids:
+        raise ValueError(f"{path} needs the columns file and student_id.")
+    return {row[files[0]]: row[ids[0]] for _, row in table.rows if row[ids[0]]}
+
+
+def write_unassigned(path: Path, submissions: list[Submission]) -> int:
+    """Write the list of files that fit nobody, with what was filled in before; returns how many are left."""
+    assigned = read_assigned(path)
+    left = [(s.source, s.unassigned, "") for s in submissions if s.unassigned]
+    if left or assigned:
+        filled = [(file, "", identity) for file, identity in assigned.items()]
+        gradebook.write_table(path, _UNASSIGNED, left + filled)
+    return len(left)
 
 
 def _members(source, wanted) -> Iterator[archives.Member]:
@@ -264,7 +287,7 @@ class _Found:
         if text is None or not self._is_exchange(folder):
             return
         try:
-            made.timestamp = times.parse(decode(text[:200]))
+            made.timestamp = times.parse(spreadsheet.decode(text[:200]))
         except ValueError as error:
             made.notes.append(f"The time of handing in is not known: in {_TIMESTAMP}, {error}.")
 

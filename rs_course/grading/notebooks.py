@@ -43,7 +43,8 @@ class Transplant:
         answers: ``grade_id`` → source of every answer that was found, prose and work on tasks too. Prose
             whose cell is missing is there too, with whatever could be it.
         untouched: ``grade_id`` of answers that are still the stub, or missing.
-        figures: ``grade_id`` of prose → ``[{"name", "type", "data"}]``, attached pictures in base64.
+        attachments: ``grade_id`` of prose → its pictures as the notebook format keeps them:
+            ``{name: {media type: base64}}``.
         notes: What was unusual, one sentence each, for the record.
         elsewhere: Names that the student defined outside the answer cells, which are not run.
     """
@@ -51,7 +52,7 @@ class Transplant:
     cells: list = field(default_factory=list)
     answers: dict = field(default_factory=dict)
     untouched: set = field(default_factory=set)
-    figures: dict = field(default_factory=dict)
+    attachments: dict = field(default_factory=dict)
     notes: list = field(default_factory=list)
     elsewhere: set = field(default_factory=set)
 
@@ -87,6 +88,13 @@ def transplant(release: list[Cell], submitted: list[Cell]) -> Transplant:
         if cell.kind == "code":
             result.elsewhere |= _bound_names(cell.source)
     return result
+
+
+def marks(release: list[Cell]) -> list[str]:
+    """Pieces of text of which an answered notebook holds at least one: ids and definitions of answers."""
+    answers = [cell for cell in release if cell.is_answer or cell.is_task]
+    names = {name for cell in answers if cell.kind == "code" for name in defined_names(cell.source)}
+    return [*(f'"{cell.grade_id}"' for cell in answers), *sorted(f"def {name}(" for name in names)]
 
 
 class _Search:
@@ -191,8 +199,9 @@ def _take_code(result, search, cell, found):
             source = _joined_code(
                 [*([source] if source else []), *(o.source for o in others)], cell.grade_id, []
             )
-            place = "the cell of another answer" if shared else "a cell without its grade_id"
-            notes.append(f"The answer to {cell.grade_id} was found by what it defines, in {place}.")
+            how = "was answered in the cell of another answer" if shared else "had lost its grade_id"
+            how = "is not complete in its own cell" if found and not shared else how
+            notes.append(f"The cell {cell.grade_id} {how}; it was found by what it defines.")
     if source is not None:
         result.answers[cell.grade_id] = source
         return
@@ -236,6 +245,8 @@ def _take_prose(result, search, cell, found):
 
 def _joined_code(texts, grade_id, notes):
     """One source from several cells: parts of one answer together, of several versions the last."""
+    if len(set(texts)) == 1 < len(texts):
+        notes.append(f"The cell {grade_id} occurs {len(texts)} times, always the same.")
     texts = list(dict.fromkeys(texts))
     if len(texts) == 1:
         return texts[0]
@@ -266,9 +277,7 @@ def _joined_prose(cells):
 def _keep_figures(result, cell, written):
     pictures = {name: pair for one in written for name, pair in one.figures.items()}
     if pictures:
-        result.figures[cell.grade_id] = [
-            {"name": name, "type": kind, "data": data} for name, (kind, data) in pictures.items()
-        ]
+        result.attachments[cell.grade_id] = {name: {kind: data} for name, (kind, data) in pictures.items()}
     for one in written:
         for found in _LINKED.finditer(one.source):
             link = found.group(1) or found.group(2)

@@ -23,9 +23,9 @@ def commands():
 
 
 def hand_in():
-    """What Canvas exports: ada's file is the solution, two days late; ben's is the untouched release."""
+    """What Canvas exports: ada's file is the solution, marked late; ben's is the untouched release."""
     files = {
-        "adaay_11_501_a3.ipynb": f"build/solution/{NAME}/{NAME}.ipynb",
+        "adaay_LATE_11_501_a3.ipynb": f"build/solution/{NAME}/{NAME}.ipynb",
         "benbee_12_502_a3.ipynb": f"handout/{NAME}.ipynb",
     }
     with zipfile.ZipFile("canvas.zip", "w") as archive:
@@ -73,4 +73,4 @@ def test_six_commands(place, tmp_path, monkeypatch):
     with open(f"grades/{NAME}/grades.csv", newline="") as stream:
         rows = {row["student_id"]: row for row in csv.DictReader(stream)}
     points = {student: (float(row["raw_score"]), float(row["score"])) for student, row in rows.items()}
-    assert points == {"ada": (25.0, 20.0), "ben": (0.0, 0.0), "cem": (0.0, 0.0)}
+    assert points == {"ada": (25.0, 22.5), "ben": (0.0, 0.0), "cem": (0.0, 0.0)}
