@@ -32,7 +32,7 @@ def run(args):
             continue
         if args.check:
             target = Path(args.release, source.parent.name, source.name)
-            made = nbformat.writes(release.release(nbformat.read(source, as_version=4))) + "\n"
+            made = nbformat.writes(release.release(release.load(source))) + "\n"
             if not target.is_file() or target.read_text(encoding="utf-8") != made:
                 stale.append(source.parent.name)
             continue

@@ -9,8 +9,10 @@ END MARK SCHEME ===``; metadata follow nbgrader's schema 3, so its own tools rea
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 STUB = ("# YOUR CODE HERE", "raise NotImplementedError()")
 _PROSE_STUB = "YOUR ANSWER HERE"
@@ -19,6 +21,7 @@ _REGIONS = {
     "hidden": (r"[ \t]*###\s*BEGIN HIDDEN TESTS[^\n]*\n.*?###\s*END HIDDEN TESTS[^\n]*(?:\n|$)"),
     "marks": (r"[ \t]*===\s*BEGIN MARK SCHEME\s*===[^\n]*\n.*?===\s*END MARK SCHEME\s*===[^\n]*(?:\n|$)"),
 }
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MARKERS = re.compile(
     r"^[ \t]*(###\s*(BEGIN|END) (SOLUTION|HIDDEN TESTS)|===\s*(BEGIN|END) MARK SCHEME\s*===).*\n?", re.M
 )
@@ -55,7 +58,22 @@ def release(source):
                 f"In cell {marks.get('grade_id', '?')} “{left.group().strip()}” has no counterpart."
             )
         _finish(cell, text)
+        _drop_unused_figures(cell)
+    # What widgets showed is an output that lies outside the cells.
+    notebook.metadata.pop("widgets", None)
     return notebook
+
+
+def _drop_unused_figures(cell):
+    """A figure of the mark scheme or of the reference answer must not stay behind as an attachment."""
+    if "attachments" not in cell:
+        return
+    used = {unquote(name) for name in re.findall(r"attachment:([^\s)>\"']+)", cell.source)}
+    kept = {name: data for name, data in cell.attachments.items() if name in used}
+    if kept:
+        cell.attachments = kept
+    else:
+        del cell["attachments"]
 
 
 def solution(source):
@@ -76,7 +94,7 @@ def make(source: Path, release_folder: Path, solution_folder: Path) -> list[Path
 
     from rs_course.grading.records import write_text
 
-    notebook = nbformat.read(source, as_version=4)
+    notebook = load(source)
     written = []
     for folder, version in ((release_folder, release), (solution_folder, solution)):
         target = folder / source.parent.name / source.name
@@ -85,13 +103,63 @@ def make(source: Path, release_folder: Path, solution_folder: Path) -> list[Path
     return written
 
 
+def load(source: Path):
+    """The source notebook as format 4, mended where tools leave it half-way between two of its versions.
+
+    Cell ids belong to version 4.5: where some cells have one, all get one, which depends on the source alone.
+
+    Raises:
+        ValueError: No notebook, or one that cannot be mended.
+    """
+    import nbformat
+
+    try:
+        tree = json.loads(source.read_text(encoding="utf-8-sig"))
+        if not isinstance(tree, dict) or "nbformat" not in tree:
+            raise ValueError("it has no nbformat")
+        if tree["nbformat"] != 4:
+            tree = nbformat.convert(nbformat.from_dict(tree), 4)
+        _mend_ids(tree)
+        for cell in tree["cells"]:
+            if cell["cell_type"] == "code":
+                cell.setdefault("outputs", [])
+                cell.setdefault("execution_count", None)
+            cell.setdefault("metadata", {})
+            if isinstance(cell["source"], list):
+                cell["source"] = "".join(cell["source"])
+        tree.setdefault("metadata", {})
+        return _copy(nbformat.from_dict(tree))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{source} is no valid notebook: {' '.join(reason.split())[:200]}") from None
+
+
+def _mend_ids(tree):
+    if tree.get("nbformat_minor", 0) < 5 and not any("id" in cell for cell in tree["cells"]):
+        return
+    tree["nbformat_minor"] = max(tree.get("nbformat_minor", 0), 5)
+    seen = set()
+    for number, cell in enumerate(tree["cells"]):
+        identity = cell.get("id")
+        if not isinstance(identity, str) or not _ID.fullmatch(identity) or identity in seen:
+            grade_id = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
+            identity = re.sub(r"[^a-zA-Z0-9_-]", "-", grade_id)[:50] if grade_id else f"cell-{number}"
+        while identity in seen:
+            identity += "-2"
+        seen.add(identity)
+        cell["id"] = identity
+
+
 def _copy(source):
     import copy
 
     import nbformat
 
     notebook = copy.deepcopy(source)
-    nbformat.validate(notebook)
+    try:
+        nbformat.validate(notebook)
+    except nbformat.ValidationError as error:
+        raise ValueError(f"the format refuses it: {error.message}") from None
     return notebook
 
 
