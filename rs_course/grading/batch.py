@@ -120,7 +120,7 @@ def _is_valid(plan, submission, record):
 
 def _grade(plan, submission, previous, sandbox):
     """One record, whatever happens: what the grader itself cannot digest gets a row that says so."""
-    if not plan.force and plan.only is None:
+    if not plan.force and plan.only is None and isinstance(submission.data, bytes):
         # Another grader may be at work in this folder and have come first.
         stored = records.read(plan.path(submission.student))
         if stored != previous and _is_valid(plan, submission, stored):
@@ -163,7 +163,7 @@ def _as_handed_in(record, submission):
         earlier = [text for text in record.get("intake_notes", []) if not text.startswith("Not in the last")]
         now = {"intake_notes": [*earlier, note]}
     own = record["notes"][len(record.get("intake_notes", [])) :]
-    return {**record, **now, "notes": [*now["intake_notes"], *own]}
+    return records.clean({**record, **now, "notes": [*now["intake_notes"], *own]})
 
 
 def _on_threads(workers):

@@ -1,25 +1,19 @@
-"""Read the cells of a notebook file, whatever became of it, without trusting it with this process's memory.
+"""Read the cells of a notebook file, whatever became of it.
 
-Run as a program it is the limited child in which a large file is parsed: notebook on standard input, cells
-on standard output. So this module imports the standard library only.
+Of a submission this happens inside the sandbox, where a hostile file can exhaust its own memory only (see
+``inside/runner.py``), so this module imports nothing but the standard library.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 MAX_BYTES = 50 * 2**20
-MAX_CELLS, MAX_TEXT, MAX_FIGURES = 5_000, 8 * 2**20, 16 * 2**20
-# JSON takes up to 30 times its length in memory ("{}," is 3 bytes and becomes 72), so a small file is
-# harmless here and saves a process.
-SMALL = 2**20
-_CHILD_BYTES, _CHILD_S = 2**30, 60
+MAX_CELLS, MAX_TEXT, MAX_FIGURES = 5_000, 4 * 2**20, 16 * 2**20
 _MARKS = ("grade_id", "grade", "solution", "locked", "task", "points")
 # Colab puts pictures into the text itself.
 _PICTURE_IN_TEXT = re.compile(r"data:(image/[\w+.-]+);base64,([A-Za-z0-9+/=]+)")
@@ -78,60 +72,10 @@ class Cell:
 def read(data: bytes) -> tuple[list[Cell], list[str]]:
     """Cells of a notebook file and notes on what had to be mended.
 
-    A file above ``SMALL`` is parsed in a child that may take 1 GB and a minute.
-
     Raises:
-        Unreadable: Too large, not JSON, no notebook, or too much for the child.
+        Unreadable: Too large, not JSON, or no notebook.
     """
     _refuse_large(len(data))
-    if len(data) <= SMALL or not _limits_work():
-        return _parse(data)
-    command = [sys.executable, "-I", "-S", __file__]
-    try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=4 * _CHILD_S)
-        result = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError):
-        raise Unreadable("reading the notebook takes more than 1 GB of memory or a minute") from None
-    if "reason" in result:
-        raise Unreadable(result["reason"])
-    return [Cell(**cell) for cell in result["cells"]], result["notes"]
-
-
-def read_file(path: Path) -> tuple[list[Cell], list[str]]:
-    """As :func:`read`, without loading a file that is too large."""
-    _refuse_large(path.stat().st_size)
-    return read(path.read_bytes())
-
-
-def _refuse_large(size):
-    if size > MAX_BYTES:
-        raise Unreadable(
-            f"the notebook has {size / 2**20:.0f} MB, more than {MAX_BYTES // 2**20}: clear its outputs"
-        )
-
-
-def _limits_work():
-    try:
-        import resource  # noqa: F401
-    except ImportError:  # Windows, where only one's own notebook is read.
-        return False
-    return True
-
-
-def _child():
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (_CHILD_BYTES, _CHILD_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (_CHILD_S, _CHILD_S + 1))
-    try:
-        cells, notes = _parse(sys.stdin.buffer.read(MAX_BYTES + 1))
-        result = {"cells": [asdict(cell) for cell in cells], "notes": notes}
-    except Unreadable as error:
-        result = {"reason": str(error)}
-    sys.stdout.write(json.dumps(result))
-
-
-def _parse(data):
     notes = []
     if not data.strip():
         raise Unreadable("the file is empty")
@@ -153,6 +97,19 @@ def _parse(data):
     if sum(len(cell.source) for cell in cells) > MAX_TEXT:
         raise Unreadable(f"the text of the cells has more than {MAX_TEXT // 2**20} MB")
     return _without_excess(cells, notes), notes
+
+
+def read_file(path: Path) -> tuple[list[Cell], list[str]]:
+    """As :func:`read`, without loading a file that is too large."""
+    _refuse_large(path.stat().st_size)
+    return read(path.read_bytes())
+
+
+def _refuse_large(size):
+    if size > MAX_BYTES:
+        raise Unreadable(
+            f"the notebook has {size / 2**20:.0f} MB, more than {MAX_BYTES // 2**20}: clear its outputs"
+        )
 
 
 def _decode(data, notes):
@@ -250,7 +207,3 @@ def _without_excess(cells, notes):
             )
         kept.append(replace(cell, figures=figures))
     return kept
-
-
-if __name__ == "__main__":
-    _child()

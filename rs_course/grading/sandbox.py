@@ -57,7 +57,7 @@ class Limits:
 
 
 # For the answers of a notebook to be read out of it, which runs none of its code.
-_READING = Limits(step_s=20.0, wall_s=80.0, memory_mb=1500, disk_mb=1, files=10, result_mb=16)
+_READING = Limits(step_s=20.0, wall_s=80.0, memory_mb=1500, disk_mb=1, files=10, result_mb=40)
 
 
 @dataclass
