@@ -14,50 +14,74 @@ import secrets
 import shutil
 import subprocess
 import tarfile
+import tempfile
+from functools import lru_cache
 
 from rs_course.grading import mounts
 from rs_course.grading.inside import calls
 
-_IMAGE = "localhost/rs-course-empty:1"
+_IMAGE = "localhost/rs-course-empty:2"
 _GRACE_S = 120
 
 
 def engine() -> str | None:
-    """The first of podman and docker that answers here, or ``None``."""
-    for name in ("podman", "docker"):
-        if shutil.which(name) and _call([name, "version"]).returncode == 0:
-            return name
-    return None
+    """``"podman"`` or ``"docker"``, whichever works here, or ``None``."""
+    return _survey()[0]
 
 
 def why_not() -> str | None:
     """Reason why containers cannot be used on this machine, or ``None`` if they can."""
+    return _survey()[1]
+
+
+@lru_cache
+def _survey():
     if platform.system() != "Linux" or platform.machine() not in calls.AUDIT:
-        return "the system-call filter knows only Linux on x86-64 and arm64"
-    name = engine()
-    if name is None:
-        return "neither podman nor docker works here (start the docker service, or install podman)"
+        return None, "the system-call filter knows only Linux on x86-64 and arm64"
+    failures = []
+    for name in ("podman", "docker"):
+        if shutil.which(name):
+            if not (failed := _trial(name)):
+                return name, None
+            failures.append(f"{name} fails with “{failed}”")
+    return None, "; ".join(failures) or "neither podman nor docker is installed"
+
+
+def _trial(name):
+    """Start the interpreter in a container; returns what went wrong."""
     if failed := _make_image(name):
-        return f"{name} fails with “{failed}”"
-    trial = _call([*command(name, "rs-course-" + secrets.token_hex(6), (), 16), mounts.PYTHON, "-c", ""])
-    return f"{name} fails with “{_last_words(trial)}”" if trial.returncode else None
+        return failed
+    with tempfile.TemporaryDirectory() as empty:
+        words = command(name, "rs-course-" + secrets.token_hex(6), (), 16, empty)
+        done = _call([*words, mounts.PYTHON, "-c", ""])
+    return _last_words(done) if done.returncode else None
 
 
-def command(name: str, container: str, preload: tuple[str, ...], disk_mb: int) -> list[str]:
-    """The call that runs a command in a container which shows what :mod:`.mounts` lists."""
+def command(name: str, container: str, preload: tuple[str, ...], disk_mb: int, empty: str) -> list[str]:
+    """The call that runs a command in a container which shows what :mod:`.mounts` lists.
+
+    Args:
+        name: ``"podman"`` or ``"docker"``.
+        container: What the container is called.
+        preload: Modules that answers may import.
+        disk_mb: Size of each folder for temporary files.
+        empty: An empty folder, to cover others with.
+    """
     words = [name, "run", "--rm", "-i", "--name", container, "--pull", "never", "--network", "none"]
     words += ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+    # Engines ask for more than some machines let them have. Threads are counted inside, see ``watch.py``.
+    for limit in ("nproc=30000:30000", "nofile=1024:1024", "core=0:0"):
+        words += ["--ulimit", limit]
     # On SELinux the container may otherwise not read files of this machine, which are mounted read-only.
     words += ["--security-opt", "label=disable", "--user", "1000:1000", "--hostname", "grader"]
-    words += ["--tmpfs", f"/tmp:rw,mode=1777,size={disk_mb}m", "--workdir", "/tmp"]
-    words += ["--tmpfs", f"/dev/shm:rw,mode=1777,size={disk_mb}m"]
+    words += ["--tmpfs", f"/tmp:rw,mode=1777,size={disk_mb}m", "--shm-size", f"{disk_mb}m"]
     for key, value in mounts.environment().items():
         words += ["--env", f"{key}={value}"]
     pairs, covered = mounts.read_only(preload)
     for source, target in pairs:
         words += ["--volume", f"{source}:{target}:ro"]
     for target in covered:
-        words += ["--tmpfs", f"{target}:ro,size=4k"]
+        words += ["--volume", f"{empty}:{target}:ro"]
     return [*words, _IMAGE]
 
 
@@ -68,6 +92,7 @@ class Container:
 
     def __init__(self, preload: tuple[str, ...]):
         self.preload, self.name = preload, engine()
+        self._empty = tempfile.TemporaryDirectory(prefix="rs-course-empty-")
 
     def close(self) -> None:
         """Nothing stays between two jobs."""
@@ -77,10 +102,14 @@ class Container:
         # Processes of the same user elsewhere on this machine would count as well.
         request = {**request, "nested": False, "limits": {**request["limits"], "threads": None}}
         container = "rs-course-" + secrets.token_hex(6)
-        words = command(self.name, container, self.preload, request["disk_mb"])
         try:
             done = subprocess.run(
-                [*words, *mounts.COMMAND, "-", *self.preload],
+                [
+                    *command(self.name, container, self.preload, request["disk_mb"], self._empty.name),
+                    *mounts.COMMAND,
+                    "-",
+                    *self.preload,
+                ],
                 input=json.dumps(request).encode() + b"\n" + job_file.read(),
                 capture_output=True,
                 timeout=20 * request["watch"]["wall_s"] + _GRACE_S,
@@ -97,11 +126,15 @@ class Container:
 
 
 def _make_image(name):
-    """Import an image with no file in it, once; returns what went wrong."""
+    """Import an image that holds ``/tmp`` alone, once; returns what went wrong."""
     if _call([name, "image", "inspect", _IMAGE]).returncode == 0:
         return None
     empty = io.BytesIO()
-    tarfile.open(fileobj=empty, mode="w").close()
+    folder = tarfile.TarInfo("tmp")
+    # Docker gives the folder that it mounts here the mode of the one that it covers.
+    folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+    with tarfile.open(fileobj=empty, mode="w") as archive:
+        archive.addfile(folder)
     made = _call([name, "import", "-", _IMAGE], input=empty.getvalue())
     return _last_words(made) if made.returncode else None
 

@@ -121,7 +121,7 @@ def grade(
         "key": assignment.key(raw),
         "submission_sha256": hashlib.sha256(raw).hexdigest() if raw else None,
         "isolation": sandbox.isolation,
-        "versions": _versions(),
+        "versions": _versions() | sandbox.versions(),
         "seed_sha256": hashlib.sha256(assignment.seed.encode()).hexdigest(),
         "status": "graded",
         "reason": "",

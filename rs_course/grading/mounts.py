@@ -19,7 +19,7 @@ INSIDE = Path(__file__).parent / "inside"
 ALWAYS = ("numpy", "IPython", "matplotlib")
 _FILES = (*(INSIDE / f"{name}.py" for name in ("calls", "codec", "runner", "seal", "watch", "zygote")),)
 # What reads the answers out of a notebook keeps its place in the package: see ``zygote.load_reader``.
-_READERS = ("notebooks.py", "notebook_files.py")
+READERS = ("notebooks.py", "notebook_files.py")
 
 # One thread each, so that the warm interpreter may be forked and processes, not threads, share the cores.
 ENVIRONMENT = {
@@ -61,7 +61,7 @@ def read_only(modules: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[str
     pairs += _libraries()
     pairs += [(str(path), f"/packages/{name}") for name, path in _packages((*ALWAYS, *modules))]
     pairs += [(str(path), f"/grader/{path.name}") for path in _FILES]
-    readers = [INSIDE.parent / name for name in _READERS]
+    readers = [INSIDE.parent / name for name in READERS]
     pairs += [(str(path), f"{READING}/rs_course/grading/{path.name}") for path in readers if path.exists()]
     return pairs, covered
 

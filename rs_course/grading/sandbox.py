@@ -144,6 +144,10 @@ class Sandbox:
         """Whether submissions are forked from one warm interpreter, each into namespaces of its own."""
         return self._place.nested
 
+    def versions(self) -> dict[str, str]:
+        """What a record tells about this place besides its isolation."""
+        return {"container": self._place.name} if self.isolation == CONTAINER else {}
+
     def run(self, job: dict, limits: Limits) -> Outcome:
         """Run one job (see ``inside/runner.py``); never raises for what the student's code does.
 

@@ -1,11 +1,18 @@
 """Between two submissions in one warm sandbox nothing passes, and nothing of this machine is in sight."""
 
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rs_course.grading.sandbox import Limits, Sandbox
+from rs_course.grading import mounts
+from rs_course.grading.sandbox import Limits, MachineFault, Sandbox
 
 _WRITABLE = """
 import os
@@ -104,3 +111,130 @@ def test_memory_counts_on_top_of_the_imports(place):
     }
     (error,) = [event["error"] for event in place.run(job, LIMITS).events if "error" in event]
     assert error["family"] == "MemoryError"
+
+
+def test_no_descriptor_of_the_grader_is_left_over(isolated):
+    """The control socket's number is high when many files are open; a submission must not speak on it."""
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(300)]
+    try:
+        with Sandbox(preload=("numpy",)) as crowded:
+            code = (
+                "import os\ndef is_open(n):\n    try: os.fstat(n)\n    except OSError: return False\n"
+                "    return True"
+            )
+            # 0 to 2 are the null device, the fourth takes the results.
+            assert _value(crowded, code, "[n for n in range(5000) if is_open(n)]") == [0, 1, 2, 3]
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def test_only_what_answers_need_is_there(place):
+    code = "import os, importlib.util\ndef there(name): return importlib.util.find_spec(name) is not None"
+    assert _value(place, code, "[n for n in ('numpy', 'matplotlib', 'IPython') if not there(n)]") == []
+    others = ("rs_course", "sklearn", "scipy", "transformers", "diffusers", "jupyterlab", "pip")
+    assert _value(place, code, f"[name for name in {others} if there(name)]") == []
+    models = "[f for _, _, files in os.walk('/') for f in files if f.endswith(('.safetensors', '.ipynb'))]"
+    assert _value(place, code, models) == []
+    assert set(_value(place, code, "os.listdir('/')")) <= {
+        *("python", "packages", "grader", "usr", "lib", "lib64", "etc", "tmp", "proc", "dev")
+    }
+
+
+def test_what_reads_notebooks_needs_nothing_else_of_the_course():
+    """Inside a sandbox there are these files alone."""
+    folder = Path(mounts.__file__).parent
+    code = "import importlib.abc, sys\n"
+    code += f"shown = {tuple(path[:-3] for path in mounts.READERS)}\n"
+    code += f"sys.path.insert(0, {str(folder.parents[1])!r})\nimport rs_course.grading.notebooks\n"
+    code += "print([m for m in sys.modules if m.startswith('rs_course.grading.') and m[18:] not in shown])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_threads_are_limited_together(place):
+    """Ten times as many threads as allowed; what counts is that they are never all there."""
+    code = (
+        "import threading, time\nthreading.stack_size(2**16)\nfor _ in range(640):\n"
+        "    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
+    )
+    job = {"cells": [{"id": "c", "source": code}], "probes": []}
+    outcome = place.run(job, LIMITS)
+    failed = [event["error"]["message"] for event in outcome.events if "error" in event]
+    assert "64 threads" in outcome.ended or "start new thread" in failed[0]
+
+
+def test_time_is_what_the_process_had(place):
+    """Four busy processes and a fortieth of the time limit that waiting for them would break."""
+    job = {"cells": [{"id": "c", "source": "sum(i for i in range(6 * 10**6))\n'done'"}], "probes": []}
+    spin = [sys.executable, "-c", "import os\nos.nice(-5) if os.getuid() == 0 else None\nwhile True: pass"]
+    others = [subprocess.Popen(spin) for _ in range(4)]
+    try:
+        outcome = place.run(job, replace(LIMITS, step_s=4.0, wall_s=4.0))
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert outcome.ended == "finished" and outcome.events[1]["output"] == "'done'\n"
+
+
+def test_all_steps_together_have_a_limit(place):
+    burn = (
+        "import signal, time\nsignal.signal(signal.SIGPROF, signal.SIG_IGN)\nend = time.process_time() + 60\n"
+        "while time.process_time() < end: pass"
+    )
+    job = {"cells": [{"id": str(n), "source": burn} for n in range(9)], "probes": []}
+    outcome = place.run(job, replace(LIMITS, step_s=30.0, total_s=2.0))
+    assert outcome.ended == "was stopped after 2 s of processor time" and outcome.cpu_s < 4
+
+
+def test_a_process_killed_from_outside_runs_again(isolated):
+    """As when memory runs out: the sandbox is killed while a submission is at work, through no fault of it."""
+    with Sandbox(preload=("numpy",)) as made:
+        _value(made, "", "1")
+        timer = threading.Timer(0.5, made._place._process.send_signal, [signal.SIGKILL])
+        timer.start()
+        assert _value(made, "import time\ntime.sleep(1.5)", "2") == 2
+        timer.join()
+
+
+def test_what_the_machine_cannot_do_is_said_to_be_its_fault(place, monkeypatch):
+    monkeypatch.setattr("rs_course.grading.sandbox.time.sleep", lambda seconds: None)
+    tried = []
+
+    def killed(*_):
+        tried.append(1)
+        return {"status": int(signal.SIGKILL), "reason": None, "cpu_s": 0.1, "wall_s": 1.0, "memory_mb": 9}
+
+    monkeypatch.setattr(place._place, "execute", killed)
+    with pytest.raises(MachineFault, match="was killed, as happens when memory runs out"):
+        place.run({"cells": [], "probes": []}, LIMITS)
+    assert len(tried) == 3
+
+
+def test_no_temporary_folder_is_needed(place, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/nonexistent")
+    assert _value(place, "", "3") == 3
+
+
+def test_a_notebook_of_gigabytes_costs_its_reader_only(place):
+    import resource
+
+    from rs_course.grading.notebooks import Unreadable
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
+    with pytest.raises(Unreadable, match="memory"):
+        place.read(b'{"cells": []}', b'{"cells": [' + b"{}," * 13_000_000 + b"{}]}")
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 300
+    assert time.process_time() - started < 3
+
+
+def test_results_of_millions_of_values_are_not_parsed(place):
+    """21 million empty lists, 64 MB, would take 7 GB in the grader."""
+    line = """b'{"probe": "probe", "value": [' + b'[],' * 3_000_000 + b'0]}\\n'"""
+    flood = (
+        f"import os\nline = {line}\nfor d in range(3, 256):\n    try: os.write(d, line)\n"
+        "    except OSError: pass"
+    )
+    assert _value(place, flood, "4") == 4

@@ -57,7 +57,8 @@ def wait(pid, results, limits):
         if reason:
             os.kill(pid, signal.SIGKILL)
             break
-    seconds = clock.own() - (started or 0.0)
+    # The clock goes back when a long wait is booked at its end.
+    seconds = max(0.0, clock.own() - (started or 0.0))
     _, status, usage = os.wait4(pid, 0)
     os.close(ended)
     return reason, status, usage, seconds
