@@ -189,7 +189,7 @@ def test_all_steps_together_have_a_limit(place):
 
 
 def test_a_process_killed_from_outside_runs_again(isolated):
-    """As when memory runs out: the sandbox is killed while a submission is at work, through no fault of it."""
+    """As when memory runs out: the sandbox is killed while a submission is at work, by no fault of it."""
     with Sandbox(preload=("numpy",)) as made:
         _value(made, "", "1")
         timer = threading.Timer(0.5, made._place._process.send_signal, [signal.SIGKILL])
