@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rs_course.grading import records
@@ -60,7 +60,7 @@ def run(
         plan: What to do.
         submissions: One per student.
         workers: Sandboxes at work at the same time on this machine.
-        scheduler: Address of a Dask scheduler instead; its workers need the same course and bubblewrap.
+        scheduler: Address of a Dask scheduler instead; its workers need the same course and isolation.
         progress: Called with a line after each submission.
 
     Returns:
@@ -71,7 +71,7 @@ def run(
     """
     if scheduler is None:
         require(plan.isolation)
-    submissions = list(submissions)
+    submissions = [replace(s, student=records.clean(s.student)) for s in submissions]
     found = {s.student: records.read(plan.path(s.student)) for s in submissions}
     owners = {s.source: s.student for s in submissions if s.source}
     for student, record in found.items():
@@ -84,7 +84,7 @@ def run(
         stored = found[submission.student]
         if submission.student not in again and (now := _as_handed_in(stored, submission)) != stored:
             found[submission.student] = now
-            records.write(plan.path(submission.student), now)
+            _store(plan, now, stored)
     say = _Progress(len(submissions), len(waiting), progress or (lambda line: None))
     grade_each = _on_dask(scheduler) if scheduler else _on_threads(max(1, workers))
     for record in grade_each(plan, waiting, found):
@@ -145,7 +145,7 @@ def _grade(plan, submission, previous, sandbox):
         # The other questions are as old as they were: a run without ``only`` must still notice a changed
         # exam.
         record["key"] = previous["key"]
-    return _as_handed_in(record, submission)
+    return records.clean(_as_handed_in(record, submission))
 
 
 def _as_handed_in(record, submission):

@@ -534,7 +534,11 @@ ATTACKS = {
         8,
         "",
     ),
-    "many_tiny_cells": (b'{"cells": [' + b"{}," * 10_000_000 + b"{}]}", 0, "more memory|time or memory"),
+    "many_tiny_cells": (
+        b'{"cells": [' + b"{}," * 10_000_000 + b"{}]}",
+        0,
+        "more memory|time or memory|cells, more than",
+    ),
     "surrogates": (as_bytes(_first("# \ud800")), 8, ""),
     "cells_not_dicts": (_edit(lambda tree: tree["cells"].insert(0, 7)), 8, ""),
     "another_notebook": (

@@ -1,11 +1,9 @@
 """A class graded in one go: resumed, repeated, regraded, killed, and the same grades every time."""
 
+import csv
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -15,7 +13,7 @@ import pytest
 from rs_course.grading import batch, gradebook, records, reports
 from rs_course.grading.intake import Submission
 from rs_course.grading.policy import LatePolicy
-from rs_course.grading.sandbox import Sandbox
+from rs_course.grading.sandbox import MachineFault, Sandbox
 
 from .conftest import ANSWERS, FULL, PROSE, TINY, as_bytes, notebook
 
@@ -116,6 +114,78 @@ def test_a_fault_of_the_grader_is_one_row(tiny, isolated, tmp_path, monkeypatch)
     assert records.score(graded[0]) == FULL
 
 
+def test_a_fault_of_the_machine_is_no_grade_and_costs_none(tiny, isolated, tmp_path, monkeypatch):
+    def killed(self, job, limits):
+        raise MachineFault("this machine could not run it")
+
+    plan = batch.Plan(tiny, tmp_path)
+    (before,) = batch.run(plan, _some()[:1])
+    monkeypatch.setattr(Sandbox, "run", killed)
+    graded = batch.run(replace(plan, force=True), _some()[:2])
+    assert [record["status"] for record in graded] == ["grader error"] * 2
+    assert "this machine could not run it" in graded[0]["reason"]
+    assert records.read(plan.path("ana")) == before, "the grade that was there is kept"
+    monkeypatch.undo()
+    graded = batch.run(plan, _some()[:2])
+    assert [records.score(record) for record in graded] == [FULL, 6.0]
+
+
+def test_a_record_that_cannot_be_written_is_one_row(tiny, isolated, tmp_path):
+    plan = batch.Plan(tiny, tmp_path)
+    plan.path("ana").mkdir(parents=True)  # nothing can be written where a folder is
+    graded = batch.run(plan, _some()[:2])
+    assert graded[0]["status"] == "grader error" and "could not be written" in graded[0]["reason"]
+    assert records.score(records.read(plan.path("bob"))) == 6.0
+    assert list(plan.path("ana").parent.glob("*.part")) == []
+
+
+def test_what_a_submission_says_can_be_stored_and_shown(tiny, isolated, tmp_path):
+    """Lone surrogates and control characters, in errors, in what is printed, in file names."""
+    said = "\\ud800 \\x00 \\x1b[2J"
+    answers = {
+        **ANSWERS,
+        "double": f"print('{said}')\ndef double(x):\n    raise ValueError('{said}')",
+        "spread": f"# {chr(0xDC80)}\n{ANSWERS['spread']}",
+    }
+    made = [Submission("eve\udcff", as_bytes(notebook(answers)), notes=["file \ud800"]), *_some()[:1]]
+    graded = batch.run(batch.Plan(tiny, tmp_path), made)
+    assert [records.score(record) for record in graded] == [5.0, FULL]
+    assert graded == batch.run(batch.Plan(tiny, tmp_path), made), "the record on the disk is the same"
+    text = json.dumps(graded[0], ensure_ascii=False)
+    assert not any(sign in text for sign in ("\x00", "\x1b", "\ud800", "\udc80"))
+    assert "your code stopped with ValueError" in graded[0]["questions"][0]["checks"][0]["message"]
+
+
+def test_a_second_grader_takes_what_the_first_has_done(tiny, isolated, tmp_path, monkeypatch):
+    plan, runs = batch.Plan(tiny, tmp_path), []
+    (ana,) = batch.run(plan, _some()[:1])
+    plan.path("ana").rename(tmp_path / "ana.json")
+    whole = Sandbox.run
+
+    def run(self, job, limits):
+        runs.append(job)
+        (tmp_path / "ana.json").exists() and (tmp_path / "ana.json").rename(plan.path("ana"))
+        return whole(self, job, limits)
+
+    monkeypatch.setattr(Sandbox, "run", run)
+    graded = batch.run(plan, _some()[1::-1])  # bob first; meanwhile the other grader writes ana's record
+    assert len(runs) == 2 and graded[1] == ana
+
+
+def test_a_dask_worker_follows_the_exam_and_leaves_no_sandbox_behind(tiny, isolated, tmp_path):
+    plan = batch.Plan(tiny, tmp_path)
+    assert records.score(batch.grade_on_worker(plan, _some()[0], None)) == FULL
+    first = batch._local.sandbox
+    batch.grade_on_worker(plan, _some()[0], None)
+    assert batch._local.sandbox is first
+    process = first._place._process
+    preload = ("numpy", "torch.nn.functional")
+    other = replace(plan, assignment=replace(tiny, exam=replace(tiny.exam, preload=preload)))
+    assert records.score(batch.grade_on_worker(other, _some()[0], None)) == FULL
+    assert batch._local.sandbox.preload == preload and process.poll() is not None
+    batch._local.sandbox.close()
+
+
 def test_one_sandbox_per_submission_gives_the_same(tiny, isolated, tmp_path):
     """Where nested namespaces are forbidden each submission gets a bubblewrap of its own."""
     from rs_course.grading.grader import grade
@@ -168,47 +238,70 @@ def test_reports(tiny, isolated, tmp_path):
         gradebook.read_manual(manual)
 
 
-_KILLED = """
-import sys
+_GRADE = "import sys; from rs_course.cli import main; sys.exit(main(sys.argv[1:]))"
+# Runs in a mount namespace of its own, where it may mount a small disk.
+_TWO_GRADERS = """
+import json, os, shutil, signal, subprocess, sys, time
 from pathlib import Path
-from rs_course.cli import main
-sys.exit(main(sys.argv[1:]))
+out, copy, command = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+out.mkdir()
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1800k", "none", out], check=True)
+
+def start():
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+def stored():
+    return {path.name: path.read_text() for path in out.rglob("records/*.json")}
+
+first, second = start(), start()
+while len(list(out.rglob("records/*.json"))) < 150:
+    assert first.poll() is None and second.poll() is None, "one ended before it could be killed"
+    time.sleep(0.2)
+os.kill(first.pid, signal.SIGKILL)
+_, said = second.communicate()
+assert second.returncode != 0 and "No space left on device" in said, said[-500:]
+before = stored()
+assert 150 <= len(before) < 500, len(before)
+assert all(json.loads(text)["status"] == "graded" for text in before.values())
+subprocess.run(["mount", "-o", "remount,size=64m", out], check=True)
+subprocess.run(command, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+after = stored()
+assert {name: after[name] for name in before} == before, "nothing is graded twice"
+shutil.copytree(out, copy)
 """
 
 
-@pytest.mark.slow
-def test_five_hundred_with_kill_in_the_middle(isolated, tmp_path):
-    release = tmp_path / "release.ipynb"
-    release.write_bytes(as_bytes(notebook({})))
-    submitted = tmp_path / "submitted"
-    for number in range(500):
-        folder = submitted / f"s{number:03d}" / "tiny"
-        folder.mkdir(parents=True)
+def _write_class(folder, count):
+    for number in range(count):
+        place = folder / f"s{number:03d}" / "tiny"
+        place.mkdir(parents=True)
         body = f"return {2 + (number % 5 == 0)} * x + {number % 7 == 0} * 0"
         answers = {"double": f"def double(x):\n    {body}  # {number}"}
-        (folder / "tiny.ipynb").write_bytes(as_bytes(notebook(answers)))
-        (folder / "timestamp.txt").write_text("2026-11-20 10:00:00 UTC")
-    command = [sys.executable, "-c", _KILLED, "grade", str(submitted), "--assignment", "tiny"]
-    command += ["--release", str(release), "--exam", str(TINY), "--workers", "2"]
-    (tmp_path / "seed").write_text("secret")
-    command += ["--seed-file", str(tmp_path / "seed"), "--out"]
+        (place / "tiny.ipynb").write_bytes(as_bytes(notebook(answers)))
+        (place / "timestamp.txt").write_text("2026-11-20 10:00:00 UTC")
 
-    out = tmp_path / "killed"
-    batch_ = subprocess.Popen([*command, str(out)], stderr=subprocess.DEVNULL, start_new_session=True)
-    while len(list(out.rglob("*.json"))) < 150:
-        assert batch_.poll() is None, "it ended before it could be killed"
-        time.sleep(0.05)
-    os.kill(batch_.pid, signal.SIGKILL)
-    batch_.wait()
-    survived = {path: path.stat().st_mtime_ns for path in out.rglob("records/*.json")}
-    assert 150 <= len(survived) < 500
-    subprocess.run([*command, str(out)], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    assert all(path.stat().st_mtime_ns == stamp for path, stamp in survived.items()), (
-        "nothing is graded twice"
-    )
-    lines = (out / "tiny" / "grades.csv").read_text().splitlines()
-    assert len(lines) == 501 and len({line.split(",")[3] for line in lines}) == 501
-    assert [line.split(",")[7] for line in lines[1:]] == ["0.0" if n % 5 == 0 else "3.0" for n in range(500)]
-    first = (out / "tiny" / "grades.csv").read_bytes()
-    subprocess.run([*command, str(out)], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    assert (out / "tiny" / "grades.csv").read_bytes() == first
+
+@pytest.mark.slow
+def test_five_hundred_with_two_graders_a_kill_and_a_full_disk(isolated, tmp_path):
+    """Both at work in one folder; one is killed, then the disk is full: nothing is lost, nothing doubled."""
+    alone = ["unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("needs a mount namespace, for a small disk")
+    (tmp_path / "release.ipynb").write_bytes(as_bytes(notebook({})))
+    (tmp_path / "seed").write_text("secret")
+    _write_class(tmp_path / "submitted", 500)
+    command = [sys.executable, "-c", _GRADE, "grade", str(tmp_path / "submitted"), "--assignment", "tiny"]
+    command += ["--release", str(tmp_path / "release.ipynb"), "--exam", str(TINY), "--workers", "2"]
+    command += ["--seed-file", str(tmp_path / "seed"), "--out"]
+    out, copy = tmp_path / "disk", tmp_path / "copy"
+    driver = [sys.executable, "-c", _TWO_GRADERS, str(out), str(copy), *command, str(out)]
+    done = subprocess.run([*alone, *driver], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with (copy / "tiny" / "grades.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["student_id"] for row in rows] == [f"s{n:03d}" for n in range(500)]
+    assert [row["raw_score"] for row in rows] == ["0.0" if n % 5 == 0 else "3.0" for n in range(500)]
+    assert len(list((copy / "tiny" / "feedback").glob("*.html"))) == 500
+    subprocess.run([*command, str(copy)], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    with (copy / "tiny" / "grades.csv").open(newline="") as stream:
+        assert list(csv.DictReader(stream)) == rows
