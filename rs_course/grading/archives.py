@@ -14,6 +14,7 @@ MAX_FILE_BYTES, MAX_RATIO = 64 * 2**20, 200
 # Of a class, and of what one student hands in: the excess of one costs nobody else.
 MAX_CLASS_FILES, MAX_FILES, MAX_STUDENT_BYTES = 200_000, 5_000, 256 * 2**20
 _RATIO_FROM_BYTES = 2**20
+_ENTRY = b"PK\x01\x02"  # what each file's entry in the list at the end of a zip begins with
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 
 
@@ -68,6 +69,9 @@ def members(
     Raises:
         ValueError: Not a zip, or so many files that it is an attack rather than a class.
     """
+    if isinstance(source, bytes) and (count := source.count(_ENTRY)) > MAX_FILES:
+        # Before the list of its files is parsed, which takes some hundred bytes of memory for each.
+        raise ValueError(f"The zip holds about {count} files, more than {MAX_FILES}: it was not opened.")
     try:
         archive = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
