@@ -8,6 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rs_course.datasets import decoding
+
 # Of OpenAI's CLIP models, in RGB.
 _CLIP_COLOURS = {
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
@@ -19,8 +21,9 @@ def images(value, name: str = "image", *, mode: str | None = "RGB", size: tuple[
     """Read one picture or many.
 
     Args:
-        value: A PIL image, an array or tensor (uint8 or bool ``[H, W]``, ``[H, W, C]``, ``[N, H, W, C]``;
-            float in [0, 1] ``[H, W]``, ``[C, H, W]``, ``[N, C, H, W]``), or a list of such.
+        value: A PIL image (turned as its EXIF orientation says), an array or tensor (uint8 or bool
+            ``[H, W]``, ``[H, W, C]``, ``[N, H, W, C]``; float in [0, 1] ``[H, W]``, ``[C, H, W]``,
+            ``[N, C, H, W]``), or a list of such.
         name: What the caller calls it, for messages.
         mode: ``"RGB"`` or ``"L"`` (grey); ``None`` keeps the channels of an array.
         size: (height, width) to resize to: Lanczos on 8-bit values, as the published pipelines do.
@@ -30,7 +33,7 @@ def images(value, name: str = "image", *, mode: str | None = "RGB", size: tuple[
 
     Raises:
         TypeError: Not pictures.
-        ValueError: Values outside [0, 1], or a shape that is no picture.
+        ValueError: Values outside [0, 1], more than 8 bits a sample, or a shape that is no picture.
     """
     if isinstance(value, list | tuple):
         if not value:
@@ -44,7 +47,7 @@ def images(value, name: str = "image", *, mode: str | None = "RGB", size: tuple[
     if hasattr(value, "convert") and hasattr(
         value, "resize"
     ):  # PIL, which need not be imported to be recognised
-        return _from_pil(value, mode, size)
+        return _from_pil(decoding.upright(value, name), mode, size)
     if not isinstance(value, np.ndarray | torch.Tensor):
         raise TypeError(
             f"{name} must be a PIL image, a uint8 array [H, W, 3], or a float tensor [N, 3, H, W] in [0, 1], "
@@ -107,7 +110,13 @@ def _channels_first(array: torch.Tensor, name: str) -> torch.Tensor:
 
 
 def pixels(batch: torch.Tensor) -> np.ndarray:
-    """Float images ``[N, C, H, W]`` in [0, 1] as uint8 ``[N, H, W, C]``: the way out over the border."""
+    """Float images ``[N, C, H, W]`` in [0, 1] as uint8 ``[N, H, W, C]``: the way out over the border.
+
+    Raises:
+        ValueError: NaN, which would become black.
+    """
+    if batch.isnan().any():
+        raise ValueError("These images contain NaN, which is no colour: look for where it comes from first.")
     return (batch.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy()
 
 
@@ -117,7 +126,7 @@ def _from_pil(picture, mode: str | None, size: tuple[int, int] | None) -> torch.
     if mode == "RGB":
         picture = picture.convert("RGB")
     elif picture.mode not in ("L", "RGB"):
-        picture = picture.convert("L" if picture.mode in ("1", "I", "I;16", "F", "LA") else "RGB")
+        picture = picture.convert("L" if picture.mode in ("1", "LA", "La") else "RGB")
     if size is not None and picture.size != (size[1], size[0]):
         picture = picture.resize((size[1], size[0]), resample=Image.Resampling.LANCZOS)
     if mode == "L":

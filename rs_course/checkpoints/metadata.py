@@ -179,5 +179,5 @@ def _check(field: str, value, name: str = "metadata") -> None:
         raise TypeError(f"{name}: {field} must be a number ({unit}), not {value!r}.") from None
     if not inside:
         bounds = f"{low}..{high}" if math.isfinite(high) else f"at least {low}"
-        hint = " (a percentage must be divided by 100)" if field == "cloud_cover" and value > 1 else ""
+        hint = " (a percentage must be divided by 100)" if field == "cloud_cover" and float(value) > 1 else ""
         raise ValueError(f"{name}: {field} is {value}, but it is {unit}, {bounds}{hint}.")

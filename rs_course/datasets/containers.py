@@ -12,6 +12,7 @@ import hashlib
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -20,8 +21,27 @@ from pathlib import Path
 from rs_course.hashing import sha256
 from rs_course.paths import relative
 
-_SKIPPED = ("__MACOSX", "Thumbs.db")
+# What systems leave beside the files of a person: names, and beginnings of names (.DS_Store, ._tile.png,
+# .ipynb_checkpoints, __MACOSX, @eaDir, $RECYCLE.BIN).
+_SKIPPED = ("thumbs.db", "desktop.ini", "lost+found", "system volume information")
+_SKIPPED_PREFIXES = (".", "__", "@", "$")
+# The first bytes of archives that are sound, but that Python's standard library does not read.
+_OTHER_ARCHIVES = {
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"7z\xbc\xaf'\x1c": "a 7z archive",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"\x04\x22\x4d\x18": "compressed with lz4",
+    b"\x1f\x9d": "compressed with compress (.Z)",
+    b"PK\x07\x08": "a part of a ZIP archive in several parts",
+}
+_ZIP_METHODS = {
+    1: "Shrink", 6: "Implode", 9: "Deflate64", 93: "zstd", 94: "MP3", 95: "xz", 96: "JPEG", 97: "WavPack",
+    98: "PPMd", 99: "AES encryption",
+}  # fmt: skip
+_UNPACK = "unpack it with the program that made it (7-Zip reads most) and give the folder"
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError)
+# What the two modules raise besides on archives whose numbers make no sense.
+_DAMAGE += (struct.error, UnicodeDecodeError, OverflowError, IndexError, MemoryError)
 
 
 def open_container(path) -> Folder | Tar | Zip:
@@ -42,6 +62,12 @@ def open_container(path) -> Folder | Tar | Zip:
         raise FileNotFoundError(f"There is no file or folder at {path}.")
     if zipfile.is_zipfile(path):
         return Zip(path)
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    if kind := next((kind for magic, kind in _OTHER_ARCHIVES.items() if start.startswith(magic)), None):
+        raise ValueError(f"{path} is {kind}, which is not read here: {_UNPACK}.")
+    if _is_numbered(path) and not tarfile.is_tarfile(path):
+        raise ValueError(f"{path} is one part of an archive in several parts: join them, or {_UNPACK}.")
     return Tar(path)
 
 
@@ -60,7 +86,12 @@ def check_member_name(name: str, archive) -> str:
 
 
 def _is_skipped(relative: str) -> bool:
-    return any(part.startswith(".") or part in _SKIPPED for part in relative.split("/"))
+    return any(part.startswith(_SKIPPED_PREFIXES) or part.lower() in _SKIPPED for part in relative.split("/"))
+
+
+def _is_numbered(path: Path) -> bool:
+    """Whether a file is called as the parts of an archive are: data.zip.001, data.z01."""
+    return path.suffix[1:].isdigit() or (path.suffix[:2].lower() == ".z" and path.suffix[2:].isdigit())
 
 
 class Folder:
@@ -113,7 +144,7 @@ class _Archive:
                 name = check_member_name(raw_name, self.path)
                 if not is_plain:
                     raise ValueError(
-                        f"{self.path} contains {raw_name!r}, which is a link, a device or encrypted: "
+                        f"{self.path} contains {raw_name!r}, which is a link or a device: "
                         "refused, an image archive holds plain files only."
                     )
                 if not _is_skipped(name):
@@ -189,9 +220,22 @@ class Zip(_Archive):
         return self._handle
 
     def _list(self):
-        for member in self._open().infolist():
-            is_link, is_encrypted = stat.S_ISLNK(member.external_attr >> 16), member.flag_bits & 1
-            yield member.filename, member, not (is_link or is_encrypted)
+        try:
+            listed = self._open().infolist()
+        except NotImplementedError as error:
+            raise ValueError(f"{self.path} is a ZIP archive of another kind ({error}): {_UNPACK}.") from None
+        for member in listed:
+            if method := self._unread(member):
+                raise ValueError(f"{self.path} is sound, but it uses {method}: {_UNPACK}.")
+            yield member.filename, member, not stat.S_ISLNK(member.external_attr >> 16)
+
+    @staticmethod
+    def _unread(member) -> str | None:
+        if member.flag_bits & 0x61:
+            return "encryption or patches"
+        method = member.compress_type
+        read = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+        return None if method in read else f"the compression {_ZIP_METHODS.get(method, method)}"
 
     def _is_directory(self, member) -> bool:
         return member.is_dir()

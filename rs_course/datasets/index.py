@@ -3,26 +3,42 @@
 Layouts that are understood (folder or archive; a single enclosing folder is stepped into):
 
 * ``<class>/<image>``: the folder is the class;
-* ``<split>/<class>/<image>`` with the split folders ``train``, ``val`` (or ``valid``, ``validation``) and
-  ``test``;
-* images only: every record is unlabelled (label -1);
-* beside the images, any of ``splits.csv``, ``metadata.csv``, ``captions.jsonl``, ``metadata.jsonl``, one row
-  per image: the column ``file`` (or ``file_name``) is the path relative to that table; ``label``, ``split``
-  and ``captions`` (or ``caption``) mean what they say, and every other column is metadata.
+* ``<split>/<class>/<image>`` or ``<class>/<split>/<image>`` with the split folders ``train``, ``val`` and
+  ``test`` (also ``Training``, ``valid``, ``validation``, ``dev``, ``Testing``, in any case);
+* images only, or below one folder ``images``: every record is unlabelled (label -1);
+* beside the images, in any folder, any of ``splits.csv``, ``metadata.csv``, ``metadata.jsonl``,
+  ``metadata.parquet``, ``captions.jsonl``, one row per image: the column ``file`` (or ``file_name``) is the
+  path relative to that table; ``label``, ``split`` and ``captions`` (or ``caption``) mean what they say (an
+  empty label is none), and every other column is metadata.
+
+A layout that could be read in two ways is refused.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
+import posixpath
+import re
+import warnings
+from pathlib import PurePosixPath
 
+from rs_course.datasets import rows as table_rows
 from rs_course.datasets.decoding import SUFFIXES
 
-TABLES = ("splits.csv", "metadata.csv", "captions.jsonl", "metadata.jsonl")
+TABLES = ("splits.csv", "metadata.csv", "metadata.jsonl", "metadata.parquet", "captions.jsonl")
 SPLITS = ("train", "val", "test")
-_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+_COLUMNS = ("file", "file_name", "label", "split", "caption", "captions")
+# Folders that hold the images or what belongs to them; none is the name of a class.
+_NO_CLASSES = (
+    "images", "image", "imgs", "img", "pictures", "photos", "masks", "mask", "labels", "annotations",
+    "previews", "preview", "thumbnails", "thumbs", "quicklooks",
+)  # fmt: skip
+_UNREAD = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx", ".xls")
 # Proportions where a collection has no official splits: those of EuroSAT's usual split (Neumann et al. 2019,
 # arXiv 1911.06721).
 _PROPORTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
@@ -44,7 +60,8 @@ def build(
         file.
 
     Raises:
-        ValueError: No images, a class folder without images, or a table that names a missing file.
+        ValueError: No images, a class folder without images, a table that names a missing file, or a layout
+            that could be read in two ways.
     """
     images = [name for name in container.names if name.lower().endswith(SUFFIXES)]
     if not images:
@@ -53,9 +70,11 @@ def build(
             "per class."
         )
     root = _root(container, images)
-    described = described or _tables(container, root)
+    described = described or _tables(container)
     rows = _rows(container, images, root, described, split_lists or {})
     classes = sorted({row["label"] for row in rows if row["label"] is not None})
+    if not split_lists:
+        _mention_unread_tables(container, bool(classes or described))
     number = {name: i for i, name in enumerate(classes)}
     for row in rows:
         row["label"] = number.get(row["label"], -1)
@@ -68,35 +87,63 @@ def build(
 def _root(container, images: list[str]) -> str:
     """Prefix of the folder that holds the classes: step into enclosing folders that hold nothing else."""
     prefix = ""
-    while not any(prefix + table in container.names for table in TABLES):
+    tabled = {name.rpartition("/")[0] for name in container.names if _is_table(name)}
+    while prefix.rstrip("/") not in tabled:
         heads = {name[len(prefix) :].split("/")[0] for name in images}
         head = heads.pop()
         below = f"{prefix}{head}/"
         has_folders = any(name.startswith(below) and "/" in name[len(below) :] for name in images)
-        has_table = any(below + table in container.names for table in TABLES)
-        if heads or head in _SPLIT_NAMES or not (has_folders or has_table):
+        if heads or head.lower() in _SPLIT_NAMES or not (has_folders or below.rstrip("/") in tabled):
             break
         prefix = below
     return prefix
 
 
-def _tables(container, root: str) -> dict[str, dict]:
+def _is_table(name: str) -> bool:
+    return PurePosixPath(name).name.lower() in TABLES
+
+
+def _tables(container) -> dict[str, dict]:
+    """What the tables say of each image, by its name in the container."""
     described: dict[str, dict] = {}
-    for table in TABLES:
-        if root + table not in container.names:
-            continue
-        text = container.read(root + table).decode("utf-8-sig")
-        try:
-            lines = [line for line in text.splitlines() if line.strip()]
-            rows = csv.DictReader(io.StringIO(text)) if table.endswith(".csv") else map(json.loads, lines)
-            for row in rows:
-                file = row.pop("file", None) or row.pop("file_name", None)
-                if not file:
-                    raise ValueError("a row has no column 'file'")
-                described.setdefault(root + file, {}).update(row)
-        except (ValueError, csv.Error) as error:
-            raise ValueError(f"{container.path}: {table} cannot be read ({error}).") from error
+    known = set(container.names)
+    for table in filter(_is_table, container.names):
+        named = f"{container.path}: {table}"
+        for where, row in table_rows.read_rows(container.read(table), named, _COLUMNS):
+            names = [row.pop("file", None), row.pop("file_name", None)]
+            file = next((name for name in names if name), None)
+            if not isinstance(file, str):
+                raise ValueError(f"{where} names no image in the column 'file'.")
+            path = posixpath.join(posixpath.dirname(table), file)
+            if path not in known:  # written on Windows, or as ./name
+                path = posixpath.normpath(path.replace("\\", "/"))
+            facts = described.setdefault(path, {})
+            if "label" in row:
+                row["label"] = table_rows.label_of(row["label"], where)
+            if "split" in row:
+                row["split"] = _split(row["split"], where)
+            captions = _captions(row.pop("captions", None) or row.pop("caption", None), where)
+            row.pop("caption", None)
+            if captions:
+                row["captions"] = captions
+            facts.update({key: value for key, value in row.items() if value is not None or key not in facts})
     return described
+
+
+def _split(value, where: str) -> str | None:
+    if value is None or value == "":
+        return None
+    name = _SPLIT_NAMES.get(str(value).strip().lower())
+    if name is None:
+        raise ValueError(f"{where}: the unknown split {value!r}; use {', '.join(SPLITS)}.")
+    return name
+
+
+def _captions(value, where: str) -> list[str]:
+    captions = [value] if isinstance(value, str) else value or []
+    if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
+        raise ValueError(f"{where}: captions are a sentence or a list of sentences, not {value!r}.")
+    return captions
 
 
 def _rows(container, images, root, described, split_lists) -> list[dict]:
@@ -109,48 +156,110 @@ def _rows(container, images, root, described, split_lists) -> list[dict]:
     if any(row.get("split") for row in described.values()):
         # The table is the official list; other files do not belong to the set.
         images = [file for file, row in described.items() if row.get("split")]
-    paths = [name[len(root) :].split("/") for name in images]
-    in_split_folders = all(len(path) > 1 and path[0] in _SPLIT_NAMES for path in paths)
-    if in_split_folders:
-        paths = [path[1:] for path in paths]
-    has_classes = any(len(path) > 1 for path in paths) or any("label" in row for row in described.values())
+    labelled = any(row.get("label") is not None for row in described.values())
+    places = _places(container, [name[len(root) :].split("/") for name in images], labelled)
+    by_folder = not labelled and _folders_are_classes(container, [path for _, path in places])
     if not described:
         _refuse_empty_classes(container, images, root)
     split_of = {file: split for split, files in split_lists.items() for file in files}
+    in_splits = any(split for split, _ in places)
     rows = []
-    for name, path in zip(images, paths, strict=True):
+    for name, (folder_split, path) in zip(images, places, strict=True):
         extra = dict(described.get(name, {}))
-        label = extra.pop("label", path[0] if len(path) > 1 else None)
-        split = extra.pop("split", None)
-        if split is None and in_split_folders:
-            split = name[len(root) :].split("/")[0]
+        label = extra.pop("label", None)
+        if by_folder and len(path) > 1:
+            label = path[0]
+        split = extra.pop("split", None) or folder_split
         if split_of:
             split = split_of.get(path[-1])
-        if (has_classes and label is None) or (split_of and split is None):
-            continue  # a preview beside the class folders, or a file outside the official splits
-        if split is not None and split not in _SPLIT_NAMES:
+        if labelled and name not in described and len(path) > 1:
             raise ValueError(
-                f"{container.path}: {name} is in the unknown split {split!r}; use {', '.join(SPLITS)}."
+                f"{container.path}: the tables give labels, but none for {name}: add its row, or remove the "
+                "image."
             )
-        captions = extra.pop("captions", None) or extra.pop("caption", None) or []
+        preview = name not in described and label is None and (labelled or by_folder)
+        if preview or ((split_of or in_splits) and split is None):
+            continue  # a preview beside the folders, or a file outside the official splits
         rows.append(
             {
                 "file": name,
                 "id": "/".join(path),
                 "label": label,
-                "split": _SPLIT_NAMES.get(split),
-                "captions": [captions] if isinstance(captions, str) else list(captions),
+                "split": split,
+                "captions": list(extra.pop("captions", [])),
                 "metadata": {key: _number(value) for key, value in extra.items()} or None,
             }
         )
     return rows
 
 
+def _places(container, paths: list[list[str]], labelled: bool) -> list[tuple[str | None, list[str]]]:
+    """Split (where folders say it) and path without the split folder of each image.
+
+    Raises:
+        ValueError: Split folders beside other folders.
+    """
+    deep = [path for path in paths if len(path) > 1]
+    heads = {path[0] for path in deep}
+    splits = {head for head in heads if head.lower() in _SPLIT_NAMES}
+    if splits and splits == heads:
+        level = 0
+    elif not labelled and len({_SPLIT_NAMES[head.lower()] for head in splits}) > 1:
+        raise ValueError(
+            f"{container.path} has the split folders {' and '.join(sorted(splits))} and beside them "
+            f"{min(heads - splits)}, which is neither a split nor a class: move it out."
+        )
+    else:
+        second = {path[1].lower() if len(path) > 2 else "" for path in deep}
+        level = 1 if second <= _SPLIT_NAMES.keys() and len(second) > 1 else None
+    if level is None:
+        return [(None, path) for path in paths]
+    return [
+        (_SPLIT_NAMES[path[level].lower()], path[:level] + path[level + 1 :])
+        if len(path) > 1
+        else (None, path)
+        for path in paths
+    ]
+
+
+def _folders_are_classes(container, paths: list[list[str]]) -> bool:
+    """Whether the images lie in class folders; one folder ``images`` is none.
+
+    Raises:
+        ValueError: Folders such as ``images`` and ``masks`` side by side.
+    """
+    heads = {path[0] for path in paths if len(path) > 1}
+    no_classes = sorted(head for head in heads if head.lower() in _NO_CLASSES)
+    if no_classes and len(heads) > 1:
+        other = min(heads - {no_classes[0]})
+        raise ValueError(
+            f"{container.path} has the folders {no_classes[0]} and {other} side by side, so that folders "
+            "are no classes here: give the folder of the images alone."
+        )
+    return bool(heads) and not no_classes
+
+
+def _mention_unread_tables(container, known: bool) -> None:
+    """Where a table lies beside the images under a name that is not read: refuse the set if nothing else
+    is known of the images, and warn otherwise.
+    """
+    unread = [name for name in container.names if name.lower().endswith(_UNREAD) and not _is_table(name)]
+    if not unread:
+        return
+    say = (
+        f"{container.path}: {unread[0]} is not read; tables are called {', '.join(TABLES)} and have a column "
+        "file (or file_name)."
+    )
+    if not known:
+        raise ValueError(say + " Without one, these images have neither labels nor captions.")
+    warnings.warn(say, stacklevel=2)
+
+
 def _refuse_empty_classes(container, images, root):
     used = {name.rsplit("/", 1)[0] + "/" for name in images}
     for directory in container.directories:
         parts = directory[len(root) :].split("/") if directory.startswith(root) else []
-        if parts and parts[0] in _SPLIT_NAMES:
+        if parts and parts[0].lower() in _SPLIT_NAMES:
             parts = parts[1:]
         if len(parts) == 1 and not any(folder.startswith(directory + "/") for folder in used):
             raise ValueError(
@@ -173,12 +282,13 @@ def _assign_splits(rows: list[dict]):
 
 
 def _number(value):
-    """A CSV field as int or float where it is one; an empty field is unknown (None)."""
+    """A cell as int or float where it is written as one; "007" is a name, and NaN is unknown (None)."""
     if not isinstance(value, str):
-        return value
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value or None
+        return None if isinstance(value, float) and value != value else value
+    if re.fullmatch(r"[+-]?(0|[1-9][0-9]{0,17})", value):
+        return int(value)
+    if re.fullmatch(r"[+-]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][+-]?[0-9]+)?", value) and re.match(
+        r"[+-]?\.?[0-9]", value
+    ):
+        return float(value)
+    return None if value.lower() == "nan" else value or None

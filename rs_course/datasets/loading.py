@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import index as as_int
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +85,11 @@ def load(
 def _height_and_width(image_size) -> tuple[int, int] | None:
     if image_size is None:
         return None
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    try:
+        sides = image_size if isinstance(image_size, Sequence | np.ndarray) else (image_size, image_size)
+        size = tuple(as_int(side) for side in sides)  # NumPy's integers are pixels, too
+    except TypeError:
+        size = ()
     if len(size) != 2 or min(size) < 1:
         raise ValueError(
             f"image_size={image_size} is not possible: give a number of pixels or (height, width)."
@@ -93,6 +99,9 @@ def _height_and_width(image_size) -> tuple[int, int] | None:
 
 def _open_path(path: Path, image_size) -> DecodedStore:
     shards = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
+    shards = [
+        shard for shard in shards if shard.name.lower() not in index.TABLES
+    ]  # that one describes images
     if shards:
         container = tables.ParquetImages(shards)
         return DecodedStore(container, lambda: tables.generated_index(container), image_size=image_size)

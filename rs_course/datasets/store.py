@@ -73,7 +73,7 @@ class DecodedStore:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix="building-"))
         try:
-            (building / "index.json").write_text(json.dumps(index), encoding="utf-8")
+            (building / "index.json").write_text(json.dumps(index, default=str), encoding="utf-8")
             if index["image_size"]:
                 n = len(index["rows"])
                 shape = (n, *index["image_size"], 3)

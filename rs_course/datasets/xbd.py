@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rs_course.datasets.decoding import decode
+
 _PRE, _POST = "_pre_disaster", "_post_disaster"
 # Words in an event's name or in its ``disaster_type``, and the course's class.
 _WORDS = {
@@ -115,7 +117,7 @@ def _tiles(before, after, content, side, size):
     """Yield (before, after, changed) of the tiles that hold a damaged building."""
     from PIL import Image, ImageDraw
 
-    images = [Image.open(path).convert("RGB") for path in (before, after)]
+    images = [Image.fromarray(decode(path.read_bytes(), path.name)) for path in (before, after)]
     mask = Image.new("L", images[0].size)
     for feature in content.get("features", {}).get("xy", []):
         if feature.get("properties", {}).get("subtype", "") in ("minor-damage", "major-damage", "destroyed"):

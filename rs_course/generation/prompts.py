@@ -9,20 +9,19 @@ source                      prompts
 ``FILE.txt``                one prompt a line
 ``FILE.jsonl``              one object a line: ``prompt``, and as wished ``label``, ``metadata`` (an
                             object) or metadata fields (``lon``, ``month``, …) of their own
-``FILE.csv``                the same as columns; ``metadata`` is then JSON, an empty cell is "unknown"
+``FILE.csv``, ``FILE.tsv``  the same as columns; ``metadata`` is then JSON, an empty cell is "unknown"
 ``FILE.parquet``            the same as columns
 ==========================  ===========================================================================
 """
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from rs_course.checkpoints.metadata import FIELDS
+from rs_course.datasets import rows as table_rows
 
 _COLUMNS = ("prompt", "label", "metadata", *FIELDS)
 _WHOLE = ("year", "month", "day")
@@ -61,11 +60,13 @@ def read_prompts(source) -> tuple[list[Prompt], list[str] | None]:
         return _class_prompts(source.removeprefix("classes:"))
     if isinstance(source, str) and source.startswith("captions:"):
         return _captions(source.removeprefix("captions:"))
-    where = str(source) if isinstance(source, str | Path) else "prompts"
-    rows = _file_rows(Path(source)) if isinstance(source, str | Path) else list(source)
-    prompts = [_prompt(row, f"{where}, entry {number}") for number, row in enumerate(rows, 1)]
+    if isinstance(source, str | Path):
+        rows = _file_rows(Path(source))
+    else:
+        rows = [(f"prompts, entry {number}", row) for number, row in enumerate(source, 1)]
+    prompts = [_prompt(row, where) for where, row in rows]
     if not prompts:
-        raise ValueError(f"{where} holds no prompt.")
+        raise ValueError(f"{source if isinstance(source, str | Path) else 'the list'} holds no prompt.")
     return prompts, sorted({prompt.label for prompt in prompts if prompt.label is not None}) or None
 
 
@@ -95,26 +96,19 @@ def _known_fields(metadata: dict | None) -> dict | None:
     return {key: value for key, value in (metadata or {}).items() if key in FIELDS} or None
 
 
-def _file_rows(file: Path) -> Iterable:
+def _file_rows(file: Path) -> list[tuple[str, object]]:
+    """Rows of a file with the place of each, for messages."""
     if not file.is_file():
         raise FileNotFoundError(
             f"There is no prompt file {file}: give a .txt, .jsonl, .csv or .parquet file, classes:eurosat, "
             "classes:simulated, or captions:NAME; in Python also a list of prompts."
         )
-    if file.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        return pq.read_table(file).to_pylist()
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{file} is not UTF-8 text: save it as UTF-8.") from None
-    if file.suffix == ".csv":
-        return [{key: value or None for key, value in row.items()} for row in csv.DictReader(lines)]
-    if file.suffix == ".jsonl":
-        return [_json(line, f"{file}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
-    if file.suffix == ".txt":
-        return [line.strip() for line in lines if line.strip()]
+    suffix = file.suffix.lower()
+    if suffix == ".txt":
+        lines = table_rows.lines_of(table_rows.text_of(file.read_bytes(), str(file)))
+        return [(f"{file}, line {n}", line.strip()) for n, line in enumerate(lines, 1) if line.strip()]
+    if suffix in table_rows.SUFFIXES:
+        return table_rows.read_rows(file.read_bytes(), str(file), _COLUMNS)
     raise ValueError(f"{file} has the ending {file.suffix!r}: prompts are .txt, .jsonl, .csv or .parquet.")
 
 
@@ -127,28 +121,32 @@ def _prompt(row, where: str) -> Prompt:
         raise TypeError(f"{where} is a {type(row).__name__}; a prompt is a string or a dict.")
     if unknown := next((key for key in row if key not in _COLUMNS), None):
         raise ValueError(f"{where} has the column {unknown!r}; the columns are {', '.join(_COLUMNS)}.")
-    if not isinstance(row.get("prompt"), str):
+    text = row.get("prompt")
+    if not isinstance(text, str):
         raise ValueError(f"{where} has no text under 'prompt'.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{where} holds half a character (a surrogate), which no file can: mend it."
+        ) from None
     fields = {key: _number(row[key], key, where) for key in FIELDS if row.get(key) is not None}
     stated = row.get("metadata")
     if isinstance(stated, str):
-        stated = _json(stated, f"metadata of {where}")
+        stated = table_rows.parse_json(stated, f"metadata of {where}")
     if stated is not None and not isinstance(stated, dict):
         raise TypeError(f"{where}: metadata is an object such as {{'lon': 8.4, 'month': 7}}, not {stated!r}.")
-    label = row.get("label")
-    return Prompt(row["prompt"], None if label is None else str(label), {**(stated or {}), **fields} or None)
+    return Prompt(text, table_rows.label_of(row.get("label"), where), {**(stated or {}), **fields} or None)
 
 
 def _number(value, field: str, where: str) -> float | int:
-    """A number from a table's cell; ranges are checked where the generator reads them."""
+    """A number from a table's cell, ``7.0`` for a month included; the generator checks ranges."""
     try:
-        return int(value) if field in _WHOLE else float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where}: {field} is {value!r}, not a number.") from None
-
-
-def _json(text: str, where: str):
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ValueError(f"{where} is not JSON: {text[:60]!r}.") from None
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{where}: {field} is {value!r}, not a number.")
+    if field in _WHOLE and number != int(number):
+        raise ValueError(f"{where}: {field} is {value!r}, not a whole number.")
+    return int(number) if field in _WHOLE else number

@@ -196,8 +196,14 @@ def test_origin_is_the_first_word_of_the_badge(image_folder):
             lambda root: (root / "splits.csv").write_text("file,split\nRiver/River_0.png,holdout\n"),
             "unknown split 'holdout'",
         ),
-        (lambda root: (root / "splits.csv").write_text("name,split\nx,train\n"), "splits.csv cannot be read"),
-        (lambda root: (root / "captions.jsonl").write_text("{broken\n"), "captions.jsonl cannot be read"),
+        (
+            lambda root: (root / "splits.csv").write_text("name,split\nx,train\n"),
+            "names no image in the column",
+        ),
+        (
+            lambda root: (root / "captions.jsonl").write_text("{broken\n"),
+            "captions.jsonl, line 1 is not JSON",
+        ),
     ],
     ids=["empty", "empty-class", "not-an-image", "cut-off", "16-bit", "missing", "split", "column", "json"],
 )
