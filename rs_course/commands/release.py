@@ -11,6 +11,17 @@ def add_arguments(parser):
     parser.add_argument(
         "--check", action="store_true", help="change nothing; fail if a release is out of date"
     )
+    parser.add_argument(
+        "--gradescope",
+        metavar="FOLDER",
+        help="also write an autograder zip for Gradescope per named assignment into this folder",
+    )
+    parser.add_argument(
+        "--seed-file",
+        default="grades/secret_seed.txt",
+        metavar="FILE",
+        help="secret seed of the hidden inputs, for --gradescope (default: grades/secret_seed.txt)",
+    )
 
 
 def run(args):
@@ -38,5 +49,16 @@ def run(args):
             continue
         for written in release.make(source, Path(args.release), Path(args.solution)):
             print(written)
+        if args.gradescope:
+            print(_autograder(source.parent.name, args))
     if stale:
         raise ValueError(f"Out of date: {', '.join(stale)}; run “rs-course release”.")
+
+
+def _autograder(name, args):
+    from rs_course.grading import gradescope, places
+
+    release = Path(args.release, name, f"{name}.ipynb")
+    seed = places.secret_seed(Path(args.seed_file))
+    exam = places.exam_source(name, None, release.resolve())
+    return gradescope.build(Path(args.gradescope, f"{name}.zip"), name, release, exam, seed)

@@ -60,10 +60,14 @@ def read_only(modules: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[str
     pairs, covered = _interpreter()
     pairs += _libraries()
     pairs += [(str(path), f"/packages/{name}") for name, path in _packages((*ALWAYS, *modules))]
-    pairs += [(str(path), f"/grader/{path.name}") for path in _FILES]
-    readers = [INSIDE.parent / name for name in READERS]
-    pairs += [(str(path), f"{READING}/rs_course/grading/{path.name}") for path in readers if path.exists()]
-    return pairs, covered
+    return pairs + grader_files(), covered
+
+
+def grader_files() -> list[tuple[str, str]]:
+    """Pairs of a file of the course that runs inside and its place there, under ``/grader``."""
+    pairs = [(str(path), f"/grader/{path.name}") for path in _FILES]
+    readers = [path for name in READERS if (path := INSIDE.parent / name).exists()]
+    return pairs + [(str(path), f"{READING}/rs_course/grading/{path.name}") for path in readers]
 
 
 def _interpreter():

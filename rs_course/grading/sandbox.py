@@ -17,13 +17,13 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 
-from rs_course.grading import bubblewrap, containers, notebooks
+from rs_course.grading import another_user, bubblewrap, containers, notebooks
 from rs_course.grading.inside import watch
 from rs_course.grading.mounts import ENVIRONMENT, INSIDE
 from rs_course.grading.records import bounded_json
 
-BUBBLEWRAP, CONTAINER, PROCESS = "bubblewrap", "container", "process"
-ISOLATIONS = (BUBBLEWRAP, CONTAINER, PROCESS)
+BUBBLEWRAP, CONTAINER, USER, PROCESS = "bubblewrap", "container", "another user", "process"
+ISOLATIONS = (BUBBLEWRAP, CONTAINER, USER, PROCESS)
 _TRIES = 3
 
 
@@ -94,6 +94,8 @@ def require(isolation: str) -> None:
     """
     if isolation not in ISOLATIONS:
         raise ValueError(f"Isolation is {', '.join(map(repr, ISOLATIONS))}, not {isolation!r}.")
+    if isolation == USER and (reason := another_user.why_not()):
+        raise RuntimeError(f"Submissions cannot run as another user here: {reason}.")
     if isolation == CONTAINER and (reason := containers.why_not()):
         raise RuntimeError(f"Submissions cannot be isolated in containers here: {reason}.")
     if isolation == BUBBLEWRAP and (reason := bubblewrap.why_not()):
@@ -113,8 +115,8 @@ class Sandbox:
     """A place for student code; one submission at a time. Use it as a context manager.
 
     Args:
-        isolation: ``"bubblewrap"``, ``"container"`` or ``"process"`` (none: only time is limited, for code
-            that you trust).
+        isolation: ``"bubblewrap"``, ``"container"``, ``"another user"`` (for machines that are thrown away
+            after one submission) or ``"process"`` (none: only time is limited, for code that you trust).
         preload: Modules to import once, ahead of all submissions; answers may import these.
         warm: Fork each submission from one warm interpreter where the system allows it.
     """
@@ -126,6 +128,8 @@ class Sandbox:
             self._place = bubblewrap.Bubblewrap(self.preload, warm=warm)
         elif isolation == CONTAINER:
             self._place = containers.Container(self.preload)
+        elif isolation == USER:
+            self._place = another_user.AnotherUser(self.preload)
         else:
             self._place = _Process()
 
