@@ -28,6 +28,7 @@ from pathlib import Path
 from rs_course.grading import records
 from rs_course.grading.gradebook import cell
 from rs_course.grading.roster import Student
+from rs_course.grading.spreadsheet import spelling
 
 FINAL = ("graded", "unreadable")
 
@@ -46,17 +47,20 @@ def canvas(grades: list[Grade], column: str, most: float) -> str:
 
     After *How do I import grades in the Gradebook?* and ``lib/gradebook_importer.rb`` of canvas-lms: the
     header must begin with ``Student``, ``ID`` and contain ``Section``. A row belongs to the student whose
-    Canvas number stands under ``ID``, else to the SIS id, else to the login; the roster's id stands under
-    both where it may be either. ``column`` is ``TITLE (NUMBER)`` as in an export; another name makes Canvas
-    offer a new assignment.
+    Canvas number stands under ``ID``, else to the SIS id, else to the login. A roster that Canvas exported
+    has them all; of another one the id stands under both, for it may be either. ``column`` is
+    ``TITLE (NUMBER)`` as in an export; another name makes Canvas offer a new assignment.
     """
     table = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", column]]
     table.append(["    Points Possible", "", "", "", "", _number(most)])
     for grade in grades:
         student = grade.student
-        number = student.lms_id if student.lms_id.isdecimal() else ""
+        known = student.lms_id.isdecimal() and student.lms != "moodle"
         name = ", ".join(filter(None, (student.last_name, student.first_name))) or student.id
-        table.append([name, number, student.id, student.id, "", _number(grade.score)])
+        ids = [_given(student, "SIS User ID"), _given(student, "SIS Login ID")]
+        ids = ids if any(ids) else [student.id, student.id]
+        start = [_given(student, "Student") or name, student.lms_id if known else "", *ids]
+        table.append([*start, _given(student, "Section"), _number(grade.score)])
     return _text(table)
 
 
@@ -70,8 +74,10 @@ def moodle(grades: list[Grade], column: str, most: float) -> str:
     table = [["First name", "Last name", "ID number", "Email address", column]]
     for grade in grades:
         student = grade.student
-        number = "" if "@" in student.id else student.id
-        email = student.email or ("" if number else student.id)
+        number = _given(student, "ID number")
+        if not number and "@" not in student.id and student.id != student.lms_id:
+            number = student.id
+        email = student.email or (student.id if "@" in student.id else "")
         table.append([student.first_name, student.last_name, number, email, _number(grade.score)])
     return _text(table)
 
@@ -86,7 +92,8 @@ def blackboard(grades: list[Grade], column: str, most: float) -> str:
     table = [["Last Name", "First Name", "Username", column]]
     for grade in grades:
         student = grade.student
-        table.append([student.last_name, student.first_name, student.id, _number(grade.score)])
+        user = _given(student, "Username") or student.id
+        table.append([student.last_name, student.first_name, user, _number(grade.score)])
     return _text(table, csv.QUOTE_ALL)
 
 
@@ -94,16 +101,24 @@ def d2l(grades: list[Grade], column: str, most: float) -> str:
     """D2L Brightspace: an id, the item with ``Points Grade`` behind its name, and the mark of a line's end.
 
     After *Importing grades*: “you must provide a Username or Org Defined ID (or both)”, as in its examples
-    ``Frank.Catcher`` and ``20067930``; an id of digits is taken for the latter. A name that no grade item has
-    makes a new one, if that is ticked.
+    ``Frank.Catcher`` and ``20067930``. A roster that Brightspace exported has them; of another one an id of
+    digits is taken for the latter. A name that no grade item has makes a new one, if that is ticked.
     """
     heading = column if column.endswith(" Points Grade") else f"{column} Points Grade"
     table = [["OrgDefinedId", "Username", heading, "End-of-Line Indicator"]]
     for grade in grades:
         identity = grade.student.id
-        both = (identity, "") if identity.isdecimal() else ("", identity)
+        # Brightspace writes a # before both, so that no spreadsheet takes them for numbers.
+        both = [_given(grade.student, name).lstrip("#") for name in ("OrgDefinedId", "Username")]
+        if not any(both):
+            both = [identity, ""] if identity.isdecimal() else ["", identity]
         table.append([*both, _number(grade.score), "#"])
     return _text(table)
+
+
+def _given(student, column):
+    """What the roster says in a column of the LMS's own, or ``""``."""
+    return next((v for name, v in student.row.items() if spelling(name) == spelling(column)), "")
 
 
 def _number(value):
@@ -149,7 +164,7 @@ def moodle_place(grade: Grade, page: str) -> tuple[str, bytes] | None:
     found = re.search(r"(?:^|/)([^_/]*)_(\d+)_assignsubmission_file", grade.source)
     student = grade.student
     name, number = found.groups() if found else (f"{student.first_name} {student.last_name}", student.lms_id)
-    if not number.isdecimal():
+    if not number.isdecimal() or (not found and student.lms == "canvas"):
         return None
     name = re.sub(r"[\\/_:*?\"<>|]+", " ", name).strip() or "Participant"
     return f"{name}_{number}_assignsubmission_file/feedback.html", page.encode()

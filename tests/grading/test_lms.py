@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from rs_course.cli import main
-from rs_course.grading import lms
+from rs_course.grading import lms, roster
 from rs_course.grading.roster import Student
 
 from .conftest import ANSWERS, FULL, PROSE, as_bytes, notebook
@@ -60,6 +60,37 @@ def test_d2l_has_an_id_points_grade_and_the_end_of_line():
     assert header == ["OrgDefinedId", "Username", "A3 Points Grade", "End-of-Line Indicator"]
     assert ana == ["", "s1", "16.50", "#"] and bob == ["20067930", "", "5.33", "#"]
     assert _table("d2l", "A3 Points Grade")[0][2] == "A3 Points Grade"
+
+
+EXPORTS = {
+    "canvas": (
+        "Student,ID,SIS User ID,SIS Login ID,Section,A3 (7)\n    Points Possible,,,,,26\n"
+        '"Ay, Ana",1001,,aay@uni.example,Mon,\n"Bee, Bob",1002,B7,bbee,Tue; Wed,\n',
+        ["Ay, Ana,1001,,aay@uni.example,Mon,1.00", "Bee, Bob,1002,B7,bbee,Tue; Wed,1.00"],
+    ),
+    "moodle": (
+        "First name;Last name;ID number;Email address\nAna;Ay;007;a@x\nBob;Bee;;b@x\n",
+        ["Ana,Ay,007,a@x,1.00", "Bob,Bee,,b@x,1.00"],
+    ),
+    "blackboard": (
+        '"Last Name","First Name","Username","Student ID"\n"Ay","Ana","aay","1"\n"Bee","Bob","bbee","2"\n',
+        ["Ay,Ana,aay,1.00", "Bee,Bob,bbee,1.00"],
+    ),
+    "d2l": (
+        "OrgDefinedId,Username,Last Name,End-of-Line Indicator\n#17,#ana.ay,Ay,#\n#18,#bob,Bee,#\n",
+        ["17,ana.ay,1.00,#", "18,bob,1.00,#"],
+    ),
+}
+
+
+@pytest.mark.parametrize("system", EXPORTS)
+def test_a_roster_that_the_lms_exported_goes_back_with_its_own_ids(system, tmp_path):
+    text, expected = EXPORTS[system]
+    (tmp_path / "roster.csv").write_text(text, encoding="utf-8-sig")
+    grades = [lms.Grade(student, 1.0) for student in roster.read(tmp_path / "roster.csv")]
+    made = lms.SYSTEMS[system].table(grades, "A3", 26.0)
+    lines = [",".join(row) for row in csv.reader(io.StringIO(made, newline=""))]
+    assert lines[-2:] == expected
 
 
 @pytest.mark.parametrize("system", lms.SYSTEMS)

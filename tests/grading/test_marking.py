@@ -188,10 +188,15 @@ def test_the_server_needs_its_token_and_saves_at_once(served):
 
 
 def test_marked_on_the_page_and_taken_in_by_the_grader(tiny, isolated, tmp_path):
-    class_ = [Submission(name, as_bytes(notebook(ANSWERS, PROSE))) for name in NAMES]
+    tree = notebook(ANSWERS, f"{PROSE} ![it](attachment:a.png)")
+    tree["cells"][-1]["attachments"] = {"a.png": {"image/png": PNG}}
+    class_ = [Submission(name, as_bytes(tree)) for name in NAMES]
     graded = batch.run(batch.Plan(tiny, tmp_path / "tiny"), class_)
     gradebook.write_manual(tmp_path / "tiny" / "manual.csv", graded)
     work = marking.Marking(tmp_path / "tiny", marking.questions(tiny.release, None))
+    assert [answer["figures"] for answer in work.answers("essay")] == [
+        [("it", f"data:image/png;base64,{PNG}")]
+    ] * 3
     work.save("essay", _key(work, "bob"), "3.5", "good", [])
     marked = gradebook.apply_manual(graded, _given(work))
     assert [record["manual"][0]["score"] for record in marked] == [None, 3.5, None]
