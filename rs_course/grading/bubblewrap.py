@@ -46,7 +46,10 @@ def command(preload: tuple[str, ...]) -> list[str]:
         words += ["--ro-bind", source, target]
     for target in covered:
         words += ["--tmpfs", target, "--remount-ro", target]
-    words += ["--size", str(256 * 2**20), "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"]
+    words += ["--size", str(256 * 2**20), "--tmpfs", "/tmp", "--proc", "/proc", "--tmpfs", "/dev"]
+    for name in ("null", "zero", "full", "random", "urandom"):
+        words += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
+    words += ["--size", str(256 * 2**20), "--tmpfs", "/dev/shm"]
     for name in _MACHINE:
         if os.path.exists(f"/proc/{name}"):
             words += ["--ro-bind", "/dev/null", f"/proc/{name}"]

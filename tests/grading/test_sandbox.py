@@ -1,6 +1,7 @@
 """Between two submissions in one warm sandbox nothing passes, and nothing of this machine is in sight."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -218,8 +219,6 @@ def test_no_temporary_folder_is_needed(place, monkeypatch):
 
 
 def test_a_notebook_of_gigabytes_costs_its_reader_only(place):
-    import resource
-
     from rs_course.grading.notebooks import Unreadable
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -230,11 +229,32 @@ def test_a_notebook_of_gigabytes_costs_its_reader_only(place):
     assert time.process_time() - started < 3
 
 
-def test_results_of_millions_of_values_are_not_parsed(place):
+@pytest.mark.parametrize(
+    "line",
+    [
+        """b'{"probe": "probe", "value": [' + b'[],' * 3_000_000 + b'0]}\\n'""",
+        """b'{"probe": "probe", "value": [[],[],[],[]]}\\n' * 100_000""",
+    ],
+)
+def test_results_of_millions_of_values_are_not_parsed(place, line):
     """21 million empty lists, 64 MB, would take 7 GB in the grader."""
-    line = """b'{"probe": "probe", "value": [' + b'[],' * 3_000_000 + b'0]}\\n'"""
     flood = (
         f"import os\nline = {line}\nfor d in range(3, 256):\n    try: os.write(d, line)\n"
         "    except OSError: pass"
     )
-    assert _value(place, flood, "4") == 4
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    job = {"cells": [{"id": "cell", "source": flood}], "probes": []}
+    outcome = place.run(job, LIMITS)
+    assert len(outcome.events) <= 10_000 and outcome.events[0] == {"begin": "cell"}
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 200
+
+
+def test_the_devices_of_this_machine_cannot_be_changed(place):
+    """As root, who owns them, a submission could take everyone's /dev/null away."""
+    names = ["full", "null", "random", "urandom", "zero"]
+    code = "import os\nnames = sorted(n for n in os.listdir('/dev') if n != 'shm')"
+    assert _value(place, code, "names") == names
+    before = {name: (os.stat(f"/dev/{name}").st_mode, os.stat(f"/dev/{name}").st_mtime) for name in names}
+    change = code + "\nfor n in names:\n    os.chmod(f'/dev/{n}', 0)\n    os.utime(f'/dev/{n}', (5, 5))"
+    assert _value(place, change, "open('/dev/null', 'wb').write(b'x')") == 1
+    assert {n: (os.stat(f"/dev/{n}").st_mode, os.stat(f"/dev/{n}").st_mtime) for n in names} == before

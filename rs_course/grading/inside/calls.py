@@ -19,9 +19,8 @@ dup2 33 -, dup3 292 24, open 2 -, openat 257 56, creat 85 -, stat 4 -, lstat 6 -
 newfstatat 262 79, statx 332 291, access 21 -, faccessat 269 48, faccessat2 439 439, getdents 78 -,
 getdents64 217 61, readlink 89 -, readlinkat 267 78, getcwd 79 17, chdir 80 49, fchdir 81 50, mkdir 83 -,
 mkdirat 258 34, rmdir 84 -, unlink 87 -, unlinkat 263 35, rename 82 -, renameat 264 38, renameat2 316 276,
-link 86 -, linkat 265 37, symlink 88 -, symlinkat 266 36, chmod 90 -, fchmod 91 52, fchmodat 268 53,
-umask 95 166, truncate 76 45, ftruncate 77 46, fallocate 285 47, fsync 74 82, fdatasync 75 83, utime 132 -,
-utimes 235 -, futimesat 261 -, utimensat 280 88, getxattr 191 8, lgetxattr 192 9, fgetxattr 193 10,
+link 86 -, linkat 265 37, symlink 88 -, symlinkat 266 36, umask 95 166, truncate 76 45, ftruncate 77 46,
+fallocate 285 47, fsync 74 82, fdatasync 75 83, getxattr 191 8, lgetxattr 192 9, fgetxattr 193 10,
 listxattr 194 11, llistxattr 195 12, flistxattr 196 13, sendfile 40 71, poll 7 -, ppoll 271 73, select 23 -,
 pselect6 270 72, epoll_create 213 -, epoll_create1 291 20, epoll_ctl 233 21, epoll_wait 232 -,
 epoll_pwait 281 22, epoll_pwait2 441 441, eventfd 284 -, eventfd2 290 19, pipe 22 -, pipe2 293 59,
@@ -38,6 +37,12 @@ getrusage 98 165, getrlimit 97 163, getrandom 318 278, getpid 39 172, gettid 186
 getuid 102 174, geteuid 107 175, getgid 104 176, getegid 108 177, getresuid 118 148, getresgid 120 150,
 getgroups 115 158, getpgrp 111 -, getpgid 121 155, getsid 124 156, capget 125 90, uname 63 160,
 wait4 61 260, waitid 247 95, exit 60 93, exit_group 231 94
+"""
+
+# These do nothing and say that all went well. Modes and times of a submission's own files do not matter;
+# those of the devices under /dev are this machine's, and whoever grades as root owns them.
+_PRETENDED = """
+chmod 90 -, fchmod 91 52, fchmodat 268 53, utime 132 -, utimes 235 -, futimesat 261 -, utimensat 280 88
 """
 
 # Calls whose arguments matter: name → numbers, which argument, and which of its values pass.
@@ -76,10 +81,11 @@ def program(machine: str, pid: int) -> list[tuple[int, int, int, int]]:
     lines = [(_LOAD, 0, 0, _MACHINE), (_EQUAL, 1, 0, AUDIT[machine]), _give(_KILL), (_LOAD, 0, 0, _NUMBER)]
     # The 32-bit "x32" numbers of x86-64 would be a second door to the same calls.
     lines += [(_AT_LEAST, 0, 1, _X32), _give(_KILL)]
-    for entry in _ALLOWED.replace("\n", " ").split(","):
-        number = entry.split()[1 + column]
-        if number != "-":
-            lines += [(_EQUAL, 0, 1, int(number)), _give(_ALLOW)]
+    for table, answer in ((_ALLOWED, _ALLOW), (_PRETENDED, _ERRNO | 0)):
+        for entry in table.replace("\n", " ").split(","):
+            number = entry.split()[1 + column]
+            if number != "-":
+                lines += [(_EQUAL, 0, 1, int(number)), _give(answer)]
     for name, (numbers, argument, values) in _BY_VALUE.items():
         passes = [line for value in values for line in ((_EQUAL, 0, 1, value), _give(_ALLOW))]
         refusal = _ENOTTY if name == "ioctl" else _EPERM

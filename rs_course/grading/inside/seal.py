@@ -56,8 +56,11 @@ def die_first():
         stream.write("1000")
 
 
-def hide_from_children():
-    """Keep a process of the same user from reading, tracing or steering this one through ``/proc``."""
+def hide():
+    """Keep a process of the same user from reading, tracing or steering this one through ``/proc``.
+
+    Nor is its memory handed to the machine's collector of crashes when it crashes.
+    """
     _call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 

@@ -45,7 +45,7 @@ def serve(control):
     nested = _threads() == 1 and _can_nest()
     if not nested:
         seal.die_first()
-        seal.hide_from_children()
+        seal.hide()
     control.send(json.dumps({"nested": nested}).encode())
     while True:
         message, files, _, _ = socket.recv_fds(control, 1 << 16, 2)
@@ -63,7 +63,7 @@ def answer_once():
     Standard input is the request, one line, and the job; standard output the report, one line, and the
     results.
     """
-    seal.hide_from_children()
+    seal.hide()
     files = [os.memfd_create("job"), os.memfd_create("results")]
     request = json.loads(sys.stdin.buffer.readline())
     with os.fdopen(os.dup(files[0]), "wb") as job:
@@ -86,6 +86,9 @@ def supervise(request, files):
     if first == 0:
         try:
             _become_child(request, files, write_pid)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.write(write_pid, f"{type(error).__name__}: {error}".encode())
         finally:
             os._exit(1)
     os.close(write_pid)
@@ -96,7 +99,7 @@ def supervise(request, files):
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.wait()
-        return {"fault": "no process could be started for it"}
+        return {"fault": f"no process could be started for it: {text[:200]}"}
     if request["nested"]:
         os.waitpid(first, 0)
     child = int(text.replace("sealed", "")) if request["nested"] else first
@@ -134,6 +137,7 @@ def _become_child(request, files, pipe):
     sys.argv[:] = [""]
 
     def close_doors():
+        seal.hide()
         seal.limit(mapped=mapped, **request["limits"])
         seal.drop_privileges()
         seal.filter_system_calls()
