@@ -62,7 +62,7 @@ def read_json(url: str):
         raise OSError(_refused(url, error)) from None
     except _NETWORK as error:
         raise OSError(unreachable(url, error)) from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise OSError(f"{url} answers with something that is not JSON: check the mirror's address.") from None
 
 

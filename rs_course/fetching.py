@@ -6,8 +6,12 @@ and every later fetch must agree (trust on first use).
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
+import tarfile
+import zipfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -201,13 +205,21 @@ def _accept(entry: Entry, file: File, path: Path, digest: str, origin: str, say)
 
 
 def unpack(archive: Path, folder: Path):
-    """Unpack a tar or zip into a folder; unsafe names, links and devices are refused."""
+    """Unpack a tar or zip into a folder; unsafe names, links and devices are refused.
+
+    Raises:
+        ValueError: No archive, one that is damaged, or of a kind that cannot be read here.
+        OSError: The disk is full.
+    """
     container = open_container(archive)
     for name in container.names:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        with container.stream(name) as stream, open(target, "wb") as file:
-            shutil.copyfileobj(stream, file, 1 << 20)
+        try:
+            with container.stream(name) as stream, open(target, "wb") as file:
+                shutil.copyfileobj(stream, file, 1 << 20)
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise ValueError(f"{archive} is damaged at {name} ({error}): download or copy it again") from None
 
 
 def _take_over(entry: Entry, source: Path, say):

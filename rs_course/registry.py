@@ -54,10 +54,11 @@ class File:
     def __post_init__(self):
         if paths.relative(self.path) != self.path or self.path == "." or self.path.lower() in _OWN:
             raise ValueError(f"unsafe path {self.path!r}")
-        if self.bytes is not None and (type(self.bytes) is not int or self.bytes < 0):
-            raise ValueError(f"{self.path} has the size {self.bytes!r}")
+        for size in (self.bytes, self.about_bytes):
+            if size is not None and (type(size) is not int or size < 0):
+                raise ValueError(f"{self.path!r} has the size {size!r}")
         if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", str(self.sha256)):
-            raise ValueError(f"{self.path} has the SHA-256 {self.sha256!r}")
+            raise ValueError(f"{self.path!r} has the SHA-256 {self.sha256!r}")
 
     @property
     def size(self) -> int | None:
@@ -85,6 +86,18 @@ class Entry:
     parameters_millions: float | None = None
     parameters_note: str = ""
     quick_gelu: bool | None = None  # of OpenCLIP weights, whose files do not say which activation they have
+
+    def __post_init__(self):
+        told = (self.name, self.title, self.what, self.licence, self.citation, self.homepage)
+        if self.kind not in KINDS or not all(isinstance(text, str) for text in told):
+            raise ValueError(f"{self.name!r} is of the kind {self.kind!r} or lacks a text")
+        for part in (self.hub or {"repo": "", "only": ()}, self.beside or {"what": "", "only": ()}):
+            if not isinstance(part.get("repo", part.get("what")), str) or isinstance(part["only"], str):
+                raise ValueError(f"{self.name!r} names no files of its source")
+        if not isinstance(self.parameters_millions, int | float | None):
+            raise ValueError(f"{self.name!r} has {self.parameters_millions!r} parameters")
+        for path, digest in {self.name: None, **self.pinned}.items():
+            File(path, about_bytes=(self.hub or {}).get("about_bytes"), sha256=digest)
 
     @property
     def folder(self) -> Path:
@@ -219,7 +232,7 @@ def receipt_files(content, source) -> dict[str, File]:
     try:
         return {path: File(path, bytes=row["bytes"], sha256=row["sha256"]) for path, row in content.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{source} is no list of fetched files ({error}).") from None
+        raise ValueError(f"{source} is no list of fetched files ({_reason(error)}).") from None
 
 
 def files_of(rows, source) -> tuple[File, ...]:
@@ -231,13 +244,18 @@ def files_of(rows, source) -> tuple[File, ...]:
     try:
         return tuple(File(**row) for row in rows)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{source} is no list of files ({error}).") from None
+        raise ValueError(f"{source} is no list of files ({_reason(error)}).") from None
+
+
+def _reason(error: Exception) -> str:
+    """An error that may quote any text, on one line."""
+    return " ".join(str(error).split())[:200]
 
 
 def _read(file: Path, remedy: str):
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f"{file} is damaged: {remedy}.") from None
 
 
@@ -255,9 +273,11 @@ def entries() -> dict[str, Entry]:
         for name, values in stored["entries"].items():
             lists = {key: files_of(values.get(key, ()), name) for key in ("files", "alternatives")}
             size = {"image_size": tuple(values["image_size"])} if values.get("image_size") else {}
-            result[paths.relative(name)] = Entry(**{**values, **lists, **size, "name": name})
+            result[name] = Entry(**{**values, **lists, **size, "name": name})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} does not describe what can be fetched ({error}): {remedy}.") from None
+        raise ValueError(
+            f"{file} does not describe what can be fetched ({_reason(error)}): {remedy}."
+        ) from None
     return result
 
 

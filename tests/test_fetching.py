@@ -326,6 +326,15 @@ def test_an_archive_that_cannot_be_unpacked_is_not_recorded(small_registry, tmp_
     assert (tmp_path / "w.tar").exists()  # it is the user's
 
 
+def test_an_archive_with_a_damaged_member_is_kept_and_named(small_registry, tmp_path):
+    damaged = bytearray(WEIGHTS)
+    damaged[WEIGHTS.index(b"{}")] ^= 1
+    (tmp_path / "w.tar").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"w\.tar is damaged at model/unet/config\.json \(Bad CRC"):
+        fetching.fetch("unpinned-archive", source=tmp_path / "w.tar", say=lambda line: None)
+    assert (tmp_path / "w.tar").exists() and not registry.get("unpinned-archive").here()
+
+
 def test_two_processes_note_their_files_in_one_receipt(small_registry):
     entry = registry.get("pinned")
     files = [registry.File(f"{k}.bin") for k in range(40)]
