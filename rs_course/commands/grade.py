@@ -1,6 +1,7 @@
 """``rs-course grade SUBMISSIONS --assignment NAME``: grade a class in isolation; grades and feedback."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -28,6 +29,16 @@ def add_arguments(parser):
     parser.add_argument("--late", help="10%%/day, or 10%%/day,50%% to take at most half")
     parser.add_argument(
         "--grace", type=float, default=0.0, metavar="MINUTES", help="time after --due that is free"
+    )
+    parser.add_argument(
+        "--extensions", metavar="FILE", help="CSV with student_id and due, days or handed_in (and assignment)"
+    )
+    parser.add_argument(
+        "--late-days",
+        type=int,
+        default=0,
+        metavar="N",
+        help="late days of each student for all assignments in OUT together, which cost nothing",
     )
     parser.add_argument(
         "--trust-times",
@@ -65,7 +76,7 @@ def add_arguments(parser):
 def run(args):
     from rs_course.grading import batch, formgrader, intake, lms, notebooks, places, reports, roster, times
     from rs_course.grading.grader import Assignment
-    from rs_course.grading.policy import LatePolicy
+    from rs_course.grading.policy import LatePolicy, read_extensions, spent_late_days
 
     if args.nbgrader:
         formgrader.require()
@@ -81,6 +92,13 @@ def run(args):
         )
     policy = LatePolicy.parse(args.due, args.late, args.grace)
     students = roster.read(args.roster) if args.roster else []
+    known = [student.id for student in students]
+    policy = replace(
+        policy,
+        extensions=read_extensions(args.extensions, args.assignment, known) if args.extensions else {},
+        pool=args.late_days,
+        spent=spent_late_days(Path(args.out), args.assignment, policy.due) if args.late_days else {},
+    )
     folder = Path(args.out, args.assignment)
     submissions = intake.collect(
         args.submissions,
@@ -94,12 +112,16 @@ def run(args):
         raise ValueError(
             f"{args.submissions} holds no notebook of {args.assignment}, and there is no roster."
         )
+    for submission in submissions:
+        submission.notes += filter(None, [policy.doubt(submission)])
     plan = batch.Plan(
         assignment, folder, args.isolation, frozenset(args.question) if args.question else None, args.force
     )
     graded = batch.run(
         plan, submissions, workers=args.workers, scheduler=args.scheduler, progress=batch.print_progress
     )
+    if not students:  # Who is in this collection alone is not the class.
+        graded += batch.earlier(plan, submissions)
     unassigned = intake.write_unassigned(folder / "unassigned.csv", submissions)
     course = Path(args.out, "nbgrader") if args.nbgrader else None
     rows = reports.write(folder, assignment, graded, students, policy, course=course)
@@ -111,7 +133,7 @@ def run(args):
     if by_hand:
         elsewhere = "" if args.out == "grades" else f" --out {args.out}"
         print(f"{by_hand} wait for marks: “rs-course mark {args.assignment}{elsewhere}”, then this again")
-    sources = {submission.student: submission.source for submission in submissions}
+    sources = {record["student"]: record.get("source", "") for record in graded}
     for system in args.csv or ():
         title = assignment.exam.title
         for line in lms.write(

@@ -94,6 +94,13 @@ def run(
     return [found[s.student] for s in submissions]
 
 
+def earlier(plan: Plan, submissions: Iterable[Submission]) -> list[dict]:
+    """Records of students who are in none of these submissions, by student id."""
+    present = {plan.path(submission.student) for submission in submissions}
+    files = sorted(set((plan.folder / "records").glob("*.json")) - present)
+    return [record for file in files if (record := records.read(file)) is not None]
+
+
 def _store(plan, record, previous):
     """Write a record; one that cannot be written becomes a row that says so and is graded again next time."""
     if record["status"] == "grader error" and previous is not None and previous["status"] == "graded":

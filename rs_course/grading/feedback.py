@@ -24,12 +24,23 @@ def alias(student: str, salt: str) -> str:
     return "tile-" + hashlib.sha256(f"{salt}/{student}".encode()).hexdigest()[:6]
 
 
-def html(record: dict, title: str, *, penalty: float = 0.0) -> str:
-    """The feedback page of one record (with points given by hand already applied)."""
+def html(record: dict, title: str, *, penalty: float = 0.0, late: str = "") -> str:
+    """The feedback page of one record (with points given by hand already applied).
+
+    Args:
+        record: The record.
+        title: Title of the assignment.
+        penalty: Points lost for being late.
+        late: What the policy says about it: days, extension, late days.
+    """
     raw, most = records.score(record), records.max_score(record)
-    parts = [f"<p><strong>{raw - penalty:g} of {most:g} points</strong></p>", bar(raw - penalty, most)]
-    if penalty:
-        parts.append(f"<p>{raw:g} points, less {penalty:g} for being late.</p>")
+    waiting = sum(item["points"] for item in record["manual"] if item["score"] is None)
+    provisional = f" so far: provisional, {waiting:g} points wait for marking" if waiting else ""
+    parts = [f"<p><strong>{raw - penalty:g} of {most:g} points</strong>{provisional}</p>"]
+    parts.append(bar(raw - penalty, most))
+    if penalty or late:
+        lost = f"{raw:g} points, less {penalty:g} for being late. " if penalty else ""
+        parts.append(f"<p>{lost}{escape(late)}</p>")
     if record["reason"]:
         parts.append(f'<p class="bad">Not graded: {escape(record["reason"])}.</p>')
     if record["notes"]:
@@ -55,6 +66,9 @@ def _question(question, answer):
     parts = [f"<h2>{escape(question['question'])} — {question['score']:g} of {question['points']:g}</h2>"]
     parts.append(bar(question["score"], question["points"]))
     lines = []
+    if "automatic" in question:
+        said = f"set by hand, the checks gave {question['automatic']:g}. {question['comment']}"
+        lines.append(("good", said.strip()))
     if question["message"]:
         lines.append(("bad", question["message"]))
     for check in question["checks"]:
@@ -82,7 +96,7 @@ def _question(question, answer):
 
 
 def _manual(item):
-    given = "not graded yet" if item["score"] is None else f"{item['score']:g}"
+    given = "not marked yet" if item["score"] is None else f"{item['score']:g}"
     parts = [f"<h2>{escape(item['question'])} — {given} of {item['points']:g}</h2>"]
     if item["comment"]:
         parts.append(f"<p>{escape(item['comment'])}</p>")

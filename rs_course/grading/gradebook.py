@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock
 
-from rs_course.grading import records
+from rs_course.grading import records, spreadsheet
 from rs_course.grading.policy import LatePolicy
 from rs_course.grading.roster import Student
 
@@ -21,7 +22,7 @@ HEADER = [
 ]
 _FORMULA = re.compile(r"(^|[;\t\r\n])(\s*[=+\-@＝＋－＠])")
 _GUARDED = re.compile(r"(^|[;\t\r\n])'(\s*[=+\-@＝＋－＠])")
-_MANUAL_HEADER = ["student_id", "question", "points", "max_points", "comment"]
+_MANUAL_HEADER = ["student_id", "question", "points", "max_points", "comment", "by", "why"]
 
 
 def rows(graded: list[dict], students: list[Student], policy: LatePolicy) -> list[dict]:
@@ -32,7 +33,10 @@ def rows(graded: list[dict], students: list[Student], policy: LatePolicy) -> lis
         student = people.get(record["student"], Student(record["student"]))
         raw = records.score(record)
         stamp = datetime.fromisoformat(record["timestamp"]) if record.get("timestamp") else None
-        lost = policy.penalty(raw, stamp, record.get("late_flag", False))
+        late = policy.lateness(student.id, raw, stamp, record.get("late_flag", False))
+        status = "needs manual grading" if needs_hand(record) else record["status"]
+        # Nobody's grade: an instructor decides whose the file is.
+        status = "unassigned" if people and record["student"] not in people else status
         table.append(
             {
                 "assignment": record["assignment"],
@@ -43,11 +47,15 @@ def rows(graded: list[dict], students: list[Student], policy: LatePolicy) -> lis
                 "first_name": student.first_name,
                 "email": student.email,
                 "raw_score": raw,
-                "late_submission_penalty": lost,
-                "score": round(raw - lost, 6),
+                "late_submission_penalty": late.lost,
+                "score": round(raw - late.lost, 6),
                 "max_score": records.max_score(record),
-                "status": record["status"] if not needs_hand(record) else "needs manual grading",
-                "reason": record["reason"],
+                "status": status,
+                "reason": " ".join(record["notes"][:2]) if status == "unassigned" else record["reason"],
+                "days_late": late.days,
+                "late_days": late.late_days,
+                "late_notes": " ".join(late.notes),
+                "submission": (record["submission_sha256"] or "")[:16],
                 **{item["question"]: item["score"] for item in record["questions"]},
                 **{item["question"]: item["score"] for item in record["manual"]},
             }
@@ -102,73 +110,150 @@ def plain(text: str) -> str:
 def write_manual(
     path: Path, graded: list[dict], typed: dict | None = None, changed: dict | None = None
 ) -> None:
-    """Write the list of prose answers to grade by hand; what the instructor has filled in stays.
+    """Write the list of answers to grade by hand; what the instructor has filled in stays.
+
+    A row may also be of an automatic question: its points then replace the automatic ones. The last version
+    of the list is kept beside it.
 
     Args:
         path: The list.
-        graded: The records.
+        graded: The records; those of other students in ``records/`` count too.
         typed: Points typed elsewhere (in formgrader), for rows that are still empty.
         changed: Points that replace those of the list (typed on the marking page); ``("", "")`` takes back.
+
+    Raises:
+        ValueError: A row names no student or question, or more points than there are; nothing is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The marking page saves while the grader may run.
     with FileLock(path.with_name(f".{path.name}.lock")):
-        filled = {**(typed or {}), **read_manual(path), **(changed or {})}
-        records.write_text(path, csv_text(_MANUAL_HEADER, _manual_table(graded, filled)))
-
-
-def _manual_table(graded, filled):
-    table = []
-    for record in graded:
-        for item in record["manual"]:
-            if item["score"] is None or (record["student"], item["question"]) in filled:
-                points, comment = filled.get((record["student"], item["question"]), ("", ""))
-                table.append(
-                    {
-                        "student_id": record["student"],
-                        "question": item["question"],
-                        "points": points,
-                        "max_points": item["points"],
-                        "comment": comment,
-                    }
+        stored = read_rows(path)
+        items = _gradable(path, graded, stored)
+        filled = {}
+        for (identity, question), row in stored.items():
+            student = _same_student(identity, question, items)
+            if student is None:
+                raise ValueError(
+                    f"{path}: there is no {question!r} of a student {identity!r}; correct or delete the row."
                 )
+            if row["points"] != "" and row["points"] > items[student, question]["points"]:
+                most = items[student, question]["points"]
+                raise ValueError(f"{path}: {student} has {row['points']:g} of {most:g} points in {question}.")
+            filled[student, question] = row
+        for key, (points, comment) in {**(typed or {}), **(changed or {})}.items():
+            if key in (changed or {}) or filled.get(key, {}).get("points", "") == "":
+                filled[key] = {**filled.get(key, {}), "points": points, "comment": comment}
+        text = csv_text(_MANUAL_HEADER, _manual_table(items, filled))
+        if path.is_file() and (before := path.read_bytes()) != text.encode():
+            records.write_bytes(path.with_suffix(".backup.csv"), before)
+        records.write_text(path, text)
+
+
+def _gradable(path, graded, stored):
+    """``(student, question)`` → item of a record, also of students who are not in this run."""
+    students = {record["student"] for record in graded}
+    wanted = {identity for identity, _ in stored} - students
+    others = [records.read(path.parent / "records" / f"{records.file_name(s)}.json") for s in sorted(wanted)]
+    if any(record is None for record in others):  # An id that a spreadsheet has changed, or a mistyped one
+        others = [records.read(file) for file in sorted((path.parent / "records").glob("*.json"))]
+    more = [record for record in others if record and record["student"] not in students]
+    return {
+        (record["student"], item["question"]): item
+        for record in (*graded, *more)
+        for item in (*record["questions"], *record["manual"])
+    }
+
+
+def _same_student(identity, question, items):
+    """The student of a row: a spreadsheet may have cut leading zeros off the id."""
+    if (identity, question) in items:
+        return identity
+    fits = [
+        s for s, q in items if q == question and s.lstrip("0").casefold() == identity.lstrip("0").casefold()
+    ]
+    return fits[0] if len(fits) == 1 else None
+
+
+def _manual_table(items, filled):
+    table = []
+    for (student, question), item in items.items():
+        waits = item["score"] is None and "checks" not in item
+        if waits or (student, question) in filled:
+            row = filled.get((student, question), {})
+            table.append({**row, "student_id": student, "question": question, "max_points": item["points"]})
     return table
+
+
+def read_rows(path: Path) -> dict[tuple[str, str], dict]:
+    """Rows of the list of points by hand, as people's spreadsheets save it.
+
+    Returns:
+        ``(student, question)`` → ``points`` (a number or ``""``), ``comment``, ``by`` and ``why``.
+
+    Raises:
+        ValueError: A column is missing, points are no number, negative or more than the maximum, or two rows
+            of one answer disagree.
+    """
+    if not path.is_file():
+        return {}
+    table = spreadsheet.read(path)
+    names = {
+        "student_id": ("student_id", "id", "student"),
+        "question": ("question",),
+        "points": ("points", "score", "mark", "marks"),
+    }
+    for name, known in names.items():
+        if not table.columns(*known):
+            raise ValueError(
+                f"{path} has no column “{name}”; its header is “{', '.join(table.header)[:100]}”."
+            )
+    found: dict[tuple[str, str], dict] = {}
+    for number, row in table.rows:
+        identity, question, text = (
+            next((row[c] for c in table.columns(*known) if row[c]), "") for known in names.values()
+        )
+        most = next((row[c] for c in table.columns("max_points") if row[c]), "")
+        entry = {"points": "" if not text else _points(text, most, f"{path}, line {number}")}
+        for name in ("comment", "by", "why"):
+            entry[name] = plain(next((row[c] for c in table.columns(name) if row[c]), ""))
+        key = plain(identity), question
+        if found.setdefault(key, entry)["points"] != entry["points"]:
+            raise ValueError(
+                f"{path}, line {number}: {question} of {identity} stands there twice; keep one row."
+            )
+    return found
+
+
+def _points(text, most, where):
+    try:
+        points = float(text.replace(",", "."))
+        top = float(most.replace(",", ".")) if most else math.inf
+        if not 0 <= points <= top or math.isinf(points):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{where}: points go from 0 to {most or 'the maximum'}, not {text!r}.") from None
+    return points
 
 
 def read_manual(path: Path) -> dict[tuple[str, str], tuple[float | str, str]]:
     """Points given by hand: ``(student, question)`` → ``(points, comment)``; empty points are left out.
 
     Raises:
-        ValueError: Points that are no number, negative, or more than the maximum.
+        ValueError: As :func:`read_rows`.
     """
-    if not path.is_file():
-        return {}
-    given = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        for number, row in enumerate(csv.DictReader(stream), start=2):
-            text = (row.get("points") or "").strip().replace(",", ".")
-            if not text:
-                continue
-            try:
-                points = float(text)
-                if not 0 <= points <= float(row["max_points"]):
-                    raise ValueError
-            except (ValueError, KeyError, TypeError):
-                raise ValueError(
-                    f"{path}, line {number}: points go from 0 to {row.get('max_points')}, not {text!r}."
-                ) from None
-            identity = plain(row.get("student_id") or "")
-            given[identity, row.get("question") or ""] = (points, plain(row.get("comment") or ""))
-    return given
+    rows = read_rows(path)
+    return {key: (row["points"], row["comment"]) for key, row in rows.items() if row["points"] != ""}
 
 
 def apply_manual(graded: list[dict], given: dict) -> list[dict]:
-    """Copies of the records with the points given by hand."""
+    """Copies of the records with the points given by hand, which replace automatic ones too."""
     result = []
     for record in graded:
-        manual = [dict(item) for item in record["manual"]]
-        for item in manual:
+        parts = {name: [dict(item) for item in record[name]] for name in ("questions", "manual")}
+        for item in (*parts["questions"], *parts["manual"]):
             if (found := given.get((record["student"], item["question"]))) is not None:
+                if "checks" in item:
+                    item["automatic"] = item["score"]
                 item["score"], item["comment"] = found
-        result.append({**record, "manual": manual})
+        result.append({**record, **parts})
     return result

@@ -35,6 +35,7 @@ class Submission:
         late: The LMS marked it as late.
         notes: What was unusual.
         source: Path inside the zip or folder.
+        lms_judged: The LMS says of every file whether it was late.
         unassigned: Why the file is nobody's on the roster, or ``""``.
     """
 
@@ -44,6 +45,7 @@ class Submission:
     late: bool = False
     notes: list[str] = field(default_factory=list)
     source: str = ""
+    lms_judged: bool = False
     unassigned: str = ""
 
 
@@ -200,6 +202,7 @@ class _Found:
         identity = student.id if student else owner.label
         made = Submission(identity, data, source=member.name, notes=list(owner.notes))
         made.late = bool(owner.upload and owner.upload.late)
+        made.lms_judged = bool(owner.upload and owner.upload.system == "canvas")
         if student is None and owner.why:
             made.unassigned = owner.why
             made.notes.append(owner.why)

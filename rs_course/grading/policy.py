@@ -1,10 +1,54 @@
-"""Due dates and late penalties."""
+"""Due dates, late penalties, extensions and late days."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rs_course.grading import records, spreadsheet, times
+
+if TYPE_CHECKING:
+    from rs_course.grading.intake import Submission
+
+_LEDGER = "late_days.csv"
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What one student was granted.
+
+    Attributes:
+        due: A due date of the student's own, or ``None``.
+        days: Days added to the due date.
+        handed_in: When it was handed in, where an export does not say so.
+        reason: For the record.
+    """
+
+    due: datetime | None = None
+    days: float = 0.0
+    handed_in: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Lateness:
+    """What being late costs one submission.
+
+    Attributes:
+        lost: Points.
+        days: Begun days after the student's due date.
+        late_days: Of these, days paid from the pool.
+        notes: Sentences for the student and the record.
+    """
+
+    lost: float = 0.0
+    days: int = 0
+    late_days: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -16,12 +60,18 @@ class LatePolicy:
         per_day: Fraction of the *reached* score that each begun day costs.
         grace: Time after ``due`` that costs nothing.
         most: Largest fraction that can be lost.
+        extensions: Student id → what was granted.
+        pool: Late days of each student for the whole course, which cost nothing.
+        spent: Student id → late days that earlier assignments have taken from the pool.
     """
 
     due: datetime | None = None
     per_day: float = 0.0
     grace: timedelta = timedelta(0)
     most: float = 1.0
+    extensions: Mapping[str, Extension] = field(default_factory=dict)
+    pool: int = 0
+    spent: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, due: str | None, late: str | None, grace_minutes: float = 0.0) -> LatePolicy:
@@ -31,13 +81,7 @@ class LatePolicy:
         Raises:
             ValueError: Either cannot be read.
         """
-        moment = None
-        if due:
-            try:
-                moment = datetime.fromisoformat(due)
-            except ValueError:
-                raise ValueError(f"The due date {due!r} is not like 2026-12-01T23:59+01:00.") from None
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment = _moment(due, "The due date") if due else None
         if not late:
             return cls(moment, 0.0, timedelta(minutes=grace_minutes))
         found = re.fullmatch(r"\s*([\d.]+)\s*%\s*/\s*day\s*(?:,\s*([\d.]+)\s*%\s*)?", late)
@@ -50,14 +94,142 @@ class LatePolicy:
         most = float(found.group(2) or 100) / 100
         return cls(moment, float(found.group(1)) / 100, timedelta(minutes=grace_minutes), most)
 
-    def penalty(self, score: float, handed_in: datetime | None, marked_late: bool = False) -> float:
-        """Points that are lost; ``marked_late`` (by the LMS) counts as one day where the time is unknown."""
+    def lateness(
+        self, student: str, score: float, handed_in: datetime | None, marked_late: bool = False
+    ) -> Lateness:
+        """What one submission loses; late days of the pool are used first.
+
+        ``marked_late`` (by the LMS) counts as one day where the time is unknown. A doubtful time costs
+        nothing, and is said.
+        """
+        granted = self.extensions.get(student, Extension())
+        handed_in = granted.handed_in or handed_in
         if self.due is None or not self.per_day:
-            return 0.0
-        if handed_in is None:
-            days = 1 if marked_late else 0
-        else:
-            over = handed_in - self.due - self.grace
+            return Lateness()
+        own = (granted.due or self.due) + timedelta(days=granted.days)
+        extended, notes = own != self.due, []
+        if extended:
+            notes.append(f"Your due date was {own:%Y-%m-%d %H:%M} (UTC{own:%z}), as agreed.")
+        if handed_in is not None:
             # A part of a day counts as a day; the division of timedeltas is exact.
-            days = max(0, -(-over // timedelta(days=1)))
-        return round(score * min(self.per_day * days, self.most), 6)
+            days = max(0, -(-(handed_in - own - self.grace) // timedelta(days=1)))
+        elif marked_late and extended:
+            days = 0
+            notes.append("It is marked as late, perhaps by the old due date: nothing was taken off.")
+        else:
+            days = int(marked_late)
+            if days:
+                notes.append("It is marked as late, without a time: this counts as one day.")
+        left = max(0, self.pool - self.spent.get(student, 0))
+        paid = min(days, left)
+        lost = round(score * min(self.per_day * (days - paid), self.most), 6)
+        if days and handed_in is not None:
+            notes.append(f"{_days(days)} late.")
+        if paid:
+            notes.append(f"Late days used: {paid}; {left - paid} of {self.pool} left.")
+        return Lateness(lost, days, paid, tuple(notes))
+
+    def doubt(self, submission: Submission) -> str:
+        """A sentence where lateness costs something and nothing says when this was handed in, else ``""``."""
+        granted = self.extensions.get(submission.student, Extension()).handed_in
+        known = submission.timestamp or submission.late or submission.lms_judged or granted
+        if not self.per_day or known or not isinstance(submission.data, bytes):
+            return ""
+        return "It is not known when this was handed in: nothing was taken off for being late."
+
+    def penalty(self, score: float, handed_in: datetime | None, marked_late: bool = False) -> float:
+        """Points that somebody without extension and late days loses."""
+        plain = replace(self, extensions={}, pool=0)
+        return plain.lateness("", score, handed_in, marked_late).lost
+
+
+def _days(number):
+    return f"{number} day" if number == 1 else f"{number} days"
+
+
+def _moment(text, what):
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        try:
+            return times.parse(text)
+        except ValueError:
+            raise ValueError(f"{what} {text!r} is not like 2026-12-01T23:59+01:00.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def read_extensions(path: str | Path, assignment: str, students: list[str]) -> dict[str, Extension]:
+    """Extensions of one assignment: a table with ``student_id`` and ``due``, ``days`` or ``handed_in``.
+
+    Rows of another ``assignment`` are skipped; where that column is empty or missing a row is for all.
+
+    Args:
+        path: The table.
+        assignment: Name of the assignment.
+        students: Ids on the roster; empty for no roster.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: An unknown student, a date or number that cannot be read, or a student twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no table of extensions {path}.")
+    table = spreadsheet.read(path)
+    if not table.columns("student_id", "id"):
+        raise ValueError(f"{path} has no column “student_id”.")
+    found: dict[str, Extension] = {}
+    for line, row in table.rows:
+        identity, for_, due, days, when, reason = (
+            next((row[column] for column in table.columns(*names) if row[column]), "")
+            for names in (
+                ("student_id", "id"),
+                ("assignment",),
+                ("due", "due_date", "duedate"),
+                ("days",),
+                ("handed_in",),
+                ("reason", "comment"),
+            )
+        )
+        if for_ not in ("", assignment):
+            continue
+        where = f"{path}, line {line}:"
+        if students and identity not in students:
+            raise ValueError(f"{where} {identity!r} is not on the roster.")
+        if identity in found:
+            raise ValueError(f"{where} {identity!r} has two extensions; keep one.")
+        try:
+            number = float(days.replace(",", ".") or 0)
+            if not -1000 < number < 1000:
+                raise ValueError
+        except ValueError:
+            raise ValueError(f"{where} days must be a number, not {days!r}.") from None
+        found[identity] = Extension(
+            _moment(due, f"{where} the due date") if due else None,
+            number,
+            _moment(when, f"{where} the time") if when else None,
+            reason,
+        )
+    return found
+
+
+def spent_late_days(out: Path, assignment: str, due: datetime | None) -> dict[str, int]:
+    """Late days that assignments with an earlier due date have taken, from their ledgers in ``OUT/NAME``."""
+    spent: dict[str, int] = {}
+    for path in sorted(out.glob(f"*/{_LEDGER}")):
+        if path.parent.name == assignment or due is None:
+            continue
+        for _, row in spreadsheet.read(path).rows:
+            if datetime.fromisoformat(row["duedate"]) < due:
+                spent[row["student_id"]] = spent.get(row["student_id"], 0) + int(row["late_days"])
+    return spent
+
+
+def write_late_days(folder: Path, rows: list[dict]) -> None:
+    """Write which late days this assignment has taken, from the rows of the grade table."""
+    from rs_course.grading.gradebook import csv_text
+
+    taken = [row for row in rows if row["late_days"]]
+    if taken or (folder / _LEDGER).is_file():
+        header = ["student_id", "duedate", "days_late", "late_days"]
+        records.write_text(folder / _LEDGER, csv_text(header, taken))

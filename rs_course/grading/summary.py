@@ -18,19 +18,30 @@ def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]
         graded: The records.
         alike: From :func:`rs_course.grading.similarity.pairs`.
     """
-    scores = [row["score"] for row in rows]
     top = rows[0]["max_score"] if rows else 0.0
     parts = []
+    if unassigned := [row for row in rows if row["status"] == "unassigned"]:
+        lines = [[row["student_id"], row["reason"]] for row in unassigned]
+        parts.append(f"<h2>Files that fit nobody: {len(lines)}</h2>")
+        parts.append("<p>Write the id of the student into unassigned.csv and grade again.</p>")
+        parts.append(table(["file of", "reason"], lines))
+    rows = [row for row in rows if row["status"] != "unassigned"]
+    scores, waiting = (
+        [row["score"] for row in rows],
+        [r for r in rows if r["status"] == "needs manual grading"],
+    )
     if scores:
         middle, mean = statistics.median(scores), statistics.fmean(scores)
+        provisional = f" · provisional: {len(waiting)} wait for marks" if waiting else ""
         parts.append(
-            f"<p>{len(scores)} students · median {middle:.2f}, mean {mean:.2f} of {top:g} points</p>"
+            f"<p>{len(scores)} students · median {middle:.2f}, mean {mean:.2f} of {top:g} points"
+            f"{provisional}</p>"
         )
         parts.append(histogram(scores, top, "Scores"))
     parts.append("<h2>Questions</h2>" + _questions(graded))
     for heading, chosen in (
         ("Not graded", [row for row in rows if row["status"] not in ("graded", "needs manual grading")]),
-        ("Waiting for points by hand", [row for row in rows if row["status"] == "needs manual grading"]),
+        ("Waiting for points by hand", waiting),
     ):
         lines = [[row["student_id"], row["reason"] or "prose"] for row in chosen]
         parts.append(
@@ -59,11 +70,21 @@ def _questions(graded):
     names = dict.fromkeys(q["question"] for r in graded for q in (*r["questions"], *r["manual"]))
     for name in names:
         items = [q for r in graded for q in (*r["questions"], *r["manual"]) if q["question"] == name]
-        known = [q["score"] for q in items if q["score"] is not None]
+        # Who handed in nothing is no part of how hard a question is.
+        items_graded = [
+            q
+            for r in graded
+            if r["status"] == "graded"
+            for q in (*r["questions"], *r["manual"])
+            if q["question"] == name
+        ]
+        known = [q["score"] for q in items_graded if q["score"] is not None]
+        waiting = len(items_graded) - len(known)
         messages = [c["message"] for q in items for c in q.get("checks", [])]
         wrong = [text for text in messages if text not in ("", "not answered", "not done yet", *reasons)]
         common = statistics.mode(wrong) if wrong else ""
-        mean = f"{statistics.fmean(known):.2f}" if known else "–"
+        mean = f"{statistics.fmean(known):.2f}" if any(known) or (known and not waiting) else "–"
+        mean += f" ({waiting} waiting)" if waiting else ""
         lines.append([name, mean, f"{items[0]['points']:g}", common[:120]])
     return table(["question", "mean", "points", "most common finding"], lines, {1, 2})
 
