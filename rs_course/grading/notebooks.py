@@ -159,6 +159,8 @@ class _Search:
             or self._is_given(following)
         ):
             return None
+        if _tree(source) is not None and _tree(following.source) is not None:
+            return None
         if _tree(f"{source}\n{following.source}") is None:
             return None
         self._claimed.add(place)
@@ -187,7 +189,7 @@ def _take_code(result, search, cell, found):
         notes.append(f"The cell {cell.grade_id} had become text; it was run as code.")
     texts = [text for one in found if _normal(text := _code_of(one)) not in ("", stub)]
     source = _joined_code(texts, cell.grade_id, notes) if texts else None
-    if source is not None and _tree(source) is None:
+    if source is not None:
         last = next(one for one in reversed(found) if _code_of(one) == texts[-1])
         if rest := search.rest_of(last, source):
             source = f"{source}\n{rest}"

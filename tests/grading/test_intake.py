@@ -5,12 +5,14 @@ import io
 import json
 import os
 import struct
+import unicodedata
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from rs_course.grading import archives, intake, roster
+from rs_course.grading import archives, intake, roster, times
 
 from .conftest import ANSWERS, as_bytes, notebook
 
@@ -154,6 +156,171 @@ def test_damaged_zips(tmp_path):
     (tmp_path / "s1004.zip").write_bytes(_zip({"tiny.ipynb": NOTEBOOK}))
     found = {s.student: s for s in intake.collect(tmp_path, "tiny", CLASS)}
     assert isinstance(found["s1001"].data, ValueError) and found["s1004"].data == NOTEBOOK
+
+
+def test_dates_of_an_export_are_no_times_of_handing_in(tmp_path):
+    path = _zip(
+        {"lina_LATE_4714_1_tiny.ipynb": NOTEBOOK, "mullerjurgen_4711_2_tiny.ipynb": NOTEBOOK},
+        tmp_path / "l.zip",
+    )
+    found = {s.student: s for s in intake.collect(path, "tiny", CLASS)}
+    assert (found["s1004"].timestamp, found["s1004"].late) == (None, True)
+    assert (found["s1001"].timestamp, found["s1001"].late, found["s1001"].lms_judged) == (None, False, True)
+    trusted = {s.student: s for s in intake.collect(path, "tiny", CLASS, trust_times=UTC)}
+    assert trusted["s1001"].timestamp is None, "Canvas dates every file by the export"
+    path = _zip({"s1001.ipynb": NOTEBOOK}, tmp_path / "own.zip")
+    assert intake.collect(path, "tiny", CLASS)[0].timestamp is None
+    own = intake.collect(path, "tiny", CLASS, trust_times=UTC)[0]
+    assert own.timestamp == datetime(2026, 11, 20, 10, tzinfo=UTC)
+
+
+def test_times_in_names_need_a_zone(tmp_path):
+    name = "Tiny_asmith_attempt_2026-11-20-10-00-00_tiny.ipynb"
+    path = _zip({name: NOTEBOOK}, tmp_path / "bb.zip")
+    found = {s.student: s for s in intake.collect(path, "tiny", CLASS)}["s1005"]
+    assert found.timestamp is None and "2026-11-20-10-00-00" in found.notes[0]
+    zone = times.zone("+02:00")
+    found = {s.student: s for s in intake.collect(path, "tiny", CLASS, trust_times=zone)}["s1005"]
+    assert found.timestamp == datetime(2026, 11, 20, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "known"), [(b"2026-11-20 10:00:00 CET", True), (b"20/11/2026", False), (b"", False)]
+)
+def test_timestamp_files(tmp_path, text, known):
+    folder = tmp_path / "submitted" / "s1001" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "tiny.ipynb").write_bytes(NOTEBOOK)
+    (folder / "timestamp.txt").write_bytes(text)
+    found = intake.collect(tmp_path / "submitted", "tiny", CLASS)[0]
+    assert (found.timestamp is not None) is known
+    assert any("timestamp.txt" in note for note in found.notes) is not known
+
+
+def test_a_students_own_timestamp_is_not_believed(tmp_path):
+    stamp = b"2020-01-01 00:00:00 UTC"
+    inner = _zip({"s1005/tiny/tiny.ipynb": NOTEBOOK, "s1005/tiny/timestamp.txt": stamp})
+    files = {"smithal_4715_1_tiny.zip": inner}
+    moodle = "Na Li_9_assignsubmission_file_"
+    files |= {f"{moodle}/tiny/tiny.ipynb": NOTEBOOK, f"{moodle}/tiny/timestamp.txt": stamp}
+    found = {s.student: s for s in intake.collect(_zip(files, tmp_path / "l.zip"), "tiny", CLASS)}
+    assert found["s1005"].data == found["s1004"].data == NOTEBOOK
+    assert found["s1005"].timestamp is found["s1004"].timestamp is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tiny.ipynb.json", "tiny.ipynb.txt", "tiny.IPYNB", "tiny.ipynb (1)", "tiny (1).ipynb", "tiny.json"),
+        *("tiny", "tiny.txt", "a/b/c/tiny.ipynb", ".ipynb_checkpoints/tiny-checkpoint.ipynb"),
+    ],
+)
+def test_names_that_browsers_give(tmp_path, name):
+    path = _zip({f"Na Li_9_assignsubmission_file_/{name}": NOTEBOOK}, tmp_path / "l.zip")
+    found = {s.student: s for s in intake.collect(path, "tiny", CLASS)}["s1004"]
+    assert found.data == NOTEBOOK
+    assert bool(found.notes) is ("checkpoint" in name)
+
+
+@pytest.mark.parametrize(
+    "clutter",
+    [
+        "._tiny.ipynb",
+        ".ipynb_checkpoints/tiny-checkpoint.ipynb",
+        "__MACOSX/._tiny.ipynb",
+        "~$tiny.ipynb",
+        "apple.ipynb",
+    ],
+)
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_clutter_is_no_submission(tmp_path, clutter, unpacked):
+    """In a zip and in a folder alike, whatever is newer; AppleDouble files are known by their first bytes."""
+    data = b"\0\5\x16\7" + bytes(60) if "apple" in clutter or "._" in clutter else b'{"cells": []}'
+    files = {"s1001/tiny.ipynb": NOTEBOOK, f"s1001/{clutter}": data}
+    if unpacked:
+        for number, (name, content) in enumerate(files.items()):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+            os.utime(tmp_path / name, (1.7e9 + number, 1.7e9 + number))
+    source = tmp_path if unpacked else _zip(files, tmp_path / "l.zip")
+    assert intake.collect(source, "tiny", CLASS)[0].data == NOTEBOOK
+
+
+def test_the_file_with_answers_counts_before_a_later_one_without(tmp_path):
+    scratch = as_bytes({"cells": []})
+    path = _zip(
+        {"lina_4714_1_tiny.ipynb": NOTEBOOK, "lina_4714_2_scratch.ipynb": scratch}, tmp_path / "l.zip"
+    )
+    found = {s.student: s for s in intake.collect(path, "tiny", CLASS, answers=['"double"', "def double("])}
+    assert found["s1004"].data == NOTEBOOK and "tiny.ipynb" in found["s1004"].notes[0]
+    # A later upload has the greater number in Canvas, whatever its name.
+    newer = NOTEBOOK + b" "
+    path = _zip({"lina_4714_12_a.ipynb": newer, "lina_4714_9_b.ipynb": NOTEBOOK}, tmp_path / "m.zip")
+    assert {s.student: s for s in intake.collect(path, "tiny", CLASS)}["s1004"].data == newer
+
+
+@pytest.mark.parametrize("name", ["Jürgen Müller", "Thị Ánh Nguyễn"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_utf8_names_without_the_flag(tmp_path, name, form):
+    raw = unicodedata.normalize(form, name).encode()
+    data = _zip({"#" * len(raw) + "_12_assignsubmission_file_/tiny.ipynb": NOTEBOOK})
+    (tmp_path / "l.zip").write_bytes(data.replace(b"#" * len(raw), raw))
+    found = [s for s in intake.collect(tmp_path / "l.zip", "tiny", CLASS) if isinstance(s.data, bytes)]
+    assert [s.student for s in found] == ["s1001" if "M" in name else "s1002"]
+
+
+def test_one_students_excess_costs_nobody_else(tmp_path, monkeypatch):
+    files = {f"Al Smith_9_assignsubmission_file_/{n}.ipynb": NOTEBOOK for n in range(50)}
+    big = _zip({f"{n}.ipynb": NOTEBOOK for n in range(50)})
+    monkeypatch.setattr(archives, "MAX_STUDENT_BYTES", len(big) + 3 * len(NOTEBOOK))
+    files |= {"María de la Cruz_7_assignsubmission_file_/all.zip": big}
+    files |= {"Na Li_8_assignsubmission_file_/tiny.ipynb": NOTEBOOK}
+    found = {s.student: s for s in intake.collect(_zip(files, tmp_path / "l.zip"), "tiny", CLASS)}
+    assert all(found[s].data == NOTEBOOK for s in ("s1003", "s1004", "s1005"))
+    listed = list(archives.members(tmp_path / "l.zip"))
+    assert 3 < sum(isinstance(m.data, bytes) for m in listed) < 40
+    assert all("MB were handed in" in str(m.data) for m in listed if not isinstance(m.data, bytes))
+
+
+def test_unusual_compression_is_refused():
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("s1001.ipynb", NOTEBOOK)
+    (member,) = archives.members(stream.getvalue())
+    assert "unusual method" in str(member.data)
+
+
+def test_a_huge_manifest_is_not_parsed(tmp_path):
+    path = _zip(
+        {"s1001/tiny.ipynb": NOTEBOOK, "s1001/manifest.json": b"[" + b"[]," * 20_000 + b"[]]"},
+        tmp_path / "l.zip",
+    )
+    assert "manifest cannot be read" in intake.collect(path, "tiny", CLASS)[0].notes[0]
+
+
+def test_files_that_fit_nobody_are_assigned_by_hand(tmp_path):
+    path = _zip({"kimmin_99_1_tiny.ipynb": NOTEBOOK}, tmp_path / "l.zip")
+    found = intake.collect(path, "tiny", CLASS)
+    assert found[-1].unassigned and found[-1].student == "kimmin_99"
+    assert intake.write_unassigned(tmp_path / "u.csv", found) == 1
+    text = (tmp_path / "u.csv").read_text()
+    (tmp_path / "u.csv").write_text(text.replace("\r", "").rstrip("\n") + "s1001\n")
+    assigned = intake.read_assigned(tmp_path / "u.csv")
+    assert assigned == {"kimmin_99_1_tiny.ipynb": "s1001"}
+    again = intake.collect(path, "tiny", CLASS, assigned=assigned)
+    assert again[0].data == NOTEBOOK and len(again) == len(CLASS)
+    assert intake.write_unassigned(tmp_path / "u.csv", again) == 0
+    assert intake.read_assigned(tmp_path / "u.csv") == assigned
+    with pytest.raises(ValueError, match="'s9'"):
+        intake.collect(path, "tiny", CLASS, assigned={"kimmin_99_1_tiny.ipynb": "s9"})
+
+
+def test_partners_share_what_one_of_them_handed_in(tmp_path):
+    pair = [replace(student, team="red") for student in CLASS[:2]] + CLASS[2:]
+    path = _zip({"s1002.ipynb": NOTEBOOK}, tmp_path / "l.zip")
+    found = intake.collect(path, "tiny", pair)
+    assert found[0].data == found[1].data == NOTEBOOK and isinstance(found[2].data, ValueError)
+    assert "by s1002 for the team red" in found[0].notes[-1] and not found[1].notes
 
 
 @pytest.mark.parametrize(
