@@ -26,7 +26,7 @@ def run(args):
         print("There is no source notebook here, so the pages show no mark scheme; --source names it.")
     work = marking.Marking(Path(args.out, args.assignment), asked, names=args.names)
     server, address = marking_server.make(work, args.port)
-    print(f"{address}\nEverything is saved as you type, into {work.folder / 'manual.csv'}; Ctrl-C ends.")
+    print(f"{address}\nWhat you type is in {work.folder / 'manual.csv'} at once; Ctrl-C ends.", flush=True)
     if not args.no_browser:
         webbrowser.open(address)
     with server:

@@ -1,9 +1,13 @@
-"""The six commands of the instructor's page, in its own words: from a roster to grades."""
+"""The six commands of the instructor's page, in its own words: from a roster to files for the LMS."""
 
 import csv
+import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
+import urllib.request
 import zipfile
 
 import pytest
@@ -18,7 +22,7 @@ FOLDER = SOURCES.parent
 
 def commands():
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"## For instructors\n\n```bash\n(.*?)```", page, re.S)
+    (block,) = re.findall(r"## Fifteen minutes\n\n```bash\n(.*?)```", page, re.S)
     return [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").strip().splitlines()]
 
 
@@ -28,7 +32,7 @@ def hand_in():
         "adaay_LATE_11_501_a3.ipynb": f"build/solution/{NAME}/{NAME}.ipynb",
         "benbee_12_502_a3.ipynb": f"handout/{NAME}.ipynb",
     }
-    with zipfile.ZipFile("canvas.zip", "w") as archive:
+    with zipfile.ZipFile("submissions.zip", "w") as archive:
         for name, path in files.items():
             with open(path, "rb") as stream:
                 archive.writestr(zipfile.ZipInfo(name, (2026, 12, 3, 11, 0, 0)), stream.read())
@@ -36,15 +40,23 @@ def hand_in():
         stream.write("id,last_name,first_name,lms_id\nada,Ay,Ada,11\nben,Bee,Ben,12\ncem,Cee,Cem,13\n")
 
 
-def fill_in(path):
-    with open(path, newline="") as stream:
-        table = list(csv.DictReader(stream))
-    assert [(row["student_id"], row["points"]) for row in table] == [("ada", "")]
-    table[0]["points"] = "3"
-    with open(path, "w", newline="") as stream:
-        writer = csv.DictWriter(stream, table[0])
-        writer.writeheader()
-        writer.writerows(table)
+def mark(words):
+    """Three of four points for every answer, typed into the page that the command serves."""
+    command = [sys.executable, "-u", "-m", "rs_course.cli", *words, "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            address = server.stdout.readline().strip()
+            with urllib.request.urlopen(address + "interpretation", timeout=30) as page:
+                keys = re.findall(r'data-key="(\w+)"', text := page.read().decode())
+            assert len(keys) == 1 and not re.search(r"\bada\b", text) and "paired standard error" in text
+            said = {"key": keys[0], "points": "3", "comment": "good", "criteria": []}
+            headers = {"Content-Type": "application/json"}
+            data = json.dumps(said).encode()
+            request = urllib.request.Request(address + "interpretation", data, headers)
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                assert answer.read().startswith(b"saved")
+        finally:
+            server.terminate()
 
 
 @pytest.mark.slow
@@ -55,11 +67,13 @@ def test_six_commands(place, tmp_path, monkeypatch):
     assert [line[0] for line in lines] == [
         *("rs-course", "cp", "rs-course"),
         "xdg-open",
-        "$EDITOR",
-        "rs-course",
+        *("rs-course", "rs-course"),
     ]
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
     for program, *words in lines:
-        if program == "rs-course":
+        if words[0] == "mark":
+            mark(words)
+        elif program == "rs-course":
             assert main(words) == 0
         elif program == "cp":
             _, source, target = words
@@ -68,9 +82,13 @@ def test_six_commands(place, tmp_path, monkeypatch):
         elif program == "xdg-open":
             with open(words[0], encoding="utf-8") as page:
                 assert "3 students" in page.read()
-        else:
-            fill_in(words[0])
     with open(f"grades/{NAME}/grades.csv", newline="") as stream:
         rows = {row["student_id"]: row for row in csv.DictReader(stream)}
     points = {student: (float(row["raw_score"]), float(row["score"])) for student, row in rows.items()}
     assert points == {"ada": (25.0, 22.5), "ben": (0.0, 0.0), "cem": (0.0, 0.0)}
+    with open(f"grades/{NAME}/canvas.csv", newline="", encoding="utf-8") as stream:
+        table = list(csv.reader(stream))
+    assert table[0][5] == "A3 (98765)"
+    assert {row[1]: row[5] for row in table[2:]} == {"11": "22.50", "12": "0.00", "13": "0.00"}
+    with zipfile.ZipFile(f"grades/{NAME}/canvas_feedback.zip") as archive:
+        assert archive.namelist() == ["adaay_LATE_11_501_a3.ipynb", "benbee_12_502_a3.ipynb"]
