@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 from rs_course.grading import gradebook, notebooks, records
 from rs_course.grading.pages import render
@@ -75,7 +76,6 @@ class Marking:
     def __init__(self, folder: Path, asked: list[Question], *, names: bool = False):
         self.folder, self.names = folder, names
         self.questions = {question.grade_id: question for question in asked}
-        self._lock = threading.Lock()
         self._records, self._read_at = [], -1
         self.load()
 
@@ -136,7 +136,8 @@ class Marking:
                 raise ValueError
         except ValueError:
             raise ValueError(f"Points go from 0 to {asked.points:g}, not {points.strip()[:20]!r}.") from None
-        with self._lock:
+        # Two people may mark at the same time.
+        with FileLock(self.folder / ".marking.json.lock"):
             drafts = self._drafts()
             drafts.setdefault(question, {})[student] = {"comment": comment, "criteria": criteria}
             records.write_text(self.folder / "marking.json", json.dumps(drafts, indent=1, ensure_ascii=False))

@@ -64,20 +64,22 @@ def _plain(source: str) -> Iterator[str]:
         lines = (line for line in text.splitlines() if not line.lstrip().startswith(("%", "!")))
         try:
             tree = ast.parse("\n".join(lines))
-            for hidden in (hidden for node in ast.walk(tree) for hidden in _texts(node)):
+            nodes = list(ast.walk(tree))
+            constants = (node for node in nodes if isinstance(node, ast.Constant))
+            for hidden in (hidden for node in constants for hidden in _texts(node)):
                 # All together at most so much: packed code may claim to be endless, or hold itself.
                 if (left := left - len(hidden)) < 0:
                     break
                 if _is_code(hidden):
                     waiting.append(hidden)
-            yield ast.unparse(_WithoutNoOps(tree).visit(tree))
+            yield ast.unparse(_WithoutNoOps(nodes).visit(tree))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             yield text
 
 
 def _texts(node) -> Iterator[str]:
     """What a constant says, read as it stands and through the usual encodings."""
-    value = node.value if isinstance(node, ast.Constant) else None
+    value = node.value
     if isinstance(value, str):
         yield value
         value = value.encode("utf-8", "replace")
@@ -112,9 +114,8 @@ def _is_code(text):
 class _WithoutNoOps(ast.NodeTransformer):
     """Drops statements without effect, dead branches, annotations, and arithmetic that changes nothing."""
 
-    def __init__(self, tree):
-        names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
-        self._read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    def __init__(self, nodes):
+        self._read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
         self._in_functions = 0
 
     def generic_visit(self, node):
