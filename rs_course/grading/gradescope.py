@@ -47,7 +47,7 @@ PYTHONPATH=/autograder/source exec /opt/rs-course/bin/python -B -m rs_course.gra
 HIDDEN_UNTIL = "after_published"
 
 
-def build(target: Path, name: str, release: Path, exam: str, seed: str) -> Path:
+def build(target: Path, name: str, release: Path, exam: str, seed: str, torch_index: str) -> Path:
     """Write the autograder zip; whoever has it has the secret seed.
 
     Args:
@@ -56,9 +56,9 @@ def build(target: Path, name: str, release: Path, exam: str, seed: str) -> Path:
         release: The student version.
         exam: Name of one of the course's exams, or a Python file.
         seed: The secret seed of the hidden inputs.
+        torch_index: Address of an index with torch's CPU builds.
     """
     import rs_course
-    from rs_course.commands.setup import CPU_INDEX
     from rs_course.paths import data_dir
 
     files = [*_files(Path(rs_course.__file__).parent, "rs_course"), *_files(data_dir(), "rs_course/_data")]
@@ -68,7 +68,7 @@ def build(target: Path, name: str, release: Path, exam: str, seed: str) -> Path:
         files.append(("assignment/exam.py", Path(exam).read_bytes()))
     settings = {"name": name, "exam": "assignment/exam.py" if own else exam, "seed": seed}
     files += [
-        ("setup.sh", _SETUP.format(index=CPU_INDEX).encode()),
+        ("setup.sh", _SETUP.format(index=torch_index).encode()),
         ("run_autograder", _RUN.encode()),
         ("requirements.txt", _requirements().encode()),
         (f"assignment/{name}.ipynb", release.read_bytes()),
