@@ -27,7 +27,7 @@ def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]
         parts.append(table(["file of", "reason"], lines))
     rows = [row for row in rows if row["status"] != "unassigned"]
     scores, waiting = (
-        [row["score"] for row in rows],
+        [row["score"] for row in rows if row["status"] != "grader error"],
         [r for r in rows if r["status"] == "needs manual grading"],
     )
     if scores:

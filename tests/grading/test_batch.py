@@ -125,6 +125,9 @@ def test_a_fault_of_the_machine_is_no_grade_and_costs_none(tiny, isolated, tmp_p
     assert [record["status"] for record in graded] == ["grader error"] * 2
     assert "this machine could not run it" in graded[0]["reason"]
     assert records.read(plan.path("ana")) == before, "the grade that was there is kept"
+    reports.write(tmp_path, tiny, graded, [], LatePolicy())
+    assert (tmp_path / "grades.csv").read_text().splitlines()[2] == "tiny,,,bob,,,,,,,12.0", "not a zero"
+    assert "0 students" not in (tmp_path / "summary.html").read_text()
     monkeypatch.undo()
     graded = batch.run(plan, _some()[:2])
     assert [records.score(record) for record in graded] == [FULL, 6.0]
