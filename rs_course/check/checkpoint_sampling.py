@@ -1,4 +1,4 @@
-"""Checks of notebook 02, checkpoint sampling: one function per exercise.
+"""Exercises of notebook 02, checkpoint sampling.
 
 The first two ask for the two lines of a latent sampler as a checkpoint needs them (guidance on a stacked
 batch, a DDIM step from a velocity); notebook 01 asks for their plain forms.
@@ -6,197 +6,375 @@ batch, a DDIM step from a velocity); notebook 01 asks for their plain forms.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
-from rs_course import seeds
-from rs_course.check.core import Mistake, NotDone, call, diagnose, exercise
-from rs_course.checkpoints import normalize_metadata
-from rs_course.diffusion import guide, process, schedules
-
-_SCHEDULE = schedules.linear()
-_SHAPE = (3, 4, 5, 6)  # no two axes alike: a wrong axis cannot pass by broadcasting
+from rs_course.check.core import Mistake
+from rs_course.check.diffusion_basics import GUIDANCE, SCALES, two_levels
+from rs_course.check.formulas import formula
 
 
-def _normal(seed: int, shape=_SHAPE) -> torch.Tensor:
-    return seeds.noise(shape, seed=seed, dtype=torch.float64)
-
-
-@exercise(
+@formula(
     hints=(
         "The UNet answered for 2N images at once. Which half was asked without the prompt?",
         "uncond, cond = output.chunk(2): as in the published pipelines, the unconditional half comes first.",
         "uncond + scale * (…), where scale 1 must give cond",
-    )
+    ),
+    takes="output scale",
+    right="""
+        o = output
+        w = scale
+        halves = o.chunk(2)[::-1]
+        of_cond = w
+        of_uncond = 1 - w
+        answer = of_cond * halves[0] + of_uncond * halves[1]
+    """,
+    slips="""
+        halves = o.chunk(2)  # the halves are swapped: the unconditional answers come first
+        halves = (o[1::2], o[::2])  # neighbours were paired (output[::2], output[1::2]); the batch is two
+          # blocks: chunk(2)
+        halves = (o[::2], o[1::2])  # neighbours were paired, and swapped; the batch is two blocks, uncond
+          # first: chunk(2)
+        halves = (o.chunk(2)[1].flip(0), o.chunk(2)[0])  # the second half is in reverse order
+        halves = o.chunk(2, dim=1)[::-1]  # the channels were split (dim=1); the two halves are halves of the
+          # batch
+        halves = (o[len(o) // 2:][:1], o[:1])  # only the first pair was used
+        answer = o  # 2N answers came back; guidance makes one of each pair: split the batch with chunk(2)
+    """
+    + GUIDANCE,
+    shapes="""
+        o.shape  # 2N answers came back; guidance makes one of each pair: split the batch with chunk(2)
+        o.shape[1:]  # this is a mean over the images; guidance makes one answer of each pair
+    """,
+    name="the guided answer",
+    done="two answers become one, and scale 1 is the plain conditional model",
+    trials=len(SCALES),
 )
-def guide_halves(student):
+def guide_halves(random):
     """``student(output [2N,C,h,w], scale) -> [N,C,h,w]``; the unconditional half comes first."""
-    uncond, cond, scale = _normal(0), _normal(1), 3.0
-    output = torch.cat([uncond, cond])
-    got = call(student, output, scale)
-    if getattr(got, "shape", None) == output.shape:
-        raise Mistake("2N answers came back; guidance makes one of each pair: split the batch with chunk(2)")
-    interleaved = output[::2], output[1::2]
-    mistakes = {
-        "the halves are swapped: the unconditional answers come first": guide(uncond, cond, scale),
-        "neighbours were paired (output[::2], output[1::2]); the batch is two blocks: chunk(2)": guide(
-            interleaved[1], interleaved[0], scale
-        ),
-        "at scale 1 the result must be cond: start at uncond (Ho & Salimans' (1 + w) cond − w uncond has "
-        "w = scale − 1)": guide(cond, uncond, scale + 1),
-        "the sign is wrong: walk from uncond towards cond": guide(cond, uncond, -scale),
-        "only the direction is left; it starts at uncond": scale * (cond - uncond),
-        "uncond is forgotten": scale * cond,
-        "this is plain cond, whatever the scale": cond,
-    }
-    diagnose(got, guide(cond, uncond, scale), mistakes, name="the guided answer")
-    return "two answers become one, and scale 1 is the plain conditional model"
+    n, *shape = random.sizes(4)
+    return random.normal(2 * n, *shape), random.cycle(*SCALES)
 
 
-@exercise(
+@formula(
     hints=(
         "Two moves: what are x_0 and ε, given x_t and v? Then noise x_0 again, less.",
         "x_0 = √ᾱ_t x_t − √(1 − ᾱ_t) v and ε = √(1 − ᾱ_t) x_t + √ᾱ_t v. Then x_s is the closed form with "
         "ᾱ_s.",
         "a, s = bar_t ** 0.5, (1 - bar_t) ** 0.5; x0, eps = a * xt - s * v, …; bar_s ** 0.5 * x0 + …",
-    )
+    ),
+    takes="xt v alpha_bar_t alpha_bar_s",
+    right="""
+        x = xt
+        t = alpha_bar_t
+        s = alpha_bar_s
+        a = t**0.5
+        n = (1 - t)**0.5
+        clean = a * x - n * v
+        noise = n * x + a * v
+        x0 = clean
+        e = noise
+        back = s**0.5 * x0 + (1 - s)**0.5 * e
+        answer = back
+    """,
+    slips="""
+        clean = (x - n * v) / a; noise = v  # v was treated as if it were ε; this checkpoint predicts velocity
+        back = x0  # this is the predicted x_0; go back to level s with √ᾱ_s x_0 + √(1 − ᾱ_s) ε
+        back = e  # this is the predicted noise ε; x_s is made of both
+        back = s**0.5 * x0  # the noise term √(1 − ᾱ_s) ε is missing
+        back = (1 - s)**0.5 * e  # the signal √ᾱ_s x_0 is missing
+        back = t**0.5 * x0 + (1 - t)**0.5 * e  # you went back to level t, so nothing has changed; level s
+          # needs ᾱ_s
+        back = s**0.5 * x0 + (1 - t)**0.5 * e  # the noise comes back with √(1 − ᾱ_t); at level s it is √(1 −
+          # ᾱ_s)
+        back = t**0.5 * x0 + (1 - s)**0.5 * e  # x_0 comes back with √ᾱ_t; at level s it is √ᾱ_s
+        noise = v  # v came back in ε's place: ε = √(1 − ᾱ_t) x_t + √ᾱ_t v
+        clean = x  # x_t stands where the predicted x_0 belongs
+        noise = x  # x_t came back in ε's place: ε = √(1 − ᾱ_t) x_t + √ᾱ_t v
+        a = t; n = 1 - t; back = s * x0 + (1 - s) * e  # you used ᾱ and 1 − ᾱ where the formula has their
+          # roots
+        a = t; n = 1 - t  # x_0 and ε were made with ᾱ_t and 1 − ᾱ_t where their roots belong
+        back = s * x0 + (1 - s) * e  # the roots go with x_0 and ε at level s; you used ᾱ_s and 1 − ᾱ_s
+          # themselves
+        a = t / 2; n = (1 - t) / 2; back = s / 2 * x0 + (1 - s) / 2 * e  # a ** 1 / 2 is a / 2, not the root:
+          # write a ** 0.5
+        n = 1 - t**0.5  # 1 − √ᾱ_t stands where √(1 − ᾱ_t) belongs
+        back = s**0.5 * x0 + (1 - s**0.5) * e  # 1 − √ᾱ_s stands where √(1 − ᾱ_s) belongs
+        back = s**0.5 * x0 + (1 - s) * e  # at level s the noise has 1 − ᾱ_s where √(1 − ᾱ_s) belongs
+        back = s * x0 + (1 - s)**0.5 * e  # at level s the signal has ᾱ_s where √ᾱ_s belongs
+        back = x0 + e  # neither term is scaled at level s
+        back = s**0.5 * x0 + e  # the noise comes back unscaled; at level s it is √(1 − ᾱ_s) ε
+        back = x0 + (1 - s)**0.5 * e  # x_0 comes back unscaled; at level s it is √ᾱ_s x_0
+        clean = a * x + n * v  # the sign of v's term in x_0 is wrong: x_0 = √ᾱ_t x_t − √(1 − ᾱ_t) v
+        noise = n * x - a * v  # the sign of v's term in ε is wrong: ε = √(1 − ᾱ_t) x_t + √ᾱ_t v
+        noise = a * v - n * x  # the sign of x_t's term in ε is wrong: ε = √(1 − ᾱ_t) x_t + √ᾱ_t v
+        clean = a * x + n * v; noise = n * x - a * v  # you turned the wrong way: t and s are swapped, or v's
+          # sign is wrong in both x_0 and ε
+        clean = n * x - a * v  # in x_0 the two roots are swapped
+        noise = a * x + n * v  # in ε the two roots are swapped
+        clean = (a * x - n * v) / a  # x_0 was divided by √ᾱ_t; a turn needs no division
+        clean = a * x  # v's term in x_0 is missing
+        noise = n * x  # v's term in ε is missing
+        noise = a * v  # x_t's term in ε is missing
+        clean = (x - n * v) / a  # x_0 is predicted as from ε, (x_t − √(1 − ᾱ_t) v) / √ᾱ_t; this network
+          # answers with v
+        back = s**0.5 * e + (1 - s)**0.5 * x0  # x_0 and ε are swapped: signal gets √ᾱ_s, noise √(1 − ᾱ_s)
+        back = s**0.5 * x0 - (1 - s)**0.5 * e  # the noise at level s is subtracted; both terms are added
+        answer = x  # x_0 and ε were made with ᾱ_s; x_t and v are at level t
+        answer = v  # this is v itself
+        answer = s**0.5 * v + (1 - s)**0.5 * x  # v was noised like an image
+        clean = (a * x - n * v).clamp(-1, 1)  # the predicted x_0 was clipped to [-1, 1]; latents go beyond
+    """,
+    name="x_s",
+    done="from velocity to x_0 and ε, and on to the less noisy level s",
 )
-def ddim_step(student):
+def ddim_step(random):
     """``student(xt, v, alpha_bar_t, alpha_bar_s) -> x_s``: one deterministic step of a v-model."""
-    x0, eps, (t, s) = _normal(0), _normal(1), (600, 450)
-    bar_t, bar_s = (_SCHEDULE.alpha_bar[k].item() for k in (t, s))
-    xt, v = process.add_noise(x0, eps, t, _SCHEDULE), process.target(x0, eps, t, _SCHEDULE, "v")
-    got = call(student, xt, v, bar_t, bar_s)
-    a, n = bar_t**0.5, (1 - bar_t) ** 0.5
-    A, N = bar_s**0.5, (1 - bar_s) ** 0.5  # signal and noise at level s
-    as_eps = (xt - n * v) / a
-    mistakes = {
-        "v was treated as if it were ε; this checkpoint predicts velocity": A * as_eps + N * v,
-        "this is the predicted x_0; go back to level s with √ᾱ_s x_0 + √(1 − ᾱ_s) ε": x0,
-        "the noise term √(1 − ᾱ_s) ε is missing": A * x0,
-        "you went back to level t, so nothing has changed; level s needs ᾱ_s": xt,
-        "v came back in ε's place: ε = √(1 − ᾱ_t) x_t + √ᾱ_t v": A * x0 + N * v,
-        "you used ᾱ and 1 − ᾱ where the formula has their roots": (
-            bar_s * (bar_t * xt - (1 - bar_t) * v) + (1 - bar_s) * ((1 - bar_t) * xt + bar_t * v)
-        ),
-        "the roots go with x_0 and ε at level s; you used ᾱ_s and 1 − ᾱ_s themselves": bar_s * x0
-        + (1 - bar_s) * eps,
-        "the sign of v's term in x_0 is wrong: x_0 = √ᾱ_t x_t − √(1 − ᾱ_t) v": A * (a * xt + n * v) + N * eps,
-        "the sign of v's term in ε is wrong: ε = √(1 − ᾱ_t) x_t + √ᾱ_t v": A * x0 + N * (n * xt - a * v),
-        "x_0 and ε are swapped: signal gets √ᾱ_s, noise √(1 − ᾱ_s)": A * eps + N * x0,
-        "the noise at level s is subtracted; both terms are added": A * x0 - N * eps,
-        "t and s are swapped": a * (A * xt - N * v) + n * (N * xt + A * v),
-    }
-    diagnose(got, A * x0 + N * eps, mistakes, name="x_s")
-    return "from velocity to x_0 and ε, and on to the less noisy level s"
+    return two_levels(random)
 
 
-_PLACE = {"lon": 8.4, "lat": -27.5, "gsd": 0.5, "cloud_cover": 0.2, "year": 2021, "month": 3, "day": 17}
+_PLACES = (
+    (8.4, -27.5, 0.5, 0.2, 2021, 3, 17),
+    (-122.3, 47.6, 10.0, 0.75, 1994, 11, 30),
+    (0.0, 51.5, 1.2, 0.0, 2016, 7, 1),  # on the Greenwich meridian, and without a cloud
+    (36.8, 0.0, 30.0, 1.0, 1980, 12, 31),
+    (139.7, 35.7, None, 0.4, None, 5, 8),
+    (None, None, 3.7, None, 2040, None, None),
+)
 
 
-@exercise(
+def _seven(raw, want, place):
+    got = raw.tolist() if hasattr(raw, "tolist") else raw
+    if not isinstance(got, list | tuple) or len(got) != 7:
+        count = f"{len(got)} came back" if isinstance(got, list | tuple) else f"a {type(got).__name__} did"
+        raise Mistake(f"seven numbers are needed, one per field; {count}")
+    if open_fields := [k for k, number in enumerate(got) if number is None]:
+        raise Mistake(f"number {open_fields[0] + 1} is None: an unknown field becomes 0")
+
+
+@formula(
     hints=(
         "Every field becomes a number of the timestep's range, 0 to 1000. Which fields do not start at 0?",
         "Longitude starts at −180, latitude at −90, the year at 1980; they span 360, 180 and 120. A month is "
         "out of 12, a day out of 31; gsd and cloud cover are multiplied by 1000 as they are.",
         "[(lon + 180) / 360, (lat + 90) / 180, gsd, cloud_cover, (year - 1980) / 120, …], times 1000, and 0 "
         "for None",
-    )
+    ),
+    takes="lon lat gsd cloud_cover year month day",
+    right="""
+        cloud = cloud_cover
+        given = [lon, lat, gsd, cloud_cover, year, month, day]
+        unknown = [x is None for x in given]
+        filled = [x or 0 for x in given]
+        lon = filled[0]
+        lat = filled[1]
+        gsd = filled[2]
+        cloud = filled[3]
+        year = filled[4]
+        month = filled[5]
+        day = filled[6]
+        of_lon = (lon + 180) / 360
+        of_lat = (lat + 90) / 180
+        of_gsd = gsd
+        of_cloud = cloud
+        of_year = (year - 1980) / 120
+        of_month = month / 12
+        of_day = day / 31
+        times = 1000
+        gap = 0
+        parts = [of_lon, of_lat, of_gsd, of_cloud, of_year, of_month, of_day]
+        row = [gap if unknown[k] else times * parts[k] for k in range(7)]
+        after = row
+        order = range(7)
+        answer = [after[k] for k in order]
+    """,
+    slips="""
+        times = 1  # the numbers run from 0 to 1; the sinusoid that embeds them is the timestep's, 0 to 1000
+        times = 100  # the numbers run from 0 to 100; the sinusoid that embeds them is the timestep's, 0 to
+          # 1000
+        of_lon = lon / 360; of_lat = lat / 180; of_year = year / 120  # the offsets are missing: longitude
+          # starts at −180, latitude at −90, the year at 1980
+        of_lon = lon / 360  # longitude's offset is missing: it starts at −180
+        of_lat = lat / 180  # latitude's offset is missing: it starts at −90
+        of_lon = lon / 360; of_lat = lat / 180  # both offsets are missing: longitude starts at −180, latitude
+          # at −90
+        of_lon = (lon - 180) / 360  # longitude's offset has the wrong sign: add 180
+        of_lat = (lat - 90) / 180  # latitude's offset has the wrong sign: add 90
+        of_lon = (lon - 180) / 360; of_lat = (lat - 90) / 180  # both offsets have the wrong sign: add 180 to
+          # the longitude and 90 to the latitude
+        of_lon = (180 - lon) / 360  # longitude runs the wrong way: west is −180 and becomes 0
+        of_lat = (90 - lat) / 180  # latitude runs the wrong way: the South Pole is −90 and becomes 0
+        of_lon = (lon + 180) / 180  # longitude is divided by 180; it spans 360 degrees
+        of_lat = (lat + 90) / 360  # longitude spans 360 degrees, latitude 180
+        of_lat = (lat + 90) / 90  # latitude is divided by 90; it spans 180 degrees
+        of_lat = (lat + 180) / 180  # latitude's offset is 90, not 180
+        of_lat = (lat + 180) / 360  # latitude was treated like longitude: it starts at −90 and spans 180
+        order = (1, 0, 2, 3, 4, 5, 6)  # longitude and latitude are swapped
+        lon = filled[1]; lat = filled[0]  # longitude and latitude are swapped: each is scaled as the other
+        order = (0, 1, 3, 2, 4, 5, 6)  # cloud cover and gsd are swapped
+        order = (0, 1, 2, 3, 4, 6, 5)  # month and day are swapped
+        order = (0, 1, 2, 3, 6, 5, 4)  # year and day are swapped
+        of_year = year / 120  # the year is counted from 0; the model counts from 1980
+        of_year = year / 2100  # the year is divided by 2100; it is (year − 1980) / 120
+        of_year = year - 1980  # the year is not divided by its span, 2100 − 1980 = 120
+        of_year = (year - 1980) / 100  # the year's span is 1980 to 2100, that is 120 years; you took 100
+        of_year = (year - 1980) / 44  # the year's span is 1980 to 2100, that is 120 years; you took 44
+        of_year = (year - 2000) / 120  # the year is counted from 2000; the model counts from 1980
+        of_year = (year - 1970) / 120  # the year is counted from 1970; the model counts from 1980
+        of_year = (year + 1980) / 120  # the year's offset has the wrong sign: subtract 1980
+        of_cloud = cloud / 100  # the cloud cover is already a fraction; do not divide it by 100
+        of_cloud = 100 * cloud  # the cloud cover is already a fraction; do not multiply it by 100
+        of_cloud = 1 - cloud  # this is the clear share; the model takes the cloudy one
+        of_month = (month - 1) / 12  # months count from 1 and are divided by 12 as they are
+        of_month = (month - 1) / 11  # months count from 1 and are divided by 12; you took (month − 1) / 11
+        of_month = month  # the month is not divided by 12
+        of_month = month / 31  # the month is divided by 31; that is for days
+        of_day = (day - 1) / 31  # days count from 1 and are divided by 31 as they are
+        of_day = (day - 1) / 30  # days count from 1 and are divided by 31; you took (day − 1) / 30
+        of_day = day / 30  # a day is divided by 31 whatever the month
+        of_day = day / 365  # a day of the month is divided by 31, not by 365
+        of_day = day  # the day is not divided by 31
+        of_day = day / 12  # the day is divided by 12; that is for months
+        of_gsd = gsd / 5  # metres per pixel are multiplied by 1000 as they are; you divided by 5
+        of_gsd = gsd / 10  # metres per pixel are multiplied by 1000 as they are; you divided by 10
+        of_gsd = gsd / 100  # metres per pixel are multiplied by 1000 as they are; you divided by 100
+        of_gsd = min(gsd, 1)  # nothing is clipped, even above 1000: 10 m per pixel are 10,000
+        of_gsd = 1 / (gsd or 1)  # metres per pixel go in as they are; you took their reciprocal
+        of_gsd = gsd / 1000  # metres per pixel are multiplied by 1000 like the others
+        after = [min(max(x, 0), 1000) for x in row]  # everything is clipped to 0 … 1000; nothing may be: 10 m
+          # per pixel are 10,000
+        after = [round(x) for x in row]  # the numbers are rounded; they are real numbers
+        after = [int(x) for x in row]  # the decimals are cut off; they are real numbers
+        unknown = 7 * [False]  # an unknown field must become 0 after normalisation, not before
+        unknown = [not x for x in given]  # a value of 0 is not unknown: ask `is None`, not `not x`
+        gap = -1.0  # an unknown field must become 0, not −1
+        gap = 500.0  # an unknown field must become 0, not the middle of the range
+        gap = 1000.0  # an unknown field must become 0, not 1000
+        gap = float('nan')  # an unknown field must become 0, not NaN
+    """,
+    name="the row of seven numbers",
+    done="seven numbers as DiffusionSat reads them, unknown fields at 0",
+    trials=len(_PLACES),
+    tol=1e-06,
+    look=_seven,
 )
-def normalise_metadata(student):
+def normalise_metadata(random):
     """``student(lon, lat, gsd, cloud_cover, year, month, day) -> seven numbers``; ``None`` becomes 0."""
-    got = _row(call(student, *_PLACE.values()))
-    want = normalize_metadata(**_PLACE).double()
+    return random.cycle(*_PLACES)
 
-    def changed(index, value):
-        return torch.where(torch.arange(7) == index, torch.as_tensor(value, dtype=torch.float64), want)
 
-    no_offset = changed(0, 8.4 / 360 * 1000)
-    no_offset[1], no_offset[4] = -27.5 / 180 * 1000, 2021 / 120 * 1000
-    both = want.clone()
-    both[:2] = want[[1, 0]]
-    mistakes = {
-        "the numbers run from 0 to 1; the sinusoid that embeds them is the timestep's, 0 to 1000": want
-        / 1000,
-        "the offsets are missing: longitude starts at −180, latitude at −90, the year at 1980": no_offset,
-        "longitude's offset is missing: it starts at −180": changed(0, 8.4 / 360 * 1000),
-        "latitude's offset is missing: it starts at −90": changed(1, -27.5 / 180 * 1000),
-        "the year is counted from 0; the model counts from 1980": changed(4, 2021 / 120 * 1000),
-        "the year is not divided by its span, 2100 − 1980 = 120": changed(4, 41 * 1000),
-        "the year's span is 1980 to 2100, that is 120 years": changed(4, 41 / 44 * 1000),
-        "longitude and latitude are swapped": both,
-        "longitude spans 360 degrees, latitude 180": changed(1, (90 - 27.5) / 360 * 1000),
-        "the cloud cover is already a fraction; do not divide it by 100": changed(3, 0.2 / 100 * 1000),
-        "months count from 1 and are divided by 12 as they are": changed(5, 2 / 12 * 1000),
-        "days count from 1 and are divided by 31 as they are": changed(6, 16 / 31 * 1000),
-        "a day is divided by 31 whatever the month": changed(6, 17 / 30 * 1000),
-        "metres per pixel are multiplied by 1000, without an upper bound": changed(2, 0.5 / 5 * 1000),
-    }
-    diagnose(got, want, mistakes, name="the row of seven numbers", tol=1e-4)
-    coarse = _row(call(student, *{**_PLACE, "gsd": 10.0}.values()))
-    if coarse[2] != 10_000:
-        raise Mistake(
-            f"10 m per pixel gave {coarse[2]:g} instead of 10000: nothing is clipped, even above 1000"
+class _Generator:
+    """Stands for drawing: at scale s, ``right[s]`` of the images will be named rightly.
+
+    The copy that a student's function gets notes in ``asked`` what it is asked for.
+    """
+
+    def __init__(self, right: dict, labels, classes: int):
+        self.right, self.labels, self.classes, self.asked, self.notes = right, labels, classes, [], False
+
+    def __deepcopy__(self, memo):
+        noting = copy.copy(self)
+        noting.notes = True
+        return noting
+
+    def __call__(self, scale):
+        if not isinstance(scale, float | int) or scale not in self.right:
+            raise Mistake(f"draw was asked for scale {scale!r}, which is not one of scales")
+        if self.notes:
+            self.asked.append(scale)
+        named = torch.where(
+            torch.arange(len(self.labels)) < self.right[scale], self.labels, (self.labels + 1) % self.classes
         )
-    unknown = _row(call(student, *{**_PLACE, "year": None}.values()))
-    diagnose(
-        unknown,
-        changed(4, 0.0),
-        {"an unknown field must become 0 after normalisation, not before": changed(4, -1980 / 120 * 1000)},
-        name="the row with an unknown year",
-        tol=1e-4,
-    )
-    return "seven numbers as DiffusionSat reads them, unknown fields at 0"
+        return named.reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2) / 8 + 0.01
 
 
-def _row(values) -> torch.Tensor:
-    row = torch.as_tensor(values, dtype=torch.float64)
-    if row.shape != (7,):
-        raise Mistake(f"seven numbers are needed, one per field; {list(row.shape)} came back")
-    return row
+def _recognise(images):
+    return ((images[:, 0, 0, 0] - 0.01) * 8).round().long()
 
 
-@exercise(
+_HILLS = (  # scales in the order of the list, and the number of right answers at each
+    ({8.0: 29, 1.0: 20, 3.0: 37, 2.0: 32, 5.0: 37}, 40, 4),
+    ({2.5: 9, 1.5: 21, 4.0: 17, 1.0: 20}, 35, 5),
+    ({6.0: 22, 3.0: 14, 1.0: 5, 2.0: 13, 4.5: 22, 12.0: 18}, 24, 3),
+    ({1.0: 11, 2.0: 8, 3.0: 10, 9.0: 26}, 28, 7),
+)
+
+
+def _tried(raw, want, args):
+    draw, _, _, scales = args
+    if not draw.asked:
+        raise Mistake("draw was never called: the best scale has to be measured")
+    if missed := sorted(set(scales) - set(draw.asked)):
+        raise Mistake(f"scale {missed[0]:g} was never tried: accuracy may fall and rise again")
+
+
+def _chosen(key):
+    """The scale at which a key of (scale, accuracy, place in the list) is largest."""
+    return {"key": key}
+
+
+@formula(
     hints=(
         "For each scale: draw images, let the recogniser name them, and count how often it says their label.",
         "accuracy[s] = (recognise(draw(s)) == labels).float().mean(). Several scales may tie: which costs "
         "least?",
         "max(scales, key=lambda s: (accuracy[s], -s)) prefers the smaller scale among equals",
-    )
+    ),
+    takes="draw recognise labels scales",
+    right="""
+        right = draw.right
+        tried = {s: (recognise(draw(s)) == labels).double().mean().item() for s in scales}
+        key = lambda s: (tried[s], -s)
+        best = max(scales, key=key)
+        back = best
+        answer = back
+    """,
+    slips="""
+        key = lambda s: (tried[s], s)  # scales may tie; take the smaller, which leaves more variety
+        key = lambda s: (tried[s], -scales.index(s))  # scales may tie, and the list is not sorted: you took
+          # the first of the tied ones, take the smaller
+        key = lambda s: (tried[s], scales.index(s))  # scales may tie, and the list is not sorted: you took
+          # the last of the tied ones, take the smaller
+        key = lambda s: (-tried[s], -s)  # this is the least accurate scale: take the maximum
+        key = lambda s: (-tried[s], s)  # this is the least accurate scale, and the larger of two that tie
+        key = lambda s: -scales.index(s)  # this is the first scale of the list, not the most accurate
+        key = lambda s: scales.index(s)  # this is the last scale of the list, not the most accurate
+        key = lambda s: s  # this is the largest scale, not the most accurate
+        key = lambda s: -s  # this is the smallest scale, not the most accurate
+        answer = sorted(scales)[len(scales) // 2]  # this is the middle of the sorted scales, not the most
+          # accurate
+        answer = sorted(scales, key=lambda s: (draw.right[s], -s))[-2]  # this is the second best scale
+        back = tried[best]  # this is the best accuracy; return the scale that reaches it
+        back = 100 * tried[best]  # this is the best accuracy in percent; return the scale that reaches it
+        back = scales.index(best)  # this is its place in the list; return the scale itself
+        answer = sorted(scales).index(max(scales, key=lambda s: (draw.right[s], -s)))  # this is its place in
+          # the sorted list; return the scale itself
+        answer = max(draw.right.values())  # this is the number of right answers; return the scale that
+          # reaches it
+        answer = ((s := max(scales, key=lambda s: (draw.right[s], -s))), draw.right[s] / len(labels))  # this
+          # is the scale and its accuracy; return the scale alone
+        answer = [draw.right[s] / len(labels) for s in scales]  # these are all accuracies; return the scale
+          # with the highest
+        answer = sum(scales) / len(scales)  # this is the mean of the scales
+        answer = sum((s * draw.right[s] for s in scales)) / sum(draw.right.values())  # scales were weighed by
+          # their accuracy; one of them is asked for
+        answer = max(scales, key=lambda s: (recognise(draw(s)).double().mean().item(), -s))  # the labels are
+          # not compared: this is the scale whose named classes have the highest mean
+        answer = max(scales, key=lambda s: ((recognise(draw(s)) > 0).sum().item(), -s))  # the labels are not
+          # compared: this is the scale with most images outside class 0
+        key = lambda s: tried[s] / s  # accuracy was divided by the scale; only among equals does the smaller
+          # win
+    """,
+    name="the scale",
+    done="the most accurate scale, and the smaller of two that tie",
+    look=_tried,
 )
-def best_guidance(student):
+def best_guidance(random):
     """``student(draw, recognise, labels, scales) -> scale``: the smallest of the most accurate scales.
 
     ``draw(scale)`` gives images ``[N, 3, h, w]``, ``recognise(images)`` their classes ``[N]``.
     """
-    labels, scales = torch.arange(40) % 4, [8.0, 1.0, 3.0, 2.0, 5.0]
-    right = {1.0: 20, 2.0: 32, 3.0: 37, 5.0: 37, 8.0: 29}
-    drawn = []
-
-    def draw(scale):
-        if scale not in right:
-            raise Mistake(f"draw was asked for scale {scale!r}, which is not one of scales")
-        drawn.append(scale)
-        said = torch.where(torch.arange(40) < right[scale], labels, (labels + 1) % 4)
-        return said.reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2) / 4 + 0.01
-
-    def recognise(images):
-        return ((images[:, 0, 0, 0] - 0.01) * 4).round().long()
-
-    got = student(draw, recognise, labels, list(scales))
-    if got is None or got is Ellipsis:
-        raise NotDone
-    if not drawn:
-        raise Mistake("draw was never called: the best scale has to be measured")
-    got = round(float(got), 4)  # an accuracy may come in float32
-    mistakes = {
-        37 / 40: "this is the best accuracy; return the scale that reaches it",
-        37.0: "this is the number of right answers; return the scale that reaches it",
-        5.0: "scales 3 and 5 tie; take the smaller, which leaves more variety",
-        1.0: "this is the least accurate scale: take the maximum",
-        8.0: "this is the first scale of the list, not the most accurate",
-    }
-    if got != 3.0:
-        raise Mistake(mistakes.get(got, f"scale {got:g} is not the most accurate one"))
-    if missed := sorted(set(scales) - set(drawn)):
-        raise Mistake(f"scale {missed[0]:g} was never tried: accuracy may fall and rise again")
-    return "the most accurate scale, and the smaller of two that tie"
+    right, count, classes = random.cycle(*_HILLS)
+    labels = torch.arange(count) % classes
+    return _Generator(right, labels, classes), _recognise, labels, list(right)

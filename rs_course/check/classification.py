@@ -1,4 +1,4 @@
-"""Checks of notebook 04: soft targets, the CLIP filter, the paired bootstrap, and splits that leak."""
+"""Exercises of notebook 04: soft targets, the CLIP filter, the paired bootstrap, and splits that leak."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import functools
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from rs_course.check.core import Mistake, call, diagnose, exercise
-
-
-def _normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from rs_course.check.core import Mistake, exercise, match
+from rs_course.check.formulas import formula
 
 
-@exercise(
+def _entropy(p):
+    return -(p * p.clamp_min(1e-30).log()).sum(1)
+
+
+@formula(
     hints=(
         "Two cross-entropies, one with the teacher's distribution as target and one with the label; s weighs "
         "the first.",
@@ -23,146 +23,301 @@ def _normal(*shape, seed=0):
         "is no factor T².",
         "soft = -((teacher / T).softmax(1) * logits.log_softmax(1)).sum(1).mean(); "
         "return s * soft + (1 - s) * …",
-    )
+    ),
+    takes="logits teacher labels s T",
+    right="""
+        z = logits
+        t = teacher
+        y = labels
+        target = (t / T).softmax(1)
+        p = target
+        student = z
+        q = student
+        log = q.log_softmax(1)
+        minus = 0
+        each = -(p * log).sum(1) - minus
+        factor = 1
+        over = each.mean()
+        hard = F.cross_entropy(z, y)
+        soft = s
+        label = 1 - s
+        answer = soft * factor * over + label * hard
+    """,
+    slips="""
+        student = z / T  # T divides the student's logits too; in He et al. only the teacher is softened
+        factor = T * T  # there is no factor T² here: that belongs to distillation where both are softened
+        factor = T  # there is no factor T here
+        factor = 1 / T**2  # there is no division by T² here
+        student = z / T; factor = T * T  # both are softened and multiplied by T²: this is Hinton's
+          # distillation, not He et al.'s loss
+        student = z / T; factor = T * T; minus = _entropy(p)  # both are softened, T²·KL: this is Hinton's
+          # distillation; here the teacher alone is softened, in a cross-entropy without a factor
+        student = z / T; minus = _entropy(p)  # both are softened, in a KL divergence; here the teacher alone
+          # is softened, in a cross-entropy
+        target = t.softmax(1)  # T is not used: the teacher's distribution is too sharp
+        target = (t * T).softmax(1)  # you multiplied by T instead of dividing: that sharpens the teacher
+        target = t.softmax(1) / T  # T divides the probabilities; it divides the teacher's logits, inside the
+          # softmax
+        target = t.softmax(1); student = z / T  # T divides the student's logits instead of the teacher's
+        target = (t / T).softmax(0)  # the teacher's softmax runs over the images (dim=0); the classes
+          # compete, dim=1
+        log = q.log_softmax(0)  # the student's log-softmax runs over the images (dim=0); the classes compete,
+          # dim=1
+        target = (t / T).softmax(0); log = q.log_softmax(0)  # both softmaxes run over the images (dim=0); the
+          # classes compete, dim=1
+        target = t / T  # the teacher's logits are no target; take their softmax
+        target = (t / T).log_softmax(1)  # the teacher's logarithm stands where its probability belongs
+        target = F.one_hot(t.argmax(1), t.shape[1]).double()  # only the teacher's favourite class counts; its
+          # whole distribution is the target
+        log = q.softmax(1)  # the student's probability stands where its logarithm belongs
+        log = q  # the student's logits are not made into log-probabilities
+        log = q.softmax(1).log_softmax(1)  # the student's softmax is taken twice
+        soft = 1 - s; label = s  # s weighs the soft term and 1 − s the label; you exchanged them
+        soft = s; label = 0.0  # the label's term is missing
+        soft = 0.0; label = 1 - s  # the teacher's term is missing
+        soft = 1.0; label = 0.0  # the label's term is missing, and s too
+        soft = 0.0; label = 1.0  # this is the plain loss with the label; the teacher's term is missing
+        soft = 1.0; label = 1.0  # both terms have weight 1; they are weighed by s and 1 − s
+        soft = s; label = 1.0  # the label's term has weight 1; it is 1 − s
+        soft = 1.0; label = 1 - s  # the teacher's term has weight 1; it is s
+        soft = s; label = s  # both terms are weighed by s; the label's weight is 1 − s
+        soft = s; label = s - 1  # the two terms are subtracted; add them
+        soft = -s; label = 1 - s  # the minus of the soft term is missing
+        soft = 0.5; label = 0.5  # s is fixed at one half; use the argument
+        minus = _entropy(p)  # this is the Kullback-Leibler divergence; the cross-entropy keeps the teacher's
+          # entropy
+        p = z.softmax(1); log = (t / T).log_softmax(1)  # teacher and student are exchanged in the soft term
+        p = (z / T).softmax(1); log = t.log_softmax(1); hard = F.cross_entropy(t, y)  # teacher and student
+          # are exchanged throughout
+        hard = F.cross_entropy(t, y)  # the label's term uses the teacher's logits
+        hard = F.cross_entropy(z / T, y)  # the label's term divides the logits by T; it is the plain loss
+        hard = F.cross_entropy(z.softmax(1), y)  # the label's term got probabilities; cross_entropy takes the
+          # softmax itself
+        over = each.sum(); hard = F.cross_entropy(z, y, reduction='sum')  # you summed over the images; take
+          # the mean
+        over = each.sum()  # the soft term is summed over the images; take the mean
+        hard = F.cross_entropy(z, y, reduction='sum')  # the label's term is summed over the images; take the
+          # mean
+        factor = 1 / z.shape[1]  # the soft term is averaged over the classes as well; sum over the classes,
+          # then mean over the images
+        minus = _entropy(p); factor = 1 / z.shape[1]  # F.kl_div takes the mean over the classes as well, and
+          # drops the teacher's entropy
+        answer = s * F.mse_loss(z.softmax(1), (t / T).softmax(1)) + (1 - s) * F.cross_entropy(z, y)  # squared
+          # differences of probabilities stand where the cross-entropy belongs
+        answer = s * F.mse_loss(z, t) + (1 - s) * F.cross_entropy(z, y)  # squared differences of logits stand
+          # where the cross-entropy belongs
+    """,
+    shapes="""
+        (len(z),)  # this has one number per image; the loss is their mean
+        tuple(z.shape)  # this has one number per image and class; sum over the classes, then take the mean
+    """,
+    name="the loss",
+    done="the label and the teacher share the say: a wrong synthetic label costs less",
 )
-def soft_target_loss(student):
+def soft_target_loss(random):
     """``student(logits [N,C], teacher [N,C], labels [N], s, T)`` → He et al.'s loss, a number."""
-    from rs_course.classification import recipes
-
-    logits, teacher, s, T = 2 * _normal(12, 5), 3 * _normal(12, 5, seed=1), 0.3, 2.0
-    labels = torch.arange(12) % 5
-    target = torch.from_numpy(
-        recipes.soft_targets(teacher.numpy(), labels.numpy(), share=s, temperature=T)
-    ).double()
-    want = -(target * logits.log_softmax(1)).sum(1).mean()
-    got = call(student, logits, teacher, labels, s, T)
-
-    def loss(s=s, t_teacher=T, t_student=1.0, factor=1.0, kl=False, swapped=False, reduce="mean"):
-        p, z = (teacher / t_teacher).softmax(1), logits / t_student
-        if swapped:
-            p, z = logits.softmax(1), teacher / t_teacher
-        each = -(p * z.log_softmax(1)).sum(1)
-        each = each + (p * p.log()).sum(1) if kl else each
-        hard = F.cross_entropy(logits, labels, reduction=reduce)
-        return s * factor * (each.mean() if reduce == "mean" else each.sum()) + (1 - s) * hard
-
-    mistakes = {
-        "T divides the student's logits too; in He et al. only the teacher is softened": loss(t_student=T),
-        "there is no factor T² here: that belongs to distillation where both are softened": loss(factor=T**2),
-        "both are softened and multiplied by T²: this is Hinton's distillation, not He et al.'s loss": loss(
-            t_student=T, factor=T**2
-        ),
-        "T is not used: the teacher's distribution is too sharp": loss(t_teacher=1.0),
-        "you multiplied by T instead of dividing: that sharpens the teacher": loss(t_teacher=1 / T),
-        "s weighs the soft term and 1 − s the label; you exchanged them": loss(s=1 - s),
-        "this is the Kullback-Leibler divergence; the cross-entropy keeps the teacher's entropy": loss(
-            kl=True
-        ),
-        "teacher and student are exchanged in the soft term": loss(swapped=True),
-        "the label's term is missing": loss() - (1 - s) * F.cross_entropy(logits, labels),
-        "the teacher's term is missing": (1 - s) * F.cross_entropy(logits, labels),
-        "both terms have weight 1; they are weighed by s and 1 − s": loss(s=1.0)
-        + F.cross_entropy(logits, labels),
-        "you summed over the images; take the mean": loss(reduce="sum"),
-    }
-    diagnose(got, want, mistakes, name="the loss", tol=1e-6)
-    return "half label, half teacher: a wrong synthetic label costs less"
+    n, classes = random.sizes(2, low=4)
+    labels = torch.from_numpy(random.rng.integers(0, classes, n))
+    s, T = random.cycle((0.3, 2.0), (0.5, 4.0), (0.8, 1.5), (0.25, 0.7))
+    return 2 * random.normal(n, classes), 3 * random.normal(n, classes), labels, s, T
 
 
-@exercise(
+def _own(values, labels):
+    return values[torch.arange(len(labels)), labels]
+
+
+def _truth(raw, want, args):
+    """Numbers that say the right thing are of the wrong kind: they would pick images 0 and 1."""
+    given = np.asarray(raw.detach().cpu() if torch.is_tensor(raw) else raw)
+    if given.dtype != bool and given.shape == want.shape and np.array_equal(given, want):
+        raise Mistake(f"the right images, but as {given.dtype} numbers: return the comparison, true or false")
+
+
+@formula(
     hints=(
         "How likely does the scorer find the class that the image was made for, among all the classes?",
         "Probabilities are softmax(scale · cosine) over the classes; keep what gives its own class more than "
         "1/C.",
         "p = (scale * similarity).softmax(1); own = p[torch.arange(len(p)), labels]; return own > …",
-    )
+    ),
+    takes="similarity labels scale",
+    right="""
+        x = similarity
+        y = labels
+        p = (scale * x).softmax(1)
+        own = _own(p, y)
+        keep = own > 1 / x.shape[1]
+        answer = keep
+    """,
+    slips="""
+        answer = torch.ones(len(x))  # every image stays: what you compare is never below its limit
+        answer = torch.zeros(len(x))  # no image stays: what you compare is never above its limit
+        keep = own  # this is the probability; compare it with the limit and return true or false per image
+        answer = (_own((scale * x).softmax(1), y) > 1 / x.shape[1]).nonzero()[:, 0]  # give true or false for
+          # every image, not the numbers of those that stay
+        p = x.softmax(1)  # multiply the cosines by scale before the softmax: without it nearly everything is
+          # 1/C
+        p = (x / scale).softmax(1)  # the cosines are divided by scale; multiply
+        p = scale * x.softmax(1)  # scale multiplies the probabilities; it multiplies the cosines, inside the
+          # softmax
+        p = (scale * x).softmax(0)  # the softmax runs over the images (dim=0); the classes compete, so it is
+          # dim=1
+        p = (scale * x).flatten().softmax(0).view(x.shape)  # the softmax runs over everything; each image's
+          # classes compete, dim=1
+        p = (scale * x).sigmoid()  # a sigmoid judges each class alone; the classes compete: softmax
+        p = (scale * x).exp()  # the exponentials are not divided by their sum over the classes
+        p = x / x.sum(1, keepdim=True)  # the cosines are divided by their sum, without exponentials:
+          # softmax(scale · cosine)
+        p = (scale * x).log_softmax(1)  # these are logarithms of probabilities, which are never above 1/C
+        p = x  # the raw cosine is compared with 1/C; turn it into a probability first
+        p = scale * x  # scale · cosine is compared with 1/C; turn it into a probability first
+        answer = x.argmax(1) == y  # you keep only what is recognised as its class; He et al. are milder and
+          # keep p > 1/C
+        keep = own > 0.5  # you ask for more than one half; the limit is 1/C
+        keep = own > 1 / len(x)  # you used 1/N, the number of images; the limit is one over the number of
+          # classes
+        keep = own > 0.1  # the limit is 1/10 whatever the number of classes; it is 1/C
+        keep = own > 0.25  # the limit is 1/4 whatever the number of classes; it is 1/C
+        keep = own > 1 - 1 / x.shape[1]  # the limit is 1 − 1/C; it is 1/C
+        keep = own > 1 / (x.shape[1] - 1)  # the limit is 1/(C − 1); it is 1/C
+        keep = own > 1 / (x.shape[1] + 1)  # the limit is 1/(C + 1); it is 1/C
+        keep = own > 2 / x.shape[1]  # the limit is 2/C; it is 1/C
+        keep = own > own.mean()  # the limit is the mean of the own probabilities; it is 1/C
+        keep = own > own.median()  # the limit is the median of the own probabilities; it is 1/C
+        keep = own > x.shape[1]  # the limit is C, a number of classes; it is 1/C
+        keep = own <= 1 / x.shape[1]  # this keeps exactly what must go
+        keep = own > 0  # everything stays, as if the limit were 0; it is 1/C
+        answer = (scale * x).softmax(1).amax(1) > 1 / x.shape[1]  # the largest probability is compared; the
+          # image's own class decides
+        answer = (scale * x).softmax(1)[:, 0] > 1 / x.shape[1]  # class 0 is compared for every image; its own
+          # class decides
+        answer = _own(x, y) > x.mean(1)  # an image stays if its own class beats the mean of the cosines;
+          # compare its probability with 1/C
+        answer = (scale * x).softmax(1) > 1 / x.shape[1]  # each image's probabilities are compared with 1/C;
+          # only its own class counts
+        answer = x[_own((scale * x).softmax(1), y) > 1 / x.shape[1]]  # these are the images themselves (their
+          # rows), not true or false
+    """,
+    name="the mask",
+    done="whatever the scorer finds likelier than chance stays",
+    look=_truth,
 )
-def clip_filter(student):
+def clip_filter(random):
     """``student(similarity [N,C], labels [N], scale)`` → bool ``[N]``: which images stay."""
-    from rs_course.classification import recipes
-
-    labels, scale = torch.arange(40) % 4, 100.0
-    similarity = 0.235 + 0.015 * _normal(40, 4, seed=2)
-    similarity[torch.arange(40), labels] += 0.008
-    p = (scale * similarity).softmax(1)
-    own = p[torch.arange(40), labels]
-    want = torch.from_numpy(recipes.clip_filter(p.numpy(), labels.numpy()))
-    got = call(student, similarity, labels, scale)
-    if torch.is_tensor(got) and got.dtype.is_floating_point and got.shape == own.shape:
-        raise Mistake("this is the probability; compare it with the limit and return true or false per image")
-    if torch.is_tensor(got) and got.ndim == 1 and not got.dtype.is_floating_point and got.dtype != torch.bool:
-        raise Mistake("give true or false for every image, not the numbers of those that stay")
-    flat = similarity.softmax(1)[torch.arange(40), labels]
-    across = (scale * similarity).softmax(0)[torch.arange(40), labels]
-    mistakes = {
-        "multiply the cosines by scale before the softmax: without it nearly everything is 1/C": flat > 1 / 4,
-        "the softmax runs over the images (dim=0); the classes compete, so it is dim=1": across > 1 / 4,
-        "you keep only what is recognised as its class; He et al. are milder and keep p > 1/C": (
-            similarity.argmax(1) == labels
-        ),
-        "you ask for more than one half; the limit is 1/C": own > 0.5,
-        "you used 1/N, the number of images; the limit is one over the number of classes": own > 1 / 40,
-        "the raw cosine is compared with 1/C; turn it into a probability first": (
-            similarity[torch.arange(40), labels] > 1 / 4
-        ),
-        "this keeps exactly what must go": ~want,
-    }
-    diagnose(got, want, mistakes, name="the mask")
-    return f"{int(want.sum())} of 40 stay: whatever the scorer finds likelier than chance"
+    classes, scale = random.cycle((4, 100.0), (7, 20.0), (3, 50.0), (6, 8.0))
+    n = 41 + 6 * random.number
+    labels = torch.from_numpy(random.rng.permutation(np.arange(n) % classes))
+    # Spread by the scale, so that every scale decides; images differ in level, so that no fixed limit does.
+    similarity = 0.235 + (1.4 * random.normal(n, classes) + random.normal(n)[:, None]) / scale
+    similarity[torch.arange(n), labels] += 0.9 / scale
+    return similarity, labels, scale
 
 
-@exercise(
+def _quantiles(d, tail=0.025):
+    return torch.stack([d.quantile(tail), d.quantile(1 - tail)])
+
+
+def _around(middle, half):
+    return torch.stack([middle - half, middle + half])
+
+
+def _interval(cut):
+    """A slip that cuts another interval from the resampled differences."""
+    return {"cut": cut}
+
+
+@formula(
     hints=(
         "Which images were in the test is chance. Ask what the difference would have been on other draws.",
         "For every row of draws: the mean of a minus the mean of b on *the same* images. Then two quantiles.",
         "d = (a.double() - b.double())[draws].mean(1); return torch.stack([d.quantile(0.025), …])",
-    )
+    ),
+    takes="a b draws",
+    right="""
+        a = a.double()
+        b = b.double()
+        difference = a - b
+        drawn = difference[draws]
+        mean = drawn.mean(1)
+        d = mean
+        cut = _quantiles(d)
+        answer = cut
+    """,
+    slips="""
+        difference = (a - b).abs()  # (a ^ b), or |a − b|, only says where they differ; the sign says who was
+          # right: a − b
+        difference = a * b  # a and b, both right, was counted; the difference is a − b
+        difference = a * (1 - b)  # only where a is right and b wrong was counted; the difference is a − b
+        difference = a + b  # a and b are added; bootstrap their difference
+        difference = b - a  # this is b − a
+        difference = a  # this is the interval of a alone; bootstrap the difference
+        difference = b  # this is the interval of b alone; bootstrap the difference
+        answer = _quantiles(a.double()[draws].mean(1) - b.double()[draws.roll(1, 0)].mean(1))  # a and b are
+          # drawn separately, so the interval is too wide; both see the same images
+        answer = _quantiles(a.double()[draws].mean(1)) - _quantiles(b.double()[draws].mean(1))  # two
+          # intervals were subtracted; take the quantiles of the difference
+        answer = _quantiles(a.double()[draws].mean(1)) - _quantiles(b.double()[draws].mean(1)).flip(0)  # two
+          # intervals were subtracted crosswise; take the quantiles of the difference
+        mean = drawn.mean(0)  # the mean runs over the resamples (dim=0); each resample, a row, has its own
+          # mean (dim=1)
+        mean = drawn.flatten()  # these are quantiles of single images; take each resample's mean first
+        mean = drawn.sum(1)  # each resample is summed; take its mean
+        mean = drawn.median(1).values  # each resample's median is taken; take its mean
+        answer = _quantiles((a.double() - b.double())[draws[0]])  # only the first resample was used
+        answer = _quantiles(a.double() - b.double())  # the draws are not used: these are quantiles over the
+          # images
+        answer = (a.double() - b.double()).mean().expand(2)  # the draws are not used, so this is one number
+          # twice
+        cut = _quantiles(d).flip(0)  # low and high are exchanged
+        cut = _quantiles(d, 0.05)  # this is a 90 % interval: 5 % are left out on each side
+        cut = _quantiles(d, 0.005)  # this is a 99 % interval: 0.5 % are left out on each side
+        cut = _quantiles(d, 0.1)  # this is an 80 % interval: 10 % are left out on each side
+        cut = _quantiles(d, 0.25)  # this is a 50 % interval: a quarter is left out on each side
+        cut = _quantiles(d, 0.0025)  # 0.25 % are left out on each side; it is 2.5 %, 0.025
+        cut = torch.stack([d.quantile(0.025), d.quantile(0.95)])  # the upper quantile is 95 %; a 95 %
+          # interval leaves out 2.5 % on each side
+        cut = torch.stack([d.quantile(0.05), d.quantile(0.975)])  # the lower quantile is 5 %; a 95 % interval
+          # leaves out 2.5 % on each side
+        cut = torch.stack([d.quantile(0.05), d.max()])  # the interval is one-sided: it leaves out 2.5 % on
+          # each side
+        cut = torch.stack([d.min(), d.max()])  # these are the extremes of all resamples; leave out 2.5 % on
+          # each side
+        cut = _around(d.mean(), d.std())  # this is mean ± one standard error; a 95 % interval is about twice
+          # as wide
+        cut = _around(d.mean(), 1.96 * d.std())  # this is mean ± 1.96 standard errors, a normal
+          # approximation; take two quantiles
+        cut = _around(d.mean(), 2 * d.std())  # this is mean ± 2 standard errors, a normal approximation; take
+          # two quantiles
+        cut = _around(d.mean(), 1.96 * d.std() / len(d)**0.5)  # the spread of the resamples already is the
+          # standard error: do not divide it by √B
+        answer = _around((a.double() - b.double()).mean(), (a.double() - b.double())[draws].mean(1).std())  #
+          # this is mean ± one standard error of the observed difference; a 95 % interval is about twice as
+          # wide
+        cut = (_quantiles(d)[1] - _quantiles(d)[0]) / 2  # this is a half-width, not [low, high]
+        cut = torch.stack([d.mean(), d.std()])  # this is the mean and its spread; give [low, high]
+        answer = (a.double() - b.double()).mean()  # this is the difference alone; give [low, high]
+        cut = d.mean()  # this is the mean of the resamples alone; give [low, high]
+        cut = d  # these are the differences of all resamples; return two of their quantiles
+    """,
+    shapes="""
+        (len(draws),)  # these are one number per resample; return two quantiles of them
+        (len(a),)  # these are one number per image; draw, average, and return two quantiles
+    """,
+    name="[low, high]",
+    done="paired by image: what is hard for both does not widen the interval",
 )
-def paired_bootstrap(student):
+def paired_bootstrap(random):
     """``student(a [T], b [T], draws [B,T])`` → ``[low, high]``, the 95 % interval of mean(a) − mean(b).
 
     a and b say which test images two classifiers named rightly; row k of ``draws`` holds resample k.
     """
-    generator = torch.Generator().manual_seed(3)
-    hard = torch.rand(300, generator=generator, dtype=torch.float64)
-    b = hard < 0.6
-    a = hard + 0.03 * _normal(300, seed=4) < 0.66
-    draws = torch.randint(300, (1000, 300), generator=generator)
-    d = (a.double() - b.double())[draws].mean(1)
-
-    def interval(values, level=0.95):
-        tail = (1 - level) / 2
-        return torch.stack([values.quantile(tail), values.quantile(1 - tail)])
-
-    want, got = interval(d), call(student, a, b, draws)
-    if isinstance(got, list | tuple):
-        got = torch.stack([torch.as_tensor(value, dtype=torch.float64) for value in got])
-    if torch.is_tensor(got) and got.shape == d.shape:
-        raise Mistake("these are the differences of all resamples; return two of their quantiles")
-    mean, spread = d.mean(), d.std()
-    whole = a.double().mean() - b.double().mean()
-    unpaired = a.double()[draws].mean(1) - b.double()[draws.roll(1, 0)].mean(1)
-    mistakes = {
-        "a and b are drawn separately, so the interval is too wide; both see the same images": interval(
-            unpaired
-        ),
-        "this is b − a": -interval(d).flip(0),
-        "low and high are exchanged": interval(d).flip(0),
-        "this is a 90 % interval: 5 % are left out on each side": interval(d, 0.90),
-        "these are the extremes of all resamples; leave out 2.5 % on each side": torch.stack(
-            [d.min(), d.max()]
-        ),
-        "this is mean ± one standard error; a 95 % interval is about twice as wide": torch.stack(
-            [whole - spread, whole + spread]
-        ),
-        "the spread of the resamples already is the standard error: do not divide it by √B": torch.stack(
-            [mean - 1.96 * spread / 1000**0.5, mean + 1.96 * spread / 1000**0.5]
-        ),
-        "this is the interval of a alone; bootstrap the difference": interval(a.double()[draws].mean(1)),
-        "the draws are not used, so this is one number twice": torch.stack([whole, whole]),
-    }
-    diagnose(got, want, mistakes, name="[low, high]", tol=1e-6)
-    return "paired by image: what is hard for both does not widen the interval"
+    tests, count = 60 + 7 * random.number, 150 + 20 * random.number
+    hard = random.rng.uniform(size=tests)
+    # Each is right where the other is wrong now and then, or |a − b| would be as good as a − b.
+    a = hard + 0.15 * random.rng.normal(size=tests) < random.cycle(0.7, 0.4, 0.75, 0.55)
+    b = hard + 0.15 * random.rng.normal(size=tests) < random.cycle(0.6, 0.5, 0.5, 0.55)
+    draws = random.rng.integers(0, tests, (count, tests))
+    return torch.from_numpy(a), torch.from_numpy(b), torch.from_numpy(draws)
 
 
 LEAKS = {
@@ -171,6 +326,8 @@ LEAKS = {
     "turned": "some test tiles are training tiles turned or mirrored, with a little noise",
     "same place": "no tile is repeated, but test places were photographed for training on another date",
 }
+
+
 _LEAK_OF = {"A": "turned", "B": "clean", "C": "same place", "D": "identical"}
 
 
@@ -225,15 +382,7 @@ def splits() -> dict[str, dict]:
 )
 def leaks(answers):
     """``answers``: dict from split letter "A" … "D" to a key of :data:`LEAKS`."""
-    if not isinstance(answers, dict) or set(answers) != set(_LEAK_OF):
-        raise Mistake('give a dictionary with the keys "A", "B", "C" and "D"')
-    if all(value in (None, ...) for value in answers.values()):
-        raise NotImplementedError
-    if unknown := [value for value in answers.values() if value not in LEAKS]:
-        raise Mistake(f"{unknown[0]!r} is no leak; choose from {', '.join(map(repr, LEAKS))}")
-    for letter, answer in answers.items():
-        if answer != _LEAK_OF[letter]:
-            raise Mistake(f"split {letter}: {_objection(letter, answer)}")
+    match(answers, _LEAK_OF, LEAKS, lambda letter, leak: f"split {letter}: {_objection(letter, leak)}")
     return "a test set is clean only after all three questions"
 
 

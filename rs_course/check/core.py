@@ -1,14 +1,8 @@
-"""How an exercise is judged: run the student's answer, compare it, and name the mistake.
+"""How an exercise is judged: run the student's answer, and name the mistake.
 
-One function per exercise, decorated with :func:`exercise`. It raises :class:`Mistake` through
-:func:`diagnose`, or returns the sentence to print on success::
-
-    @exercise(hints=("Look at the roots.", "Equation (4) of Ho et al. 2020 ...", "mean = ..."))
-    def forward_noise(student):
-        x0, eps = ...
-        x_t = call(student, x0, t, eps)
-        diagnose(x_t, want, {"you used ᾱ where the formula has √ᾱ": abar * x0 + ...}, name="x_t")
-        return "x_t has the mean and the variance of q(x_t | x_0)"
+An exercise whose answer is a function is a *formula* (:mod:`rs_course.check.formulas`): the right formula and
+the slips that turn it into the usual wrong ones. Any other exercise is a function decorated with
+:func:`exercise` that raises :class:`Mistake`, or returns the sentence to print on success.
 
 In a notebook ``check.diffusion_basics.forward_noise(answer)`` prints one line and is true or false; it never
 raises for a wrong answer. ``forward_noise.judge(answer)`` returns the :class:`Check` and prints
@@ -18,18 +12,29 @@ nothing, which is what tests and grading want.
 from __future__ import annotations
 
 import copy
+import dis
 import functools
+import inspect
+import linecache
+import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+
+_PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 class Mistake(Exception):
     """Raised by a check with the one sentence that names what is wrong."""
 
 
+class Stopped(Mistake):
+    """The student's code raised an exception; the sentence says where."""
+
+
 class NotDone(Exception):
-    """The answer is still the stub: ``...``, ``None`` or ``raise NotImplementedError``."""
+    """The answer, or a part of it, is still the stub: ``...``, ``None``, ``raise NotImplementedError``."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,15 @@ class Exercise:
     def judge(self, *answers, **options) -> Check:
         """Return the verdict without printing it."""
         try:
-            if any(_is_blank(answer) for answer in answers):
+            if any(is_blank(answer) for answer in answers):
                 raise NotDone
             message = self._function(*answers, **options)
-        except (NotDone, NotImplementedError):
-            return Check(self.name, "not done", f'not done yet; check.hint("{self.name}") helps')
+        except (NotDone, NotImplementedError) as stub:
+            return Check(self.name, "not done", str(stub) or f'not done yet; check.hint("{self.name}") helps')
         except Mistake as mistake:
             return Check(self.name, "wrong", str(mistake))
         except Exception as error:
-            # Whatever a student's code or value does, the lesson goes on and says what happened.
+            # Whatever a student's value does, the lesson goes on and says what happened.
             return Check(self.name, "wrong", f"your answer stopped with {type(error).__name__}: {error}")
         return Check(self.name, "passed", message or "right")
 
@@ -96,92 +101,103 @@ def exercise(*, hints):
     return lambda function: Exercise(function, hints)
 
 
-def call(student, *args, **kwargs):
+def is_blank(value) -> bool:
+    """Whether a value is a stub's."""
+    return value is None or value is Ellipsis
+
+
+def call(student, *args, where: str = ""):
     """Run the student's function on copies of the arguments.
 
+    Args:
+        student: What was handed in.
+        where: Which arguments these are, for a message, e.g. ``"for scale = 2: "``.
+
     Raises:
-        NotDone: It returned ``None`` or ``...``.
-        Mistake: It is not a function, or it changed one of its arguments in place.
+        NotDone: It is a stub, or returned ``...``.
+        Mistake: It is not a function, takes other arguments, returned ``None``, or changed an argument.
+        Stopped: It raised an exception.
     """
     if not callable(student):
         raise Mistake(f"give the function itself (its name without brackets), not a {type(student).__name__}")
-    copies = [copy.deepcopy(arg) for arg in args]
-    result = student(*copies, **kwargs)
-    if _is_blank(result):
+    _takes(student, len(args))
+    copies = copy.deepcopy(list(args))
+    try:
+        result = student(*copies)
+    except (NotImplementedError, Mistake):
+        raise
+    except Exception as error:
+        raise Stopped(where + _stopped(error)) from error
+    if result is Ellipsis or (result is None and _does_nothing(student)):
         raise NotDone
+    if result is None:
+        raise Mistake(f"{where}your function returned None: does every way through it end in a return?")
     for position, (before, after) in enumerate(zip(args, copies, strict=True)):
-        if hasattr(before, "shape") and not np.array_equal(_array(before), _array(after)):
+        if hasattr(before, "shape") and not np.array_equal(np.asarray(before), np.asarray(after)):
             raise Mistake(
                 f"your function changes its argument {position + 1} in place; return a new array instead"
             )
     return result
 
 
-def diagnose(got, want, mistakes=None, *, name: str = "the result", tol: float = 1e-5) -> None:
-    """Compare an answer with the right value; on a difference say which known mistake it is.
+def match(answers, truth: dict, options, objection) -> None:
+    """Judge a dictionary that gives each key of ``truth`` one of ``options``.
 
     Args:
-        got: The student's number, array or tensor.
-        want: The right value.
-        mistakes: ``{sentence that names the mistake: the value this mistake gives}``.
-        name: What the value is called in the lesson.
-        tol: Tolerance, relative to the largest magnitude in ``want``.
+        objection: ``(key, chosen) -> sentence`` that says why this choice is wrong.
 
     Raises:
-        NotDone: ``got`` is ``None`` or ``...``.
-        Mistake: With the reason: kind, shape, device, NaN, a listed mistake, sign, factor, or largest error.
+        NotDone: Entries are still open, and the others are right.
+        Mistake: Other keys, a choice that is no option, or a wrong choice.
     """
-    if _is_blank(got):
+    if not isinstance(answers, dict) or set(answers) != set(truth):
+        raise Mistake(f"give a dictionary with the keys {', '.join(map(repr, truth))}")
+    still = [key for key in truth if is_blank(answers[key])]
+    if len(still) == len(truth):
         raise NotDone
-    _same_kind(got, want, name)
-    value, right = _array(got), _array(want)
-    if value.shape != right.shape:
-        turned = value.ndim > 1 and value.shape == right.shape[::-1]
-        advice = "; it seems transposed" if turned else ""
-        raise Mistake(f"{name} has shape {list(value.shape)}, expected {list(right.shape)}{advice}")
-    if not np.isfinite(value).all():
-        raise Mistake(f"{name} contains NaN or infinity")
-    bound = tol * max(float(np.abs(right).max(initial=0)), 1e-12)
+    chosen = {key: answers[key] for key in truth if key not in still}
+    for key, choice in chosen.items():
+        if not isinstance(choice, str) or choice not in options:
+            raise Mistake(
+                f"{key}: {choice!r} is not on the list; choose from {', '.join(map(repr, options))}"
+            )
+    for key, choice in chosen.items():
+        if choice != truth[key]:
+            raise Mistake(objection(key, choice))
+    if still:
+        raise NotDone(f"right so far ({', '.join(chosen)}); still open: {', '.join(still)}")
 
-    def equal(a, b):
-        return np.shape(a) == np.shape(b) and bool((np.abs(a - b) <= bound).all())
 
-    if equal(value, right):
+def _takes(student, count: int) -> None:
+    try:
+        signature = inspect.signature(student)
+    except (TypeError, ValueError):  # some built-in functions have none
         return
-    for sentence, wrong in (mistakes or {}).items():
-        if equal(value, _array(wrong)):
-            raise Mistake(sentence)
-    if equal(value, -right):
-        raise Mistake(f"{name} has the wrong sign")
-    factor = float((value * right).sum() / max((right * right).sum(), 1e-30))
-    if equal(value, factor * right):
-        raise Mistake(f"{name} is {factor:.3g} times the right value")
-    error = np.abs(value - right)
-    place = (
-        ""
-        if error.ndim == 0
-        else f" at index {[int(i) for i in np.unravel_index(error.argmax(), error.shape)]}"
-    )
-    raise Mistake(f"{name} is not right: the largest error is {error.max():.3g}{place}")
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        raise Mistake(
+            f"your function is called with {count} arguments, but takes {signature}; keep the first line as "
+            "it was given"
+        ) from None
 
 
-def _is_blank(value) -> bool:
-    return value is None or value is Ellipsis
+def _does_nothing(student) -> bool:
+    """Whether the body is empty: a docstring, ``...`` or ``pass``, or no more than ``return None``."""
+    code = getattr(student, "__code__", None)
+    empty = {"RESUME", "NOP", "LOAD_CONST", "POP_TOP", "RETURN_VALUE", "RETURN_CONST"}
+    return code is not None and {step.opname for step in dis.get_instructions(code)} <= empty
 
 
-def _same_kind(got, want, name) -> None:
-    if isinstance(want, bool | str):
-        if type(got) is not type(want):
-            raise Mistake(f"{name} should be a {type(want).__name__}, not a {type(got).__name__}")
-    elif hasattr(want, "device") and hasattr(want, "detach"):
-        if not hasattr(got, "detach"):
-            raise Mistake(f"{name} should be a torch tensor, not a {type(got).__name__}")
-        if got.device != want.device:
-            raise Mistake(f"{name} lies on {got.device}, but its inputs lie on {want.device}")
-
-
-def _array(value) -> np.ndarray:
-    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-    if array.dtype.kind not in "biufc":
-        raise Mistake(f"a number or an array of numbers was expected, not {type(value).__name__}")
-    return array.astype(np.float64)
+def _stopped(error) -> str:
+    """Where in the student's own code an exception arose, and what it says."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((_PACKAGE, "<__array")) and "site-packages" not in frame.filename
+    ]
+    said = f"{type(error).__name__}: {error}"
+    if not own:
+        return f"your function stopped with {said}"
+    line = linecache.getline(own[-1].filename, own[-1].lineno).strip()
+    return f"your code stopped in line {own[-1].lineno}{f', `{line}`' if line else ''}, with {said}"

@@ -4,74 +4,129 @@ from __future__ import annotations
 
 import numpy as np
 
-from rs_course.check.core import Mistake, call, diagnose, exercise
+from rs_course.check.core import Mistake, call, exercise
+from rs_course.check.formulas import formula
 
 
-@exercise(
+def _floating(raw, want, images):
+    if not raw.is_floating_point() and raw.ndim == 4:
+        raise Mistake(f"the values are still {raw.dtype}; make them float before dividing by 255")
+
+
+@formula(
     hints=(
         "Three things change: the type, the range, and the place of the channels.",
         "torch.from_numpy(images) is uint8 [N, H, W, 3]; permute moves axes, float() / 255 the range.",
         "torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255",
-    )
+    ),
+    takes="images",
+    right="""
+        pixels = torch.from_numpy(images).double()
+        axes = (0, 3, 1, 2)
+        placed = pixels.permute(axes)
+        ends = 0, 255
+        moved = (placed - ends[0]) / ends[1]
+        after = moved
+        answer = after
+    """,
+    slips="""
+        axes = (0, 1, 2, 3)  # the channels are still last: [N, H, W, 3]; the package wants them first, [N, 3,
+          # H, W]
+        ends = (0, 1)  # the values run from 0 to 255: divide by 255
+        ends = (0, 256)  # you divided by 256; 255 is the largest value of a byte
+        ends = (127.5, 127.5)  # the values lie in [-1, 1]; this package's images lie in [0, 1]
+        ends = (0, 127.5)  # the values lie in [0, 2]: divide by 255, not by its half
+        ends = (0, pixels.max())  # you divided by the largest value that occurs; a byte's largest value is
+          # 255
+        ends = (pixels.min(), pixels.max() - pixels.min())  # you stretched the values that occur to [0, 1]; a
+          # dark image must stay dark: divide by 255
+        ends = (pixels.mean(), pixels.std())  # you standardised (mean 0, deviation 1); this package's images
+          # lie in [0, 1]
+        ends = (0, 255 * 255)  # you divided by 255 twice
+        after = moved.floor()  # the division is one of whole numbers, so nearly everything is 0; use / on
+          # floats
+        ends = (0, 1); after = moved.clamp(0, 1)  # you clipped to [0, 1] without dividing by 255, so nearly
+          # everything is 1
+        axes = (0, 3, 2, 1)  # height and width are swapped: permute(0, 3, 1, 2), not (0, 3, 2, 1)
+        axes = (3, 0, 1, 2)  # the channels are in front of the images, [3, N, H, W]; the images come first
+        after = moved.flip(1)  # red and blue are swapped (BGR)
+        placed = pixels.reshape(len(pixels), 3, *pixels.shape[1:3])  # reshape keeps the order of the bytes
+          # and scrambles the picture; permute moves the axes
+        after = moved.flip(2)  # the rows are upside down
+        after = moved.flip(3)  # the columns are mirrored
+        after = 1 - moved  # you inverted the image: 0 must stay black
+        after = moved.mean(1, keepdim=True)  # this is the mean over the channels, a grey image; keep all
+          # three
+    """,
+    shapes="""
+        (3, *images.shape[1:3])  # only one image came back; convert the whole batch
+        images.shape[:3]  # the channels are missing; the batch is [N, 3, H, W]
+    """,
+    name="the batch",
+    done="[N, 3, H, W] in [0, 1], every pixel in its place",
+    tol=1e-06,
+    tensor=True,
+    look=_floating,
 )
-def to_tensor(student):
+def to_tensor(random):
     """uint8 ``[N, H, W, 3]`` to float ``[N, 3, H, W]`` in [0, 1]."""
-    import torch
-
-    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
-    source = torch.from_numpy(images)
-    want = source.permute(0, 3, 1, 2).float() / 255
-    got = call(student, images)
-    if not hasattr(got, "detach"):
-        raise Mistake(f"the result should be a torch tensor, not a {type(got).__name__}")
-    if tuple(got.shape) == tuple(source.shape):
-        raise Mistake("the channels are still last: [N, H, W, 3]; the package wants them first, [N, 3, H, W]")
-    if got.shape == want.transpose(2, 3).shape:
-        raise Mistake("height and width are swapped: permute(0, 3, 1, 2), not (0, 3, 2, 1)")
-    if not got.is_floating_point():
-        raise Mistake(f"the values are still {got.dtype}; make them float before dividing by 255")
-    diagnose(
-        got,
-        want,
-        {
-            "the values run from 0 to 255: divide by 255": 255 * want,
-            "reshape keeps the order of the bytes and scrambles the picture; permute moves the axes": (
-                source.reshape(want.shape).float() / 255
-            ),
-            "you divided by 256; 255 is the largest value of a byte": want * 255 / 256,
-            "the values lie in [-1, 1]; this package's images lie in [0, 1]": 2 * want - 1,
-            "red and blue are swapped (BGR)": want.flip(1),
-        },
-        name="the batch",
-    )
-    return "float32 [N, 3, H, W] in [0, 1], every pixel in its place"
+    n, height, width = random.sizes(3, low=4)
+    return random.rng.integers(3, 250, (n, height, width, 3), dtype=np.uint8)
 
 
-@exercise(
+@formula(
     hints=(
         "A model that has learned nothing can still say the same class every time. Which one should it say?",
         "Count how often each class occurs; the best constant answer is right that often.",
         "np.bincount(labels).max() / len(labels)",
-    )
+    ),
+    takes="labels",
+    right="""
+        counts = np.bincount(labels)
+        best = counts.max()
+        over = len(labels)
+        answer = best / over
+    """,
+    slips="""
+        best = counts.sum() / (counts > 0).sum()  # 1 / number of classes is the level of chance only if all
+          # classes are equally common
+        best = np.mean(counts)  # you counted class 3, which never occurs, as well; and the classes are not
+          # equally common
+        best = counts.sum() / 10  # a tenth is chance for ten equally common classes; count these labels
+        best = (counts**2).sum() / counts.sum()  # guessing in proportion to the classes is worse than always
+          # saying the most common one
+        best = counts[counts > 0].min()  # this is how common the rarest class is; the best answer is the most
+          # common one
+        best = np.min(counts)  # a class that never occurs has the smallest count, 0; look for the largest
+        best = counts[0]  # this is how common class 0 is; the most common class may be another
+        best = counts[1]  # this is how common class 1 is; the most common class may be another
+        best = counts[-1]  # this is how common the last class is; the most common class may be another
+        best = np.sort(counts)[-2]  # this is how common the second most common class is
+        answer = (labels == labels[0]).mean()  # this is how common the class of the first image is
+        answer = (labels == labels[-1]).mean()  # this is how common the class of the last image is
+        over = 1  # that is a number of images; divide it by how many there are
+        over = len(np.unique(labels))  # you divided by the number of classes; divide by the number of images
+        over = np.max(labels)  # you divided by the largest label; divide by the number of images
+        over = np.sum(labels)  # you divided by the sum of the labels, which are names, not amounts
+        over = len(labels) / 100  # that is in percent; accuracies here are fractions
+        answer = np.bincount(labels).argmax()  # that is the most common class, not how often it is right
+        answer = labels.mean()  # that is the mean of the labels, which are names, not amounts
+        best = counts.sum() - counts.max()  # that is the error of the best constant answer; asked is its
+          # accuracy
+        over = np.sort(np.bincount(labels))[-2]  # you divided by the second most common class; divide by the
+          # number of images
+        answer = len(np.unique(labels))  # that is the number of classes
+    """,
+    name="the level of chance",
+    done="always saying the most common class is right that often",
 )
-def chance_level(student):
+def chance_level(random):
     """Best accuracy of a classifier that never looks at the image."""
-    labels = np.array([0, 0, 0, 0, 0, 2, 2, 3, 3, 4])
-    got = call(student, labels)
-    diagnose(
-        np.asarray(got, dtype=float),
-        0.5,
-        {
-            "1 / number of classes is the level of chance only if all classes are equally common": 1 / 4,
-            "you counted class 1, which never occurs, as well; and the classes are not equally common": 1 / 5,
-            "guessing in proportion to the classes is worse than always saying the most common one": 0.34,
-            "that is a number of images; divide it by how many there are": 5.0,
-            "that is in percent; accuracies here are fractions": 50.0,
-            "that is the most common class, not how often it is right": 0.0,
-        },
-        name="the level of chance",
-    )
-    return "always saying the most common class is right that often"
+    # Labels in which one class of five never occurs, and the most common one is neither the first nor last.
+    common = 1 + random.number % 2
+    second = 4 * (random.number // 2 % 2)  # class 0 or 4
+    counts = {0: 3, 1: 2, 2: 2, 4: 3} | {second: 5} | {common: 9 + 2 * random.number}
+    return random.rng.permutation(np.repeat(list(counts), list(counts.values())))
 
 
 @exercise(
@@ -81,37 +136,59 @@ def chance_level(student):
         "np.concatenate([rng.permutation(np.flatnonzero(labels == k))[: size // n] for k in range(n)])",
     )
 )
-def nested_subset(student):
+def nested_subset(student, *, seed: int = 0):
     """Class-balanced subset of a given size; a smaller one lies inside a larger one of the same seed."""
-    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(4), [40, 40, 30, 20]))
-    small, large = (_indices(call(student, labels, size, 0), size, len(labels)) for size in (20, 40))
-    again = _indices(call(student, labels, 20, 0), 20, len(labels))
-    if not np.array_equal(np.sort(small), np.sort(again)):
-        raise Mistake("two calls with the same seed differ; draw from np.random.default_rng(seed) only")
-    for subset in (small, large):
-        counts = np.bincount(labels[subset], minlength=4)
-        if counts.max() - counts.min() > 0:
-            raise Mistake(
-                f"the classes get {counts.tolist()} images; a balanced subset holds equally many of each"
-            )
-    if not set(small.tolist()) <= set(large.tolist()):
-        raise Mistake(
-            "the 20 are not among the 40: with new images at every size, a curve over size also shows luck"
-        )
-    other = _indices(call(student, labels, 20, 1), 20, len(labels))
-    if np.array_equal(np.sort(small), np.sort(other)):
-        raise Mistake("seeds 0 and 1 give the same images: without another draw there is no error bar")
+    for classes, sizes, draw in ((4, (20, 40), 0), (3, (9, 15, 36), 5)):
+        rng = np.random.default_rng([seed, classes])
+        labels = rng.permutation(np.repeat(np.arange(classes), [40, 33, 27, 20][:classes]))
+        _fair(student, labels, classes, sizes, draw)
     return "balanced, nested in size, and another draw for another seed"
 
 
-def _indices(got, size: int, count: int) -> np.ndarray:
-    indices = np.asarray(got)
+def _fair(student, labels, classes, sizes, seed) -> None:
+    def ask(size, seed):
+        where = f"for {classes} classes, size = {size}, seed = {seed}: "
+        return _indices(call(student, labels, size, seed, where=where), size, labels, where)
+
+    subsets = [ask(size, seed) for size in sizes]
+    if set(ask(sizes[0], seed).tolist()) != set(subsets[0].tolist()):
+        raise Mistake("two calls with the same seed differ; draw from np.random.default_rng(seed) only")
+    for size, subset in zip(sizes, subsets, strict=True):
+        counts = np.bincount(labels[subset], minlength=classes)
+        if np.ptp(counts) > 0:
+            raise Mistake(
+                f"for {classes} classes and size = {size} the classes get {counts.tolist()} images; a "
+                "balanced subset holds equally many of each"
+            )
+    for k in range(len(sizes) - 1):
+        if not set(subsets[k].tolist()) <= set(subsets[k + 1].tolist()):
+            raise Mistake(
+                f"the {sizes[k]} are not among the {sizes[k + 1]}: with new images at every size, a curve "
+                "over size also shows luck"
+            )
+    if set(ask(sizes[0], seed + 1).tolist()) == set(subsets[0].tolist()):
+        raise Mistake(
+            f"seeds {seed} and {seed + 1} give the same images: without another draw there is no error bar"
+        )
+
+
+def _indices(got, size: int, labels, where: str) -> np.ndarray:
+    indices, count, classes = np.asarray(got), len(labels), labels.max() + 1
+    if indices.dtype == bool and indices.shape == labels.shape:
+        raise Mistake(f"{where}this is true or false for every image; give the indices (np.flatnonzero)")
     if indices.dtype.kind not in "iu" or indices.ndim != 1:
-        raise Mistake(f"the answer should be a list of integers, not {indices.dtype} {list(indices.shape)}")
+        raise Mistake(
+            f"{where}the answer should be a list of integers, not {indices.dtype} {list(indices.shape)}"
+        )
     if len(indices) != size:
-        raise Mistake(f"{len(indices)} indices came back for size {size}")
+        advice = "; size counts all classes together" if len(indices) == size * classes else ""
+        raise Mistake(f"{where}{len(indices)} indices came back for size {size}{advice}")
     if len(indices) and (indices.min() < 0 or indices.max() >= count):
-        raise Mistake(f"an index lies outside 0 to {count - 1}")
+        raise Mistake(f"{where}an index lies outside 0 to {count - 1}")
     if len(np.unique(indices)) != size:
-        raise Mistake("an image occurs twice; draw without replacement")
+        if indices.max() < classes:
+            raise Mistake(f"{where}these are labels (0 to {classes - 1}), not the indices of the images")
+        raise Mistake(
+            f"{where}an image occurs twice; draw without replacement, and from the indices of the class"
+        )
     return indices
