@@ -53,42 +53,64 @@ def as_html(questions) -> str:
     parts = []
     for number, question in enumerate(questions, start=1):
         options = "".join(f"<li>{escape(option['text'])}</li>" for option in question["options"])
-        right = question["options"][question["answer"]]
-        letter = chr(ord("a") + question["answer"])
+        reasons = "".join(
+            f"<li>{'✓' if i == question['answer'] else '✗'} {escape(option['why'])}</li>"
+            for i, option in enumerate(question["options"])
+        )
+        style = 'type="a" style="list-style-type: lower-alpha"'
         parts.append(
-            f"<p><b>{number}.</b> {escape(question['question'])}</p>"
-            f'<ol type="a" style="list-style-type: lower-alpha">{options}</ol>'
-            f"<details><summary>Answer</summary><p><b>{letter}.</b> {escape(right['why'])}</p></details>"
+            f"<p><b>{number}.</b> {escape(question['question'])}</p><ol {style}>{options}</ol>"
+            f"<details><summary>Answer: {_letter(question['answer'])}</summary>"
+            f"<ol {style}>{reasons}</ol></details>"
         )
     return "\n".join(parts)
 
 
+# Buttons grow with their text instead of cutting it, and follow the theme's colours.
+_STYLE = """<style>
+.rs-course-quiz .jupyter-button { width: auto; max-width: 60em; height: auto; min-height: 2.2em;
+  white-space: normal; text-align: left; line-height: 1.4; padding: 0.3em 0.8em; }
+.rs-course-quiz .jupyter-button:focus-visible { outline: 2px solid var(--jp-brand-color1, #0072B2); }
+.rs-course-quiz .widget-html-content { line-height: 1.4; max-width: 60em; }
+</style>"""
+
+
 def as_widget(questions):
-    """Radio buttons that answer with the chosen option's reason, and a line that counts the right answers."""
+    """A button for each option, which answers with the option's reason, and a line that counts right answers.
+
+    Buttons, because the tab key reaches them, and because JupyterLab takes the arrow keys for itself.
+    """
     import ipywidgets
 
     score = ipywidgets.HTML()
     results: dict[int, bool] = {}
 
     def block(number, question):
-        choice = ipywidgets.RadioButtons(
-            options=[(option["text"], i) for i, option in enumerate(question["options"])],
-            value=None,
-            layout=ipywidgets.Layout(width="auto"),
-        )
         reply = ipywidgets.HTML()
+        labels = [f"{_letter(i)})  {option['text']}" for i, option in enumerate(question["options"])]
+        full = ipywidgets.Layout(width="auto", height="auto", align_self="flex-start")
+        buttons = [ipywidgets.Button(description=label, tooltip="", layout=full) for label in labels]
 
-        def answered(change):
-            right = change["new"] == question["answer"]
+        def answered(chosen):
+            right = chosen == question["answer"]
             # The first choice counts; later ones are for reading the other reasons.
             results.setdefault(number, right)
             sign = "✓" if right else "✗"
-            reply.value = f"<b>{sign}</b> {escape(question['options'][change['new']]['why'])}"
+            buttons[chosen].description = f"{sign}  {labels[chosen]}"
+            why = escape(question["options"][chosen]["why"])
+            reply.value = f"<b>{sign} {_letter(chosen)})</b> {why}"
             score.value = f"{sum(results.values())} of {len(questions)} right at the first choice"
 
-        choice.observe(answered, names="value")
+        for i, button in enumerate(buttons):
+            button.on_click(lambda _, i=i: answered(i))
         title = ipywidgets.HTML(f"<b>{number}.</b> {escape(question['question'])}")
-        return ipywidgets.VBox([title, choice, reply])
+        return ipywidgets.VBox([title, ipywidgets.VBox(buttons), reply])
 
     blocks = [block(number, question) for number, question in enumerate(questions, start=1)]
-    return ipywidgets.VBox([*blocks, score])
+    box = ipywidgets.VBox([ipywidgets.HTML(_STYLE), *blocks, score])
+    box.add_class("rs-course-quiz")
+    return box
+
+
+def _letter(index: int) -> str:
+    return chr(ord("a") + index)

@@ -26,20 +26,34 @@ def test_shipped_quizzes_are_sound(name):
     assert len({question["answer"] for question in questions}) > 1
 
 
+def test_the_length_of_an_option_gives_nothing_away():
+    """Who always takes the longest option, or always the shortest, gets no more than half of the answers."""
+    questions = [question for name in _NAMES for question in quiz.load(name)]
+    for extreme in (max, min):
+        right = 0
+        for question in questions:
+            lengths = [len(option["text"]) for option in question["options"]]
+            right += lengths.index(extreme(lengths)) == question["answer"]
+            assert max(lengths) <= 2 * min(lengths), question["question"]
+        assert right <= len(questions) / 2
+
+
 def test_widget_gives_the_reason_and_counts_first_choices():
     box = quiz.as_widget([_QUESTION])
-    title, choice, reply = box.children[0].children
+    title, options, reply = box.children[1].children
     assert "1 &lt; 2?" in title.value
-    choice.value = 0
-    assert reply.value == "<b>✗</b> count &lt;again&gt;"
-    choice.value = 1
-    assert reply.value == "<b>✓</b> one comes first"
+    options.children[0].click()
+    assert reply.value == "<b>✗ a)</b> count &lt;again&gt;"
+    assert options.children[0].description.startswith("✗  a)  no")
+    options.children[1].click()
+    assert reply.value == "<b>✓ b)</b> one comes first"
     assert box.children[-1].value == "0 of 1 right at the first choice"
 
 
-def test_static_page_folds_the_answer_and_has_no_script():
+def test_static_page_folds_every_reason_and_has_no_script():
     html = quiz.as_html([_QUESTION])
-    assert "<details><summary>Answer</summary><p><b>b.</b> one comes first</p></details>" in html
+    folded = html.split("<summary>Answer: b</summary>")[1]
+    assert "<li>✗ count &lt;again&gt;</li><li>✓ one comes first</li>" in folded
     assert "<script" not in html
     assert "1 &lt; 2?" in html
 
