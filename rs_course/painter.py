@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from rs_course.checkpoints.drawing import BOARD, COVERS, SHAPES, Stroke, classes
 from rs_course.checkpoints.maps import SEGMENTATION_COLOURS
-from rs_course.widgets import Panel, png_bytes
+from rs_course.widgets import Panel, busy_sign, png_bytes, shown_picture, working
 
 
 class Board:
@@ -22,13 +22,16 @@ class Board:
         cover, shape: What the next stroke is.
         undo: Takes the last stroke back, or a first click.
         picture: The image widget.
+        busy: Says that a picture is being drawn, or why none could be.
     """
 
     def __init__(self, draw, strokes):
         import ipywidgets
 
         self._draw, self.strokes, self._start = draw, [Stroke(*stroke) for stroke in strokes], None
-        small = ipywidgets.Layout(width="18px", height="18px", padding="0px", margin="0px")
+        small = ipywidgets.Layout(
+            width="18px", height="18px", min_width="18px", padding="0px", margin="0px", flex="0 0 auto"
+        )
         # One style per cover, shared by the cells that show it: a repaint sends a name, not a colour.
         self._styles = [
             ipywidgets.ButtonStyle(button_color="rgb({}, {}, {})".format(*colour))
@@ -40,15 +43,16 @@ class Board:
         ]
         for i, cell in enumerate(self.cells):
             cell.on_click(lambda _, i=i: self.click(divmod(i, BOARD)))
-        wide = ipywidgets.Layout(width="16em")
+        wide = ipywidgets.Layout(width="16em", flex="0 0 auto")
         self.cover = ipywidgets.Dropdown(options=COVERS, value="water", description="cover", layout=wide)
         self.shape = ipywidgets.Dropdown(options=SHAPES, value="oval", description="shape", layout=wide)
-        self.undo = ipywidgets.Button(description="undo")
+        self.undo = ipywidgets.Button(
+            description="undo", layout=ipywidgets.Layout(width="6em", flex="0 0 auto")
+        )
         self.undo.on_click(lambda _: self.take_back())
-        self.note = ipywidgets.Label()
-        self.picture = ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%"))
-        self.picture.add_class("rs-course-picture")
-        self._show()
+        self.note, self.busy = ipywidgets.Label(), busy_sign()
+        self.picture = shown_picture(png_bytes(draw(self.strokes)))
+        self._colour()
 
     def click(self, place: tuple[int, int]) -> None:
         """A cell was clicked: the first click starts a stroke, the second ends it."""
@@ -72,15 +76,21 @@ class Board:
         import ipywidgets
 
         rows = [ipywidgets.HBox(self.cells[i : i + BOARD]) for i in range(0, BOARD * BOARD, BOARD)]
-        tools = ipywidgets.VBox([self.cover, self.shape, self.undo, self.note])
-        return ipywidgets.HBox([tools, ipywidgets.VBox(rows), self.picture])
+        wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
+        tools = ipywidgets.HBox([self.cover, self.shape, self.undo, self.note], layout=wrap)
+        cells = ipywidgets.VBox(rows, layout=ipywidgets.Layout(flex="0 0 auto", margin="0 1em 0 0"))
+        return ipywidgets.VBox([tools, self.busy, ipywidgets.HBox([cells, self.picture], layout=wrap)])
 
     def _show(self) -> None:
+        self._colour()
+        with working(self.busy):
+            self.picture.value = png_bytes(self._draw(self.strokes))
+
+    def _colour(self) -> None:
         for cell, cover in zip(self.cells, classes(self.strokes, BOARD).ravel(), strict=True):
             if cell.style is not self._styles[cover]:
                 cell.style = self._styles[cover]
         self.note.value = "two clicks make a stroke"
-        self.picture.value = png_bytes(self._draw(self.strokes))
 
 
 def board(draw, strokes=(), *, alt: str) -> Panel:

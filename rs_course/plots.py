@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import io
 import math
+import re
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette, which people with colour-blindness tell apart (jfly.uni-koeln.de/color).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# White text on each has a contrast of 5 or more (4.5 is the norm for small text).
 PROVENANCE_COLOURS = {
-    "real": "#009E73",
+    "real": "#007A59",
     "simulated": "#0072B2",
-    "generated": "#D55E00",
+    "generated": "#B34F00",
     "computed": "#5A5A5A",
 }
 
@@ -43,7 +46,7 @@ def style() -> None:
             "axes.titlelocation": "left",
             "axes.labelsize": 9,
             "figure.constrained_layout.use": True,
-            "figure.dpi": 100,
+            "figure.dpi": _DPI,
             "figure.figsize": (6.4, 3.6),
             "font.size": 9,
             "grid.alpha": 0.25,
@@ -96,32 +99,45 @@ def tiles(
     rows = math.ceil(count / columns)
     if row_labels is not None and len(row_labels) != rows:
         raise ValueError(f"row_labels has {len(row_labels)} entries for {rows} rows; give one per row.")
-    titles_of_rows = [(titles or [])[i : i + columns] for i in range(0, count, columns)]
     height, width = pixels.shape[1:3]
-    head = 0.34 if suptitle else 0.06
-    head += sum(map(_title_height, titles_of_rows))
-    size = (columns * scale, rows * scale * height / width + head + _BADGE_INCHES)
-    fig = Figure(figsize=size, layout="constrained", dpi=100)
+    # Every pixel becomes the same whole number of screen pixels; shrunk pictures are averaged instead.
+    zoom = round(scale * _DPI / width)
+    wide, high = (zoom * width, zoom * height) if zoom else (scale * _DPI, scale * _DPI * height / width)
+    titles = [_fitted(title, wide) for title in titles or [""] * count]
+    heads = [_title_height(titles[i : i + columns]) for i in range(0, count, columns)]
+    labels = [_fitted(label, high) for label in row_labels or []]
+    left = 10 + 14 * (1 + max(label.count("\n") for label in labels)) if labels else _GAP
+    top = 34 if suptitle else _GAP
+    badges = [provenance] if isinstance(provenance, str) else list(dict.fromkeys(provenance))
+    # As wide as the tiles, or as the badges below them.
+    across = max(left + columns * (wide + _GAP), sum(24 + _LETTER * len(entry) for entry in badges))
+    down = top + sum(heads) + rows * (high + _GAP) + _BADGE_INCHES * _DPI
+    fig = Figure(figsize=(across / _DPI, down / _DPI), dpi=_DPI, layout="none")
     FigureCanvasAgg(fig)
-    fig.get_layout_engine().set(
-        rect=(0, _BADGE_INCHES / size[1], 1, 1 - _BADGE_INCHES / size[1]), w_pad=0.02, h_pad=0.035
-    )
-    axes = fig.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
+    for i, image in enumerate(pixels):
+        row, column = divmod(i, columns)
+        x, y = left + column * (wide + _GAP), top + sum(heads[: row + 1]) + row * (high + _GAP)
+        axis = fig.add_axes((x / across, 1 - (y + high) / down, wide / across, high / down))
         axis.set_axis_off()
-    for i, (axis, image) in enumerate(zip(axes, pixels, strict=False)):
-        axis.imshow(image, interpolation="nearest")
-        if titles:
-            axis.set_title(titles[i], fontsize=8, loc="center", pad=3)
+        axis.imshow(image, interpolation="nearest" if zoom else "antialiased", aspect="auto")
+        axis.set_title(titles[i], fontsize=8, loc="center", pad=3)
         if not isinstance(provenance, str):
             _frame(axis, _colour_of(provenance[i]))
-    for axis, label in zip(axes[::columns], row_labels or [], strict=False):
-        axis.text(
-            -0.06, 0.5, label, transform=axis.transAxes, rotation=90, ha="right", va="center", fontsize=8
-        )
+        if row_labels and column == 0:
+            label = _fitted(row_labels[row], high)
+            axis.text(
+                -5 / wide,
+                0.5,
+                label,
+                transform=axis.transAxes,
+                rotation=90,
+                ha="right",
+                va="center",
+                fontsize=8,
+            )
     if suptitle:
         fig.suptitle(suptitle, fontsize=10, x=0.01, ha="left")
-    badge(fig, provenance if isinstance(provenance, str) else list(dict.fromkeys(provenance)))
+    badge(fig, badges)
     return fig
 
 
@@ -136,8 +152,8 @@ def badge(figure_or_axes, provenance) -> None:
     from matplotlib.axes import Axes
 
     entries = [provenance] if isinstance(provenance, str) else list(provenance)
-    box = {"boxstyle": "round,pad=0.3", "linewidth": 0, "alpha": 0.92}
-    text = {"color": "white", "fontsize": 7, "ha": "right", "va": "bottom"}
+    box = {"boxstyle": "round,pad=0.3", "linewidth": 0}
+    text = {"color": "white", "fontsize": 8, "ha": "right", "va": "bottom"}
     if isinstance(figure_or_axes, Axes):
         colour = _colour_of(entries[0])
         figure_or_axes.text(
@@ -172,6 +188,20 @@ def show(figure, alt: str) -> None:
         metadata={"image/png": {"alt": alt}},
         raw=True,
     )
+    say(alt)
+
+
+def say(alt: str) -> None:
+    """Put a picture's alternative text on the page for screen readers, unseen.
+
+    JupyterLab gives every picture of an output an empty alternative text; this stands right behind it.
+    """
+    from IPython.display import display
+
+    # Styles that JupyterLab's sanitiser leaves in a notebook which is not trusted yet.
+    hidden = "height: 1px; width: 1px; overflow: hidden; opacity: 0.01; margin: 0"
+    text = f'<p class="{ALT_CLASS}" style="{hidden}">Picture: {escape(alt)}</p>'
+    display({"text/html": text, "text/plain": ""}, raw=True)
 
 
 def png(figure) -> bytes:
@@ -196,13 +226,29 @@ def fewer_colours(picture: bytes) -> bytes:
     return buffer.getvalue()
 
 
+ALT_CLASS = "rs-course-alt"
+_DPI = 100
 _BADGE_INCHES = 0.26
+_GAP = 6  # pixels between tiles
+_LETTER = 6.2  # mean width in pixels of a letter of a title
 _CONVENTIONS = "uint8 [N, H, W, 3] or float [N, 3, H, W] in [0, 1]"
 
 
-def _title_height(titles) -> float:
-    """Inches above a row of tiles."""
-    return max((0.17 * (title.count("\n") + 1) for title in titles if title), default=0.04)
+def _title_height(titles) -> int:
+    """Pixels above a row of tiles."""
+    return max((17 * (title.count("\n") + 1) for title in titles if title), default=0)
+
+
+def _fitted(title: str, width: float) -> str:
+    """A title in as many lines as its width in pixels asks for; ``CamelCase`` may be parted as well."""
+    letters, lines = max(int(width / _LETTER), 1), []
+    for line in title.split("\n"):
+        lines.append("")
+        for word in re.findall(r"\s*(?:[A-Z]?[^\sA-Z]+|[A-Z]+(?![^\sA-Z])|[A-Z])", line):
+            if lines[-1] and len(lines[-1] + word) > letters:
+                lines.append("")
+            lines[-1] += word if lines[-1] else word.lstrip()
+    return "\n".join(lines)
 
 
 def _colour_of(provenance: str) -> str:

@@ -9,6 +9,7 @@ ipywidgets is imported where it is used, so that ``import rs_course.widgets`` ne
 from __future__ import annotations
 
 import calendar
+import contextlib
 import io
 from base64 import b64encode
 from dataclasses import dataclass, field
@@ -42,8 +43,18 @@ class Panel:
             return data, {}
         return data | {"image/png": b64encode(self.png).decode()}, {"image/png": {"alt": self.alt}}
 
+    def _ipython_display_(self):
+        from IPython.display import display
 
-def sliders(draw, controls: dict, *, start: dict | None = None, alt: str, static=None):
+        from rs_course import plots
+
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+        if self.alt:
+            plots.say(self.alt)
+
+
+def sliders(draw, controls: dict, *, start: dict | None = None, alt: str, static=None, idle=None):
     """Show one control per argument of ``draw`` and redraw when one is moved.
 
     Args:
@@ -53,6 +64,7 @@ def sliders(draw, controls: dict, *, start: dict | None = None, alt: str, static
         start: First value of each control; otherwise the lowest or first.
         alt: Text for people who cannot see the picture.
         static: Figure for pages without a kernel (GitHub, HTML); by default the first picture.
+        idle: From all values to the names of the controls that change nothing now; those are switched off.
 
     Returns:
         A :class:`Panel`, shown where it ends a cell; its ``.controls`` map each name to its widget.
@@ -66,22 +78,63 @@ def sliders(draw, controls: dict, *, start: dict | None = None, alt: str, static
         return png_bytes(draw(**{name: control.value for name, control in box_of.items()}))
 
     first = render()
-    picture = ipywidgets.Image(value=first, format="png", layout=ipywidgets.Layout(max_width="100%"))
-    picture.add_class("rs-course-picture")
+    picture, note = shown_picture(first), busy_sign()
+
+    def switch():
+        off = idle({name: control.value for name, control in box_of.items()}) if idle else ()
+        for name, control in box_of.items():
+            control.disabled = name in off
 
     def redraw(_change):
-        picture.value = render()
+        switch()
+        with working(note):
+            picture.value = render()
 
     for control in box_of.values():
         control.observe(redraw, names="value")
+    switch()
+    tools = ipywidgets.HBox(list(box_of.values()), layout=ipywidgets.Layout(flex_flow="row wrap"))
     return Panel(
-        ipywidgets.HBox([ipywidgets.VBox(list(box_of.values())), picture]),
+        ipywidgets.VBox([tools, note, picture]),
         text=f"<Sliders: {alt}>",
         png=first if static is None else png_bytes(static),
         alt=alt,
         controls=box_of,
         picture=picture,
     )
+
+
+def shown_picture(png: bytes):
+    """An image widget in its own size and ratio; a narrow page shrinks it as a whole."""
+    import ipywidgets
+
+    layout = ipywidgets.Layout(
+        max_width="100%", width="auto", height="auto", flex="0 1 auto", align_self="flex-start"
+    )
+    picture = ipywidgets.Image(value=png, format="png", layout=layout)
+    picture.add_class("rs-course-picture")
+    return picture
+
+
+def busy_sign():
+    """A line that says "drawing …", or why nothing could be drawn; as high when it is empty."""
+    import ipywidgets
+
+    sign = ipywidgets.Label(layout=ipywidgets.Layout(height="1.6em", margin="0"))
+    sign.add_class("rs-course-busy")
+    return sign
+
+
+@contextlib.contextmanager
+def working(sign):
+    """Show the busy sign for as long as the block runs; an exception becomes its text."""
+    sign.value = "drawing …"
+    try:
+        yield
+    except Exception as error:  # whatever fails, the controls stay and the reader learns why
+        sign.value = f"nothing new was drawn: {error}"
+    else:
+        sign.value = ""
 
 
 def explorer(*, seed: int = 0, static=None):
@@ -171,13 +224,14 @@ def grid_explorer(checkpoint, prompts, *, provenance: str, metadata=None, seed: 
         start={"across": "guidance", "month": 7, "guidance": checkpoint.defaults["guidance"]},
         alt="A grid of generated tiles: initial noise changes down the rows, the guidance scale across.",
         static=static,
+        idle=lambda values: {values["down"], values["across"]},
     )
 
 
 def _control(name, allowed, value):
     import ipywidgets
 
-    label, wide = name.replace("_", " "), ipywidgets.Layout(width="24em")
+    label, wide = name.replace("_", " "), ipywidgets.Layout(width="24em", flex="0 0 auto")
     if isinstance(allowed, list):
         first = allowed[0] if value is None else value
         return ipywidgets.Dropdown(options=allowed, value=first, description=label, layout=wide)

@@ -21,9 +21,7 @@ def _pixels(figure) -> np.ndarray:
 
 def _contains(pixels, colour: str) -> bool:
     rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
-    # The badge is drawn at 92 % opacity on white.
-    blended = rgb * 0.92 + 255 * 0.08
-    return bool((np.abs(pixels - blended).max(axis=-1) < 2).sum() > 50)
+    return bool((np.abs(pixels - rgb.astype(float)).max(axis=-1) < 2).sum() > 50)
 
 
 @pytest.mark.parametrize("kind", ["real", "simulated", "generated", "computed"])
@@ -63,6 +61,29 @@ def test_badge_survives_cropping_and_marks_single_axes():
     plt.close("all")
 
 
+def test_every_pixel_of_a_tile_is_drawn_equally_large():
+    """A chessboard of 5×5 pixels, asked for at 0.33 inches, is 6 or 7 screen pixels a field everywhere."""
+    board = np.indices((5, 5)).sum(0) % 2 * np.uint8(255)
+    images = np.repeat(np.stack([board] * 3)[..., None], 3, axis=3).astype(np.uint8)
+    figure = plots.tiles(images, ["one", "A VeryLongNameOfAClass", ""], provenance="simulated", scale=0.33)
+    for axis in figure.axes:
+        box = axis.get_window_extent()
+        assert box.width == pytest.approx(35) and box.height == pytest.approx(35)
+    assert figure.axes[1].get_title().count("\n") >= 2
+
+
+def test_a_badge_can_be_read():
+    """White on each colour has the contrast that WCAG asks of small text."""
+
+    def luminance(colour):
+        parts = np.array(matplotlib.colors.to_rgb(colour))
+        linear = np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    for colour in plots.PROVENANCE_COLOURS.values():
+        assert 1.05 / (luminance(colour) + 0.05) >= 4.5
+
+
 def test_png_closes_the_figure_and_is_the_same_each_time():
     def draw():
         figure = plt.figure()
@@ -80,9 +101,10 @@ def test_show_attaches_the_alternative_text():
     InteractiveShell.instance()
     with capture_output() as captured:
         plots.show(plots.tiles(np.zeros((1, 8, 8, 3), np.uint8), provenance="simulated"), alt="A black tile.")
-    (output,) = captured.outputs
+    output, words = captured.outputs
     assert output.metadata == {"image/png": {"alt": "A black tile."}}
     assert output.data["text/plain"] == "<Figure: A black tile.>"
+    assert "Picture: A black tile." in words.data["text/html"]
 
 
 def test_a_shown_picture_is_small_and_looks_the_same():

@@ -233,10 +233,11 @@ def test_in_place_stores_the_same_bytes_each_time(folder):
     assert path.read_bytes() == first
     stored = nbformat.read(path, as_version=4)
     assert set(stored.metadata) == {"kernelspec", "language_info"}
-    stream, picture = stored.cells[-1].outputs
+    stream, picture, words = stored.cells[-1].outputs
     assert stream.text == "0\n1\n2\n"
     assert set(picture.data) == {"image/png", "text/plain"}
     assert picture.metadata["image/png"]["alt"] == "a grey square"
+    assert "a grey square" in words.data["text/html"]
     assert str(folder).encode() not in first
 
 

@@ -25,8 +25,9 @@ def learning(losses, guessing: float, matrices: dict, *, provenance):
     axes[0].axhline(guessing, color="0.6", ls=":")
     axes[0].set(xlabel="step", ylabel="loss (dotted: guessing)")
     for axis, (title, matrix) in zip(axes[1:], matrices.items(), strict=True):
-        _matrix(axis, matrix, vmin=-1, cmap="RdBu_r")
+        shown = _matrix(axis, matrix, vmin=-1, cmap="RdBu_r")
         axis.set(title=title, xlabel="caption", ylabel="image")
+    figure.colorbar(shown, ax=axes[-1], label="cosine", shrink=0.8)
     plots.badge(figure, provenance)
     return figure
 
@@ -35,9 +36,10 @@ def matrix(values, *, title="", provenance):
     """One matrix of probabilities, image by caption."""
     import matplotlib.pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(3.6, 3.3))
-    _matrix(axis, values)
+    figure, axis = plt.subplots(figsize=(4.2, 3.4))
+    shown = _matrix(axis, values)
     axis.set(title=title, xlabel="caption", ylabel="image")
+    figure.colorbar(shown, label="probability", shrink=0.8)
     plots.badge(figure, provenance)
     return figure
 
@@ -55,9 +57,10 @@ def confusion(labels, guesses, classes, *, provenance):
     count = len(classes)
     table = np.zeros((count, count))
     np.add.at(table, (np.asarray(labels), np.asarray(guesses)), 1)
-    figure, axis = plt.subplots(figsize=(5.4, 4))
-    _matrix(axis, table / table.sum(1, keepdims=True).clip(1))
-    axis.set_xticks(range(count), classes, rotation=60, ha="right")
+    figure, axis = plt.subplots(figsize=(6.4, 4.8))
+    shown = _matrix(axis, table / table.sum(1, keepdims=True).clip(1))
+    figure.colorbar(shown, label="share of the true class", shrink=0.8)
+    axis.set_xticks(range(count), classes, rotation=60, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(count), classes)
     axis.set(xlabel="chosen sentence", ylabel="true class")
     plots.badge(figure, provenance)
@@ -80,7 +83,7 @@ def rates(panels: dict, *, provenance):
             for x, row in enumerate(rows.values()):
                 axis.plot([x + shift] * 2, [row["low"], row["high"]], color=colour)
                 axis.plot(x + shift, row["percent"], "o", color=colour, label=None if x else judge)
-        axis.set_xticks(range(len(rows)), rows, rotation=20, ha="right")
+        axis.set_xticks(range(len(rows)), rows, rotation=20, ha="right", rotation_mode="anchor")
         axis.axhline(50, color="0.6", ls=":")
         axis.set(title=title, ylim=(0, 103), xlim=(-0.5, len(rows) - 0.5))
     axes[0].set_ylabel("prefers the true sentence, %")
@@ -103,16 +106,22 @@ def trade_off(generators: dict, true: dict, *, provenance):
     for (name, line), colour in zip(generators.items(), plots.COLOURS, strict=False):
         points = [(row["CLIP score, mini-clip"]["mean"], row["FID, mini-clip-b"]) for row in line.values()]
         axes[0].plot(*zip(*points, strict=True), "o-", color=colour, label=name)
+        # The two lines cross: each has its numbers on its own side.
+        side = (-9, 4) if colour == plots.COLOURS[0] else (5, -9)
         for scale, point in zip(line, points, strict=True):
-            axes[0].annotate(scale, point, xytext=(4, 4), textcoords="offset points", fontsize=7)
+            axes[0].annotate(scale, point, xytext=side, textcoords="offset points", fontsize=8, color=colour)
         scales = [float(scale) for scale in line]
         for measure, style in (("precision", "-"), ("recall", "--")):
             axes[1].plot(scales, [row[measure] for row in line.values()], style, color=colour)
     star = true["CLIP score, mini-clip"]["mean"], true["FID, mini-clip-b"]
     axes[0].plot(*star, "k*", ms=11, label="true tiles")
     axes[0].set(xlabel="CLIP score (100 cos) of mini-clip", ylabel="FID in mini-clip-b's features")
+    axes[0].set_title("numbers: guidance scale")
     axes[0].legend()
-    axes[1].set(xlabel="guidance", ylabel="precision (line), recall (dashed)", ylim=(0, 1))
+    axes[1].set(xlabel="guidance scale", ylabel="share of tiles", ylim=(0, 1))
+    for measure, style in (("precision", "-"), ("recall", "--")):
+        axes[1].plot([], [], style, color="0.4", label=measure)
+    axes[1].legend(loc="lower left")
     plots.badge(figure, provenance)
     return figure
 
@@ -178,12 +187,13 @@ def noticed(z, grades: dict, metrics, *, provenance, limit: float = 3.0):
         if grade < z.shape[2]:
             text = f"{list(grades.values())[row][grade]} {'↑' if z[row, column, grade] > 0 else '↓'}"
         axis.text(column, row, text, ha="center", va="center", fontsize=7)
-    axis.set_xticks(range(len(metrics)), metrics, rotation=30, ha="right")
+    axis.set_xticks(range(len(metrics)), metrics, rotation=30, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(grades)), grades)
+    axis.set_title("mildest grade that is noticed; ↑ the metric rises, ↓ it falls; darker: noticed earlier")
     plots.badge(figure, provenance)
     return figure
 
 
 def _matrix(axis, values, *, vmin=0.0, vmax=1.0, cmap="Blues", **options):
-    axis.imshow(np.asarray(values), vmin=vmin, vmax=vmax, cmap=cmap, **options)
     axis.grid(False)
+    return axis.imshow(np.asarray(values), vmin=vmin, vmax=vmax, cmap=cmap, **options)

@@ -30,7 +30,22 @@ def write_page(notebook, path: Path, title: str) -> None:
     page.metadata["title"] = title
     # Widgets show their fallback, so that no page waits for scripts from the network.
     html, _ = HTMLExporter(template_name="lab", require_js_url="", jquery_url="").from_notebook_node(page)
-    path.write_text(html, encoding="utf-8")
+    path.write_text(_described(html), encoding="utf-8")
+
+
+def _described(html: str) -> str:
+    """The page with each picture's words, which stand behind it for JupyterLab, as its alternative text."""
+    from bs4 import BeautifulSoup
+
+    from rs_course.plots import ALT_CLASS
+
+    page = BeautifulSoup(html, features="html.parser")
+    for words in page.select(f"p.{ALT_CLASS}"):
+        picture = words.find_previous("img")
+        if picture is not None:
+            picture["alt"] = words.get_text().removeprefix("Picture: ")
+            words.decompose()
+    return str(page)
 
 
 def title_of(notebook, default: str) -> str:

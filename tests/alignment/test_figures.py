@@ -39,7 +39,8 @@ def test_rates_and_trade_off_have_a_point_for_every_number():
     assert sum(line.get_marker() == "o" for axis in figure.axes for line in axis.lines) == 8
     row = {"CLIP score, mini-clip": {"mean": 30}, "FID, mini-clip-b": 0.2, "precision": 0.5, "recall": 0.4}
     figure = figures.trade_off({"mini": {"1": row, "3": row}}, row, provenance="computed · test")
-    assert texts(figure.axes[0]) == ["1", "3"] and len(figure.axes[1].lines) == 2
+    lines = [line for line in figure.axes[1].lines if len(line.get_xdata())]  # the others are the key
+    assert texts(figure.axes[0]) == ["1", "3"] and len(lines) == 2
 
 
 def test_curves_are_drawn_step_by_step():
