@@ -186,6 +186,7 @@ def _write_files(course, assignment, record):
     if not _IS_FOLDER_NAME(student):
         return  # Its points are in the gradebook; formgrader says that the notebook is missing.
     tree = json.loads(assignment.release)
+    attached = {item["question"]: item["attachments"] for item in record["manual"] if item.get("attachments")}
     cells = []
     for cell in tree["cells"]:
         marks = cell["metadata"].get("nbgrader", {})
@@ -193,11 +194,12 @@ def _write_files(course, assignment, record):
         if answer is not None and cell["cell_type"] == "markdown":
             # formgrader shows prose as HTML on the page where the instructor is logged in.
             answer = answer.replace("<", "&lt;")
+        pictures = {"attachments": attached[marks["grade_id"]]} if marks.get("grade_id") in attached else {}
         if answer is not None and marks.get("task"):
-            work = {"cell_type": "markdown", "metadata": {}, "source": answer}
+            work = {"cell_type": "markdown", "metadata": {}, "source": answer, **pictures}
             cells += [cell, work | ({"id": f"{cell['id']}-work"} if "id" in cell else {})]
         else:
-            cells.append(cell if answer is None else {**cell, "source": answer})
+            cells.append(cell if answer is None else {**cell, "source": answer, **pictures})
     text = json.dumps({**tree, "cells": cells}, indent=1, ensure_ascii=False) + "\n"
     records.write_text(course / "autograded" / student / name / f"{name}.ipynb", text)
     stamp = course / "submitted" / student / name / "timestamp.txt"

@@ -1,5 +1,6 @@
 """The commands, from the source notebook to the grades, as students and instructors type them."""
 
+import csv
 import json
 import zipfile
 
@@ -149,3 +150,126 @@ def test_dask_gives_the_same_grades(course, isolated, tmp_path):
         )
     for one, two in zip(here, there, strict=True):
         assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def _grade(*words):
+    return main(["grade", *words, "--assignment", "tiny", "--isolation", "process", "--workers", "1"])
+
+
+def _canvas(path, *names):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            entry = zipfile.ZipInfo(name, (2026, 12, 20, 10, 0, 0))
+            archive.writestr(entry, as_bytes(notebook({"double": ANSWERS["double"]}, PROSE)))
+    return str(path)
+
+
+@pytest.mark.parametrize("roster", [True, False])
+def test_a_later_zip_with_latecomers_only(course, roster, capsys):
+    """Grades and marks of the others stay, whether or not there is a roster."""
+    words = []
+    if roster:
+        (course / "roster.csv").write_text("id,last_name,first_name,lms_id\nana,Ay,Ana,11\nbob,Bee,Bob,12\n")
+        words = ["--roster", "roster.csv"]
+    words += ["--due", "2026-12-01", "--late", "10%/day", "--late-days", "1"]
+    assert _grade(_canvas(course / "first.zip", "ayana_11_501_tiny.ipynb"), *words) == 0
+    manual = course / "grades" / "tiny" / "manual.csv"
+    manual.write_text(manual.read_text().replace("essay,,4.0", "essay,3,4.0"))
+    assert _grade(_canvas(course / "late.zip", "beebob_LATE_12_502_tiny.ipynb"), *words, "--force") == 0
+    folder = course / "grades" / "tiny"
+    with (folder / "grades_by_question.csv").open(newline="") as stream:
+        rows = {row["student_id"]: row for row in csv.DictReader(stream)}
+    first, second = ("ana", "bob") if roster else ("ayana_11", "beebob_12")
+    assert {who: row["score"] for who, row in rows.items()} == {first: "6.0", second: "3.0"}
+    assert (rows[second]["late_submission_penalty"], rows[second]["late_days"]) == ("0.0", "1")
+    assert "3.0,4.0" in manual.read_text() and f"{second},essay,," in manual.read_text()
+    page = (folder / "feedback" / f"{second}.html").read_text()
+    assert "Late days used: 1; 0 of 1 left." in page and "provisional" in page
+    if roster:
+        assert "the submission graded before counts" in (folder / "feedback" / "ana.html").read_text()
+
+
+def test_a_file_that_fits_nobody_is_assigned_and_leaves_its_row(course, capsys):
+    (course / "roster.csv").write_text("id,last_name,first_name,lms_id\nana,Ay,Ana,11\nbob,Bee,Bob,12\n")
+    source = _canvas(course / "l.zip", "ayana_99_501_tiny.ipynb")
+    assert _grade(source, "--roster", "roster.csv") == 0
+    folder = course / "grades" / "tiny"
+    assert "1 files fit nobody" in capsys.readouterr().out
+    assert "Files that fit nobody: 1" in (folder / "summary.html").read_text()
+    listed = (folder / "unassigned.csv").read_text().rstrip("\n")
+    (folder / "unassigned.csv").write_text(listed + "ana\n")
+    assert _grade(source, "--roster", "roster.csv") == 0
+    lines = (folder / "grades.csv").read_text().splitlines()
+    assert [line.split(",")[3] for line in lines[1:]] == ["ana", "bob"] and ",3.0," in lines[1]
+    # Assigned to another one: the grade goes with the file.
+    text = (folder / "unassigned.csv").read_text()
+    (folder / "unassigned.csv").write_text(text.replace(",ana\n", ",bob\n"))
+    assert _grade(source, "--roster", "roster.csv") == 0
+    lines = (folder / "grades.csv").read_text().splitlines()
+    assert ",0.0,0.0,0.0," in lines[1] and ",3.0," in lines[2]
+
+
+def test_submit_packs_what_the_grader_takes(course, capsys):
+    tree = notebook(ANSWERS, PROSE)
+    for one in tree["cells"]:
+        one["metadata"] = {}
+        del one["id"]
+    (course / "tiny.ipynb.json").write_bytes(as_bytes(tree | {"nbformat_minor": 4}))
+    assert main(["submit", "tiny.ipynb.json"]) == 0
+    assert "lost the marks" in capsys.readouterr().out and (course / "tiny.zip").is_file()
+    (course / "other.ipynb").write_text(
+        '{"cells": [{"cell_type": "markdown", "source": "Hello", "metadata": {}}]}'
+    )
+    assert main(["submit", "other.ipynb"]) == 1
+
+
+def _written(course, tree):
+    path = course / "assignments" / "source" / "tiny" / "tiny.ipynb"
+    path.write_text(json.dumps(tree))
+    return path
+
+
+def test_figures_of_the_mark_scheme_stay_with_the_instructor(course):
+    tree = json.loads(json.dumps(_source()))
+    tree["cells"][0] = {
+        **{"cell_type": "markdown", "id": "q", "metadata": {}, "source": "![](attachment:my%20map.png)"},
+        "attachments": {"my map.png": {"image/png": "TUFQ"}, "answer.png": {"image/png": "QU5T"}},
+    }
+    tree["cells"][-1]["attachments"] = {"s.png": {"image/png": "U09M"}}
+    tree["cells"][-1]["source"] = "=== BEGIN MARK SCHEME ===\n![](attachment:s.png)\n=== END MARK SCHEME ==="
+    tree["metadata"]["widgets"] = {"state": "QU5T"}
+    _written(course, tree)
+    assert main(["release"]) == 0
+    text = (course / "assignments" / "release" / "tiny" / "tiny.ipynb").read_text()
+    assert "TUFQ" in text and "U09M" not in text and "QU5T" not in text
+    assert "U09M" in (course / "build" / "solution" / "tiny" / "tiny.ipynb").read_text()
+
+
+@pytest.mark.parametrize("minor", [0, 4, 5])
+@pytest.mark.parametrize("ids", ["all", "none", "some", "twice"])
+def test_sources_between_two_versions_of_the_format(course, minor, ids):
+    tree = json.loads(json.dumps(_source())) | {"nbformat_minor": minor}
+    for number, one in enumerate(tree["cells"]):
+        if ids == "none" or (ids == "some" and number % 2):
+            del one["id"]
+        elif ids == "twice":
+            one["id"] = "same"
+    _written(course, tree)
+    texts = []
+    for _ in range(2):
+        assert main(["release"]) == 0
+        texts.append((course / "assignments" / "release" / "tiny" / "tiny.ipynb").read_text())
+    assert texts[0] == texts[1] and main(["release", "--check"]) == 0
+    made = nbformat.reads(texts[0], as_version=4)
+    nbformat.validate(made)
+    assert len({one.get("id") for one in made.cells}) in (
+        1 if ids == "none" and minor < 5 else len(made.cells),
+    )
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"cells": []}', '{"nbformat": 4, "cells": [{"source": ""}]}'])
+def test_a_source_that_is_none_is_one_sentence(course, text, capsys):
+    (course / "assignments" / "source" / "tiny" / "tiny.ipynb").write_text(text)
+    assert main(["release"]) == 1
+    error = capsys.readouterr().err
+    assert "is no valid notebook" in error and len(error.strip().splitlines()) == 1
