@@ -133,10 +133,15 @@ def _cached(_args):
     """Downloaded or imported (needed only for real data and published checkpoints)"""
     from rs_course import registry
 
-    here = [name for name in registry.names() if registry.get(name).here()]
-    absent = len(registry.names()) - len(here)
-    for name in here:
-        yield name, registry.get(name).title, None
+    absent = 0
+    for name in registry.names():
+        try:
+            if registry.get(name).here():
+                yield name, registry.get(name).title, None
+            else:
+                absent += 1
+        except ValueError as error:
+            yield name, "its list of files is damaged", str(error)
     yield "not here", f"{absent} data sets and checkpoints; `rs-course fetch --list` shows them", None
     folder = cache_dir()
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []

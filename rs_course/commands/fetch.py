@@ -71,6 +71,7 @@ def table() -> str:
 
 
 def _state(entry) -> str:
-    if entry.stand_in():
-        return "subset"
-    return "yes" if entry.here() else "no"
+    try:
+        return "subset" if entry.stand_in() else "yes" if entry.here() else "no"
+    except ValueError:  # its list of files, of which doctor and fetch say more
+        return "damaged"

@@ -66,8 +66,8 @@ _UNET = {
 }  # fmt: skip
 SMALL = Sizes(
     unet={
-        **_BLOCKS, "block_out_channels": [16, 16, 16, 16], "layers_per_block": 1, "norm_num_groups": 8,
-        "attention_head_dim": [2, 2, 2, 2], "cross_attention_dim": 32,
+        **_BLOCKS, "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_num_groups": 4,
+        "attention_head_dim": [1, 1, 1, 1], "cross_attention_dim": 32,
     },
     vae={**_VAE, "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_num_groups": 4},
     text=_TEXT,
