@@ -12,6 +12,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from filelock import FileLock
 
@@ -185,7 +186,7 @@ def _figures(item):
     def take(match):
         address = match.group(2)
         if address.startswith("attachment:"):
-            address = data.pop(address.removeprefix("attachment:"), "")
+            address = data.pop(unquote(address.removeprefix("attachment:")), "")
         figures.append((match.group(1), "".join(address.split())))
         return f"[figure {len(figures)}]"
 

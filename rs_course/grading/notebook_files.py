@@ -35,6 +35,7 @@ class Cell:
         cell_id: The notebook format's own, or the one that Colab and Deepnote keep in the metadata.
         nbgrader: Marks of nbgrader that matter here.
         figures: Attached pictures: name → ``(media type, base64)``.
+        drawn: Pictures in the outputs of a code cell, likewise.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Cell:
     cell_id: str | None
     nbgrader: dict
     figures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    drawn: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def is_answer(self) -> bool:
@@ -162,6 +164,7 @@ def _cell(item):
         next((_clean(text)[:200] for text in ids if isinstance(text, str) and text), None),
         marks,
         figures,
+        _drawn(item.get("outputs")) if kind == "code" else {},
     )
 
 
@@ -190,6 +193,13 @@ def _figures(attachments):
                 found[_clean(str(name))[:200]] = (kind, "".join(_clean(data).split()))
                 break
     return found
+
+
+def _drawn(outputs):
+    outputs = outputs if isinstance(outputs, list) else []
+    return _figures(
+        {str(n): output.get("data") for n, output in enumerate(outputs) if isinstance(output, dict)}
+    )
 
 
 def _without_excess(cells, notes):

@@ -30,6 +30,8 @@ __all__ = [
 _FENCE = re.compile(r"\s*```[\w ]*\n(.*?)\n?```\s*", re.S)
 _LINKED = re.compile(r"""!\[[^\]]*\]\(\s*<?([^)\s>]+)|<img[^>]+src\s*=\s*["']?([^"'\s>]+)""", re.I)
 _RECOGNIZABLE = 20
+# Characters of the pictures that code has drawn, beside what is attached.
+_MAX_DRAWN = 8 * 2**20
 # A syntax tree takes hundreds of times the memory of its source, and no answer is as long as this.
 _LONGEST_CODE = 200_000
 
@@ -131,6 +133,18 @@ class _Search:
         self._claimed.update(found)
         return [self.submitted[n] for n in found]
 
+    def beside(self, found) -> list[Cell]:
+        """The student's own code cells next to an answer, up to the next cells of the assignment."""
+        mine = [n for n, s in enumerate(self.submitted) if any(s is one for one in found)]
+        near: set[int] = set()
+        for place in mine:
+            for way in (range(place - 1, -1, -1), range(place + 1, len(self.submitted))):
+                for n in way:
+                    if self._is_given(self.submitted[n]) or self.submitted[n].grade_id in self.ids:
+                        break
+                    near.add(n)
+        return [self.submitted[n] for n in sorted(near - set(mine)) if self.submitted[n].kind == "code"]
+
     def by_names(self, names) -> tuple[list[Cell], bool]:
         """Code that defines any of the names, if it defines all of them together: cells that belong to no
         answer, else those of another answer; and whether it is the latter."""
@@ -231,7 +245,7 @@ def _take_prose(result, search, cell, found):
         if len(found) > 1:
             notes.append(f"The cell {cell.grade_id} occurs {len(found)} times; all of them count.")
         result.answers[cell.grade_id] = _joined_prose(written)
-        _keep_figures(result, cell, written)
+        _keep_figures(result, cell, written, search.beside(found))
     elif found:
         result.answers[cell.grade_id] = cell.source
         result.untouched.add(cell.grade_id)
@@ -276,8 +290,16 @@ def _joined_prose(cells):
     return "\n\n".join(dict.fromkeys(cell.source for cell in cells if cell.source.strip()))
 
 
-def _keep_figures(result, cell, written):
+def _keep_figures(result, cell, written, beside=()):
+    """Pictures attached to the text, then those that code in it or beside it has drawn."""
     pictures = {name: pair for one in written for name, pair in one.figures.items()}
+    bundles = (bundle for kept in result.attachments.values() for bundle in kept.values())
+    left = _MAX_DRAWN - sum(len(data) for bundle in bundles for data in bundle.values())
+    for pair in (pair for one in (*written, *beside) for pair in one.drawn.values()):
+        if (left := left - len(pair[1])) < 0:
+            result.notes.append(f"Not all figures beside {cell.grade_id} were kept: there are too many.")
+            break
+        pictures[f"drawn-{len(pictures) + 1}"] = pair
     if pictures:
         result.attachments[cell.grade_id] = {name: {kind: data} for name, (kind, data) in pictures.items()}
     for one in written:

@@ -227,6 +227,27 @@ def test_colabs_pictures_in_the_text_are_figures():
     assert found.attachments["essay"] == {"figure-1": {"image/png": PIXEL}}
 
 
+def _drawing(picture):
+    shown = [
+        {"output_type": "display_data", "data": {"image/png": picture, "text/plain": "Figure"}},
+        "torn",
+        None,
+    ]
+    return _own("plt.plot(results)") | {"outputs": shown}
+
+
+def test_figures_that_code_beside_the_text_has_drawn_come_along(monkeypatch):
+    tree = _tree(prose="See the figure below.")
+    tree["cells"].insert(1, _drawing("far away"))
+    tree["cells"].insert(-1, _drawing("above"))
+    tree["cells"] += [_drawing("below"), _own("1 + 1") | {"outputs": "none"}, _drawing("lower")]
+    pictures = [next(iter(bundle.values())) for bundle in _found(tree).attachments["essay"].values()]
+    assert pictures == ["above", "below", "lower"]
+    monkeypatch.setattr(notebooks, "_MAX_DRAWN", 12)
+    found = _found(tree)
+    assert len(found.attachments["essay"]) == 2 and "too many" in " ".join(found.notes)
+
+
 def test_an_import_in_a_cell_of_its_own_is_named():
     tree = _tree()
     tree["cells"].insert(1, _own("import scipy as sp\nfrom math import tau"))
