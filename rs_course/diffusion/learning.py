@@ -67,6 +67,7 @@ def train(
     ema: EMA | None = None,
     min_snr: float | None = None,
     emphasis: Callable[..., torch.Tensor] | None = None,
+    question: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = None,
     clip_norm: float = 1.0,
     autocast: torch.dtype | None = None,
     seed: int = 0,
@@ -84,6 +85,9 @@ def train(
         min_snr: γ of the min-SNR weighting; ``None`` gives L_simple, every step with weight 1.
         emphasis: ``emphasis(*condition)`` weighs the squared errors, ``[N, 1, h, w]``: what is small and
             matters would else hardly count.
+        question: ``question(x0, eps, t, *condition)`` gives what the model is shown, ``(xt, t)``, and what it
+            should answer, where that is not noise added to the data and its ``predicts``: see
+            ``rs_course.training.distillation``.
         clip_norm: Largest norm of the gradient.
         autocast: For instance ``torch.bfloat16``.
         seed: Of the steps and the noise.
@@ -97,8 +101,12 @@ def train(
             generator = torch.Generator(x0.device).manual_seed(own_seed)
         eps = torch.randn(x0.shape, generator=generator, device=x0.device).to(x0)
         with torch.autocast(x0.device.type, autocast) if autocast else nullcontext():
-            output = model(add_noise(x0, eps, t, schedule), t.to(x0.device), *condition)
-        error = (output.float() - target(x0, eps, t, schedule, predicts)).square()
+            if question is None:
+                xt, answer = add_noise(x0, eps, t, schedule), target(x0, eps, t, schedule, predicts)
+            else:
+                xt, t, answer = question(x0, eps, t, *condition)
+            output = model(xt, t.to(x0.device), *condition)
+        error = (output.float() - answer).square()
         if emphasis is not None:
             error = error * emphasis(*condition)
         error = error.flatten(1).mean(1)

@@ -64,7 +64,7 @@ def describe(facts: dict, label: str, seed: int) -> list[str]:
         subject = f"land near a {_OUT_OF_SIGHT[label]}"  # a wide bend or a small gsd can leave it outside
     season = one_of(f"in {facts['season']}", f"in {facts['month']}")
     sentences = [_sentence(f"{one_of(*_VIEW)} {subject} {season}")]
-    sentences.append(_composition(facts, one_of))
+    sentences.append(composition(facts, one_of))
     sentences += _lines(facts, one_of)
     sentences += _counts(facts, one_of)
     sentences.append(_sky(facts, one_of))
@@ -75,7 +75,10 @@ def describe(facts: dict, label: str, seed: int) -> list[str]:
     return sentences
 
 
-def _composition(facts: dict, one_of) -> str:
+def composition(facts: dict, one_of) -> str:
+    """ "Water covers most of the tile, with trees on the left.", from ``facts["shares"]`` (largest first) and
+    ``facts["positions"]``; ``one_of`` chooses the wording.
+    """
     shares = [(name, share) for name, share in facts["shares"].items() if share >= 4]
     first, share = shares[0]
     start = f"{_COVER[first]} {one_of('cover', 'take up', 'fill')} {_amount(share)} of the tile"

@@ -6,8 +6,8 @@ An autoencoder that minimises the squared error answers with the mean of all tex
 which is smooth: of the power above a quarter of the sampling frequency it kept a fifth, at 35 dB, and a
 classifier took reconstructed streets for meadows. So the decoder also has to match how strong each band of
 fine detail is, window by window, which nothing smooth can, whatever its squared error; and to look right,
-place by place, to a classifier that saw the training tiles (as in LPIPS, Zhang et al. 2018, arXiv 1801.03924,
-whose own network has never seen a satellite image).
+place by place, to classifiers that saw the training tiles (as in LPIPS, Zhang et al. 2018, arXiv 1801.03924,
+whose own network has never seen a satellite image), which must also see the same class.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from .clock import Clock
 from .state import restore_state, save_state
 from .vae import reconstruction_psnr, tile_sets
 
-SQUARED, ENERGY = 10.0, 4.0  # weights of squared error and band energies beside the distance of features
+WEIGHTS = {"squared": 10.0, "features": 1.0, "energy": 4.0, "class": 0.3}
+JUDGES = 3  # classifiers; each step is judged by one, so that the decoder cannot learn one's weak spots
 WINDOW, FAINT = 8, 1e-4  # pixels; and the energy, in [-1, 1] units, below which a band counts as empty
 
 
@@ -53,9 +54,12 @@ class FeatureDistance(nn.Module):
                 maps.append(F.normalize(h, dim=1))
         return maps
 
-    def forward(self, x, y) -> torch.Tensor:
-        pairs = zip(self.features(x), self.features(y), strict=True)
-        return sum((a - b).square().sum(1).mean() for a, b in pairs)
+    def forward(self, x, y) -> tuple[torch.Tensor, torch.Tensor]:
+        """Distance of the features of ``y`` from those of ``x``, and the divergence of the classes seen."""
+        seen, drawn = self.features(x), self.features(y)
+        distance = sum((a - b).square().sum(1).mean() for a, b in zip(seen, drawn, strict=True))
+        true, found = (self.classifier(z / 2 + 0.5).float().log_softmax(1) for z in (x, y))
+        return distance, F.kl_div(found, true, reduction="batchmean", log_target=True)
 
 
 def energies(x: torch.Tensor) -> list[torch.Tensor]:
@@ -108,15 +112,17 @@ def train(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_0
     images = np.concatenate([np.asarray(one.images) for one in tiles])
     labels = np.concatenate([one.labels + 10 * k for k, one in enumerate(tiles)])
     vae = load_model(AutoencoderKL, locate(start), torch.float32)
-    known = Path(out) / "features.pt"
-    if not (resume and known.exists()):
-        known.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(classification.fit(images, labels, seed=1_000 + seed, epochs=5).state_dict(), known)
-    classifier = classification.build("small-cnn", 20, seed=seed)
-    classifier.load_state_dict(torch.load(known, weights_only=True))
-    return fit(
-        out, vae, images, unseen, FeatureDistance(classifier), minutes=minutes, seed=seed, resume=resume
-    )
+    judges = []
+    for k in range(JUDGES):
+        known = Path(out) / f"judge_{k}.pt"
+        if not (resume and known.exists()):
+            known.parent.mkdir(parents=True, exist_ok=True)
+            judge = classification.fit(images, labels, seed=1_000 * (k + 1) + seed, epochs=5)
+            torch.save(judge.state_dict(), known)
+        judge = classification.build("small-cnn", 20, seed=seed)
+        judge.load_state_dict(torch.load(known, weights_only=True))
+        judges.append(FeatureDistance(judge))
+    return fit(out, vae, images, unseen, judges, minutes=minutes, seed=seed, resume=resume)
 
 
 def fit(
@@ -124,12 +130,12 @@ def fit(
     vae,
     images: np.ndarray,
     unseen: dict[str, np.ndarray],
-    distance: nn.Module,
+    judges: list[nn.Module],
     *,
     minutes: float,
     seed: int = 0,
     resume: bool = True,
-    batch: int = 8,
+    batch: int = 16,
     lr: float = 1e-3,
     log_every: int = 200,
 ):
@@ -140,7 +146,7 @@ def fit(
         vae: ``AutoencoderKL``; its encoder is not changed.
         images: Training tiles, uint8 ``[N, H, W, 3]``.
         unseen: Tiles by name; their reconstruction PSNR is logged.
-        distance: From two batches in [-1, 1] to a number.
+        judges: From two batches in [-1, 1] to two numbers, see :class:`FeatureDistance`; they take turns.
         batch: Tiles a step.
         lr: Learning rate; over the second half it falls to zero.
         log_every: Steps between two lines of the log, at which the state is saved.
@@ -167,9 +173,9 @@ def fit(
             group["lr"] = lr * min(1, (step + 1) / 100) * min(1, 2 - 2 * clock.share)
         x, z = draw_batch(images, latents, batch, seed, step)
         with precision.fast(x.device.type):
-            parts = losses(vae, distance, x, z)
+            parts = losses(vae, judges[step % len(judges)], x, z)
         optimizer.zero_grad(set_to_none=True)
-        (SQUARED * parts["squared"] + parts["features"] + ENERGY * parts["energy"]).backward()
+        sum(WEIGHTS[name] * part for name, part in parts.items()).backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         ema.update(vae)
@@ -185,11 +191,14 @@ def fit(
     return ema.model
 
 
-def losses(vae, distance, x, z) -> dict[str, torch.Tensor]:
+def losses(vae, judge, x, z) -> dict[str, torch.Tensor]:
     """What is wrong with the tiles drawn from latents ``z``, where true tiles are ``x`` in [-1, 1]."""
     y = vae.decode(z).sample.float()
     energy = sum(F.l1_loss(a, b) for a, b in zip(energies(y), energies(x), strict=True))
-    return {"squared": F.mse_loss(y, x), "features": distance(x, y).float(), "energy": energy}
+    distance, divergence = judge(x, y)
+    return {
+        "squared": F.mse_loss(y, x), "features": distance.float(), "energy": energy, "class": divergence
+    }  # fmt: skip
 
 
 @torch.inference_mode()

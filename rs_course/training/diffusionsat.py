@@ -14,12 +14,12 @@ import torch
 from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
 
 from . import grids, latent
-from .mixture import simulated_sentence, simulated_tiles
+from .mixture import simulated_sentence, simulated_tiles, with_mirror_images
 from .scenes import Tiles
 
 UNET = latent.UNET | {
     "block_out_channels": (48, 64, 96),
-    "attention_head_dim": (3, 4, 6),
+    "attention_head_dim": (2, 4, 6),
 }
 PIPELINE = "DiffusionSatPipeline"
 DROP = 0.1  # share of tiles trained without text and metadata, which is what guidance compares with
@@ -27,21 +27,26 @@ DROP_FIELD = 0.1  # share of tiles on which each single field is unknown
 
 
 class Denoiser(torch.nn.Module):
-    """``(x_t, t, text states, metadata)`` to v."""
+    """``(x_t, t, token numbers, metadata)`` to v.
 
-    def __init__(self, unet):
+    Args:
+        unet: Learns.
+        text_encoder: Learns with it.
+    """
+
+    def __init__(self, unet, text_encoder):
         super().__init__()
-        self.unet = unet
+        self.unet, self.texts = latent.with_plain_attention(unet), latent.TextStates(text_encoder)
 
-    def forward(self, x, t, states, metadata):
-        return self.unet(x, t, states, metadata=metadata).sample
+    def forward(self, x, t, ids, metadata):
+        return self.unet(x, t, self.texts(ids), metadata=metadata).sample
 
 
 def train(
-    out, *, minutes=60, seed=0, resume=True, data=None, simulated=6_000, scenes=6_000, start=None,
-    batch=32, **options,
+    out, *, minutes=120, seed=0, resume=True, data=None, simulated=10_000, scenes=12_000, start=None,
+    batch=64, **options,
 ):  # fmt: skip
-    """Train on simulated scenes.
+    """Train on simulated scenes and their mirror images.
 
     Args:
         out: Folder of the checkpoint; the training state lies there too.
@@ -56,31 +61,32 @@ def train(
     """
     from rs_course.checkpoints.satunet import SatUNet
 
-    vae, tokenizer, text_encoder, folders = latent.shared_parts()
-    texts = latent.Texts(tokenizer, text_encoder)
-    tiles = simulated_tiles(simulated, scenes)
-    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
-    network = Denoiser(SatUNet(**UNET))
+    vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=start)
+    words = latent.Words(tokenizer)
+    tiles = with_mirror_images(simulated_tiles(simulated, scenes))
     encoded = latent.encode(vae, tiles.images)[:, 0]
+    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
+    network = Denoiser(SatUNet(**UNET), text_encoder)
 
     def make(first):
-        return batches(tiles, encoded, texts, seed, first, batch)
+        return batches(tiles, encoded, words, seed, first, batch)
 
     def save(network, out):
-        latent.save_pipeline(out, network.unet, PIPELINE, folders)
+        latent.save_pipeline(out, network.unet, PIPELINE, folders, network.texts.tower)
 
-    options = {"draw": grids.of_classes("simulated")} | options
+    # As for mini-text2earth, every noise level weighs alike: layout is decided in the noisiest ones.
+    options = {"min_snr": None, "draw": grids.of_classes("simulated")} | options
     return latent.fit(
         out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start, **options
     )
 
 
-def batches(tiles: Tiles, encoded: torch.Tensor, texts, seed: int, first: int, size: int = 32):
-    """Endless batches ``(x0 [B, 4, 16, 16], states [B, 77, D], metadata [B, 7])``, each by (seed, k).
+def batches(tiles: Tiles, encoded: torch.Tensor, words, seed: int, first: int, size: int = 32):
+    """Endless batches ``(x0 [B, 4, 16, 16], token numbers [B, 77], metadata [B, 7])``, each by (seed, k).
 
     Args:
         tiles, encoded: Tiles and their latents ``[N, 4, 16, 16]``.
-        texts: Sentences to states.
+        words: Sentences to token numbers.
         seed, first: Which batches.
         size: Tiles a batch.
     """
@@ -88,12 +94,12 @@ def batches(tiles: Tiles, encoded: torch.Tensor, texts, seed: int, first: int, s
     k = first
     while True:
         draw = np.random.default_rng([seed, k])
-        chosen = draw.integers(len(tiles.images), size=size)
+        chosen = draw.integers(len(tiles.labels), size=size)
         dropped = draw.random(size) < DROP
         sentences = [
             "" if d else simulated_sentence(tiles, i, draw) for i, d in zip(chosen, dropped, strict=True)
         ]
         unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | dropped[:, None]
         metadata = known[chosen].masked_fill(torch.from_numpy(unknown), 0.0)
-        yield encoded[chosen].float(), texts(sentences), metadata
+        yield encoded[chosen].float(), words(sentences), metadata
         k += 1

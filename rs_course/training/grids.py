@@ -31,14 +31,14 @@ def write_grid(out: Path, draw: Callable[[Path], Grid], step: int) -> None:
     figure.savefig(out / "samples" / f"{step:06d}.png")
 
 
-def of_classes(collection: str) -> Callable[[Path], Grid]:
+def of_classes(collection: str, settings: dict = SETTINGS) -> Callable[[Path], Grid]:
     """One tile of each class of ``"eurosat"`` or ``"simulated"``, by its prompt alone."""
 
     def draw(out: Path) -> Grid:
         from rs_course import checkpoints, datasets
 
         prompts = [datasets.class_prompt(k, collection) for k in range(10)]
-        return checkpoints.load(out).sample(prompts, **SETTINGS), [("each class", "generated")]
+        return checkpoints.load(out).sample(prompts, **settings), [("each class", "generated")]
 
     return draw
 

@@ -45,12 +45,12 @@ SCHEDULER = {
 # what is shown then lowers the loss and changes no sample.
 SHOWN = {"lr": 1e-3, "ema_decay": 0.995, "min_snr": None, "log_every": 100}
 VIEWS = 4  # of a real tile that are encoded: it may be turned and mirrored, seen from above
-# What the UNets have in common; cross-attention on 8×8 alone, where a latent pixel is a house or a hedge.
+# What the UNets have in common; attention from 16×16 on, where it is decided what lies where.
 UNET = {
     "sample_size": 16,
     "layers_per_block": 1,
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
     "norm_num_groups": 16,
     "cross_attention_dim": 128,
     "use_linear_projection": True,
@@ -82,9 +82,9 @@ def encode(vae, images: np.ndarray, *, views: int = 1, batch: int = 50) -> torch
     return torch.cat(out).clone()
 
 
-def shared_parts(vae="mini-vae", clip="mini-clip"):
+def shared_parts(vae="mini-vae", clip="mini-clip", text_encoder=None):
     """The autoencoder, tokenizer and text tower that the minis share, on the device that trains, and the
-    folders they lie in.
+    folders they lie in. A checkpoint ``text_encoder`` with a tower of its own gives that one instead.
     """
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
@@ -93,12 +93,19 @@ def shared_parts(vae="mini-vae", clip="mini-clip"):
 
     device = read_device(None)
     folders = {"vae": locate(vae), "text_encoder": locate(clip), "tokenizer": locate(clip)}
+    tower = own_tower(text_encoder) or folders["text_encoder"]
     return (
         load_model(AutoencoderKL, folders["vae"], torch.float32).eval().to(device),
         CLIPTokenizer.from_pretrained(folders["tokenizer"]),
-        load_text_encoder(folders["text_encoder"], torch.float32).eval().to(device),
+        load_text_encoder(tower, torch.float32).eval().to(device),
         folders,
     )
+
+
+def own_tower(checkpoint) -> Path | None:
+    """Folder of the text tower that learnt with a checkpoint's UNet; ``None`` where it has the shared one."""
+    folder = None if checkpoint is None else locate(checkpoint) / "text_encoder"
+    return folder if folder is not None and folder.is_dir() else None
 
 
 class Texts:
@@ -129,6 +136,49 @@ class Texts:
         return torch.stack([self.known[s] for s in sentences]).float()
 
 
+class Words:
+    """Sentences to token numbers, those said before from memory.
+
+    Args:
+        tokenizer: Of the shared CLIP.
+        remember: How many sentences to keep.
+    """
+
+    def __init__(self, tokenizer, remember: int = 200_000):
+        self.tokenizer, self.remember = tokenizer, remember
+        self.known: dict[str, torch.Tensor] = {}
+
+    def __call__(self, sentences: list[str]) -> torch.Tensor:
+        """Token numbers ``[N, 77]``."""
+        new = [s for s in dict.fromkeys(sentences) if s not in self.known]
+        if new:
+            if len(self.known) + len(new) > self.remember:
+                self.known.clear()
+                new = list(dict.fromkeys(sentences))
+            length = self.tokenizer.model_max_length
+            ids = self.tokenizer(
+                new, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+            ).input_ids
+            self.known.update(zip(new, ids, strict=True))
+        return torch.stack([self.known[s] for s in sentences])
+
+
+class TextStates(torch.nn.Module):
+    """A text tower that learns with its UNet: token numbers ``[N, 77]`` to states ``[N, 77, D]``.
+
+    The contrastive training that it comes from asks which tile a sentence is about, and hardly where in the
+    tile something is; a denoiser needs to know both.
+    """
+
+    def __init__(self, tower):
+        super().__init__()
+        self.tower = tower.requires_grad_(True)  # as the shared parts come, they do not learn
+
+    def forward(self, ids):
+        different, rows = ids.unique(dim=0, return_inverse=True)
+        return self.tower(different).last_hidden_state[rows]
+
+
 def fit(
     out,
     network: torch.nn.Module,
@@ -144,6 +194,7 @@ def fit(
     ema_decay: float = 0.999,
     min_snr: float | None = 5.0,
     emphasis: Callable[..., torch.Tensor] | None = None,
+    question: Callable[..., tuple] | None = None,
     draw: Callable[[Path], Grid] | None = None,
     log_every: int = 500,
 ):
@@ -161,7 +212,7 @@ def fit(
         lr, decay_from: Learning rate, and the share of the time after which it falls linearly to zero.
         ema_decay: Of the averaged weights.
         min_snr: γ of the min-SNR weighting; ``None`` weighs every noise level alike.
-        emphasis: Weights of the squared errors, see :func:`rs_course.diffusion.learning.train`.
+        emphasis, question: See :func:`rs_course.diffusion.learning.train`.
         draw: What the checkpoint in a folder draws, for ``samples/STEP.png``: see ``training.grids``.
         log_every: Steps between two lines of the log, at which state, checkpoint and samples are saved.
 
@@ -191,7 +242,8 @@ def fit(
     losses = []
     steps = learn(
         network, feed(batches(first), device), schedule(), optimizer, predicts="v", first_step=first,
-        seed=seed, min_snr=min_snr, emphasis=emphasis, ema=ema, autocast=precision.autocast(device.type),
+        seed=seed, min_snr=min_snr, emphasis=emphasis, question=question, ema=ema,
+        autocast=precision.autocast(device.type),
     )  # fmt: skip
     for progress in steps:
         step = progress.step + 1
@@ -212,7 +264,10 @@ def fit(
 
 
 def begin_from(unet: torch.nn.Module, start) -> None:
-    """Fill a UNet with the weights of a checkpoint that it goes on from, where there is one with its shapes.
+    """Fill a UNet with the weights of a checkpoint that it goes on from.
+
+    Attention that the checkpoint does not have begins silent: its output is zero, so that the UNet draws what
+    the checkpoint would.
 
     Args:
         unet: The new UNet.
@@ -224,26 +279,48 @@ def begin_from(unet: torch.nn.Module, start) -> None:
     from rs_course.checkpoints.loading import load_model
 
     known = load_model(type(unet), locate(start) / "unet", torch.float32).state_dict()
-    own = {name: value.shape for name, value in unet.state_dict().items()}
-    if own != {name: value.shape for name, value in known.items()}:
+    own = unet.state_dict()
+    new = {name for name in own if name not in known}
+    if known.keys() - own.keys() or any(own[name].shape != value.shape for name, value in known.items()):
         raise ValueError(f"the UNet of {start} has other layers than the one to train: start without it.")
-    unet.load_state_dict(known)
+    if any(".attentions." not in name for name in new):
+        raise ValueError(f"the UNet of {start} lacks layers that cannot begin silent: start without it.")
+    unet.load_state_dict(known, strict=False)
+    for name in new:
+        if ".proj_out." in name:
+            own[name].zero_()
 
 
-def save_pipeline(out, unet, kind: str, folders: dict[str, Path]) -> None:
-    """Write the UNet in half precision, the scheduler, and an index that names the shared parts.
+def save_pipeline(out, unet, kind: str, folders: dict[str, Path], text_encoder=None, scheduler=None) -> None:
+    """Write the networks in half precision, the scheduler, and an index that names the shared parts.
 
     Args:
         out: Folder of the checkpoint.
         unet: The UNet; it keeps its own precision.
         kind: Class name of the published pipeline.
         folders: Part name to folder, of the parts that other minis share.
+        text_encoder: A text tower of its own, where it has learnt with the UNet.
+        scheduler: Settings of the scheduler, other than :data:`SCHEDULER`.
     """
     import copy
 
     out = Path(out)
     copy.deepcopy(unet).half().save_pretrained(out / "unet")
-    write_index(out, kind, SCHEDULER, ["diffusers", type(unet).__name__], folders)
+    if text_encoder is not None:
+        copy.deepcopy(text_encoder).half().save_pretrained(out / "text_encoder")
+        folders = {part: folder for part, folder in folders.items() if part != "text_encoder"}
+    write_index(out, kind, scheduler or SCHEDULER, ["diffusers", type(unet).__name__], folders)
+
+
+def with_plain_attention(unet):
+    """The UNet with attention as two matrix products: on a processor, the backward pass of the fused kernel
+    takes half of a step.
+    """
+    from diffusers.models.attention_processor import AttnProcessor
+
+    if next(unet.parameters()).device.type == "cpu":
+        unet.set_attn_processor(AttnProcessor())
+    return unet
 
 
 def write_index(out: Path, kind: str, scheduler: dict, unet: list, folders: dict[str, Path]) -> None:

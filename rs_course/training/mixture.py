@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from rs_course import datasets
 from rs_course.checkpoints.prompts import LEVEL_TOKEN, level_of_gsd
 from rs_course.datasets import class_prompt
 
+from . import landcover, latent
 from .scenes import Tiles, varied
+
+# Words that change places when a tile is mirrored left to right; the light falls from the other side too.
+_MIRRORED = {"left": "right", "right": "left", "east": "west", "west": "east"}
+_SIDES = re.compile(r"\b(left|right|east|west)\b")
+# Sentences about where and how many are said more often than those about sky and season.
+_SPATIAL = re.compile(r"\b(left|right|top|bottom|centre|middle|one|two|three|four|five)\b")
 
 
 def simulated_tiles(simulated: int, scenes: int) -> Tiles:
@@ -52,17 +61,60 @@ def clip_tiles(data, simulated: int, scenes: int) -> Tiles:
     )
 
 
+def mirrored(sentence: str) -> str:
+    """What is true of the mirror image of a tile of which ``sentence`` is true."""
+    return _SIDES.sub(lambda found: _MIRRORED[found[0]], sentence)
+
+
+def with_mirror_images(tiles: Tiles) -> Tiles:
+    """The tiles, then their mirror images with sentences that are true of those.
+
+    A tile and its mirror image have everything in common but the side of things, so that nothing but a word
+    tells them apart.
+    """
+    return Tiles(
+        np.concatenate([tiles.images, tiles.images[:, :, ::-1]]),
+        np.tile(tiles.labels, 2),
+        tiles.captions + [[mirrored(sentence) for sentence in own] for own in tiles.captions],
+        tiles.metadata * 2,
+    )
+
+
+def placed_captions(images: np.ndarray, labels: np.ndarray, names) -> list[list[str]]:
+    """What a reader of land cover finds in real tiles, view by view.
+
+    Args:
+        images: uint8 ``[N, 64, 64, 3]``.
+        labels: Class numbers ``[N]``.
+        names: Class names.
+
+    Returns:
+        For each of ``latent.VIEWS`` views of each tile, in the order of ``latent.encode``, one sentence or
+        none: a list of N · VIEWS lists.
+    """
+    maps = landcover.read(landcover.train_reader(), images)
+    flipped = maps[:, :, ::-1]
+    views = [maps, flipped, np.rot90(maps, 1, (1, 2)), np.rot90(flipped, 1, (1, 2))][: latent.VIEWS]
+    said = [landcover.sentences_of(view, labels, names, seed=k) for k, view in enumerate(views)]
+    return [[one] if one else [] for of_tile in zip(*said, strict=True) for one in of_tile]
+
+
 def some_sentences(own: list[str], draw) -> str:
-    """One or two of a tile's sentences, in any order."""
-    picks = draw.choice(len(own), min(len(own), int(draw.integers(1, 3))), replace=False)
+    """One or two of a tile's sentences, in any order; those about where and how many three times as often."""
+    weight = np.array([3.0 if _SPATIAL.search(sentence) else 1.0 for sentence in own])
+    count = min(len(own), int(draw.integers(1, 3)))
+    picks = draw.choice(len(own), count, replace=False, p=weight / weight.sum())
     return " ".join(own[k] for k in picks)
 
 
 def simulated_sentence(tiles: Tiles, i: int, draw) -> str:
-    """The class prompt for half of the simulated tiles, one or two true sentences for the rest."""
-    if draw.random() < 0.5:
-        return class_prompt(int(tiles.labels[i]))
-    return some_sentences(tiles.captions[i], draw)
+    """The class prompt, true sentences, or both, for a third of the simulated tiles each."""
+    kind = draw.integers(3)
+    prompt = class_prompt(int(tiles.labels[i]))
+    if kind == 0:
+        return prompt
+    sentences = some_sentences(tiles.captions[i], draw)
+    return sentences if kind == 1 else f"{prompt}. {sentences}"
 
 
 def with_level(sentence: str, gsd: float) -> str:

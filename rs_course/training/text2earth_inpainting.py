@@ -24,20 +24,25 @@ WHOLE = 0.2  # share of masks that cover the whole tile, so that the twin can pa
 
 def train(
     out, *, minutes=20, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000, batch=32,
-    **options,
+    parent="mini-text2earth", **options,
 ):  # fmt: skip
-    """Train on the tiles of mini-text2earth, from its weights; arguments as in ``text2earth.train``."""
-    vae, tokenizer, text_encoder, folders = latent.shared_parts()
-    texts = latent.Texts(tokenizer, text_encoder)
+    """Train on the tiles of mini-text2earth, from its weights; arguments as in ``text2earth.train``.
+
+    The text tower is the parent's and stays as it is.
+    """
+    vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=parent)
+    folders["text_encoder"] = latent.own_tower(parent) or folders["text_encoder"]
+    words = latent.Words(tokenizer)
     tiles = eurosat_tiles(data), simulated_tiles(simulated, scenes)
     sources = [
         (share, one, latent.encode(vae, one.images)[:, 0])
         for share, one in zip((REAL, 1 - REAL), tiles, strict=True)
     ]
-    network = Denoiser(from_parent())
+    network = Denoiser(from_parent(parent), text_encoder)
+    network.texts.requires_grad_(False)
 
     def make(first):
-        return batches(sources, vae, texts, seed, first, batch)
+        return batches(sources, vae, words, seed, first, batch)
 
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders)
@@ -61,7 +66,7 @@ def repainted(tiles):
     return grids.beside({"the tile": picture, "without": picture * (1 - mask)}, sample)
 
 
-def from_parent(parent="mini-text2earth"):
+def from_parent(parent):
     """A nine-channel UNet with its parent's weights; what it newly sees counts nothing yet."""
     from diffusers import UNet2DConditionModel
 
@@ -76,13 +81,13 @@ def from_parent(parent="mini-text2earth"):
     return unet
 
 
-def batches(sources, vae, texts, seed: int, first: int, size: int = 32):
-    """Endless batches ``(x0, states, levels, around [B, 5, 16, 16])``; batch k depends on (seed, k).
+def batches(sources, vae, words, seed: int, first: int, size: int = 32):
+    """Endless batches ``(x0, token numbers, levels, around [B, 5, 16, 16])``; batch k depends on (seed, k).
 
     Args:
         sources: Share of the batch, tiles, and their latents ``[N, 4, 16, 16]``.
         vae: Encodes the masked tiles.
-        texts: Sentences to states.
+        words: Sentences to token numbers.
         seed, first: Which batches.
         size: Tiles a batch.
     """
@@ -94,8 +99,8 @@ def batches(sources, vae, texts, seed: int, first: int, size: int = 32):
             x0.append(encoded[chosen].float())
             prompts += [prompt_of(tiles, i, draw) for i in chosen]
             images.append(tiles.images[chosen])
-        states, levels = told(prompts, texts, draw)
-        yield torch.cat(x0), states, levels, surroundings(vae, np.concatenate(images), draw)
+        ids, levels = told(prompts, words, draw)
+        yield torch.cat(x0), ids, levels, surroundings(vae, np.concatenate(images), draw)
         k += 1
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from checkpoints.tiny import write_checkpoint
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from rs_course import simulated_earth
 from rs_course.checkpoints.metadata import normalize_metadata
-from rs_course.training import diffusionsat, grids, latent, scenes, text2earth, text2earth_inpainting
+from rs_course.training import diffusionsat, grids, latent, mixture, scenes, text2earth, text2earth_inpainting
 from rs_course.training.mixture import real_captions
 
 SMALL = {**text2earth.UNET, "block_out_channels": (16, 16, 16), "attention_head_dim": 2}
@@ -36,9 +37,16 @@ def tiles():
     )
 
 
-def texts(sentences):
-    """Stands for the text tower: a state that tells sentences apart."""
-    return torch.tensor([[[float(len(s))] * 8] * 77 for s in sentences])
+def words(sentences):
+    """Stands for the tokenizer: numbers that tell sentences apart."""
+    return torch.tensor([[min(len(s), 99)] * 77 for s in sentences])
+
+
+def tower():
+    """A text tower with one narrow layer."""
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return CLIPTextModel(CLIPTextConfig(vocab_size=100, eos_token_id=2, **sizes))
 
 
 def test_views_are_the_encoded_turns_of_the_tile(vae, tiles):
@@ -51,10 +59,10 @@ def test_views_are_the_encoded_turns_of_the_tile(vae, tiles):
 
 
 def test_a_batch_is_a_function_of_seed_and_step(vae, tiles):
-    sources = [(1.0, tiles, latent.encode(vae, tiles.images, views=2))]
-    several = text2earth.batches(sources, texts, 0, 0, size=4)
+    sources = [(1.0, tiles, latent.encode(vae, tiles.images)[:, 0])]
+    several = text2earth.batches(sources, words, 0, 0, size=4)
     next(several), next(several)
-    for a, b in zip(next(several), next(text2earth.batches(sources, texts, 0, 2, size=4)), strict=True):
+    for a, b in zip(next(several), next(text2earth.batches(sources, words, 0, 2, size=4)), strict=True):
         assert torch.equal(a, b)
 
 
@@ -71,37 +79,62 @@ def test_a_training_goes_on_from_the_weights_of_a_checkpoint(tmp_path):
         latent.begin_from(other, tmp_path)
 
 
+def test_attention_that_a_checkpoint_lacks_begins_silent(tmp_path):
+    torch.manual_seed(0)
+    old = {**SMALL, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")}
+    old["up_block_types"] = ("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+    trained = UNet2DConditionModel(**old).eval()
+    trained.save_pretrained(tmp_path / "unet")
+    grown = latent.with_plain_attention(UNet2DConditionModel(**SMALL)).eval()
+    latent.begin_from(grown, tmp_path)
+    given = torch.randn(2, 4, 16, 16), torch.tensor([7, 900]), torch.randn(2, 77, 8)
+    with torch.no_grad():
+        ours, theirs = (net(*given, class_labels=torch.ones(2)).sample for net in (grown, trained))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="cannot begin silent"):
+        latent.begin_from(UNet2DConditionModel(**{**SMALL, "layers_per_block": 2}), tmp_path)
+
+
+def test_sentences_are_mirrored_with_their_tile(tiles):
+    said = "Trees on the left; the sun stands low in the south-east. The town is bright."
+    turned = "Trees on the right; the sun stands low in the south-west. The town is bright."
+    assert mixture.mirrored(said) == turned and mixture.mirrored(turned) == said
+    both = mixture.with_mirror_images(tiles)
+    assert np.array_equal(both.images[10], tiles.images[0, :, ::-1]) and both.labels[13] == 3
+    assert both.captions[12] == [mixture.mirrored(sentence) for sentence in tiles.captions[2]]
+
+
 def test_text_and_level_are_dropped_together(tiles):
-    states, levels = text2earth.told(["14_GOOGLE_LEVEL_a river"] * 400, texts, np.random.default_rng(0))
+    ids, levels = text2earth.told(["14_GOOGLE_LEVEL_a river"] * 400, words, np.random.default_rng(0))
     dropped = levels == 0
-    assert torch.equal(states[:, 0, 0] == 0, dropped)
+    assert torch.equal(ids[:, 0] == 0, dropped)
     assert levels[~dropped].eq(14).all()
     assert 0.05 < dropped.float().mean() < 0.16
 
 
 def test_metadata_is_normalised_as_published_and_dropped_field_by_field(vae, tiles):
     encoded = latent.encode(vae, tiles.images)[:, 0]
-    batch = next(diffusionsat.batches(tiles, encoded, texts, 0, 0, size=400))
+    batch = next(diffusionsat.batches(tiles, encoded, words, 0, 0, size=400))
     known = torch.stack([normalize_metadata(**row) for row in tiles.metadata])
     metadata = batch[2]
     rows = (metadata[:, None] == known).float()  # equal to which scene's field
     assert ((rows.amax(1) == 1) | (metadata == 0)).all()
-    nothing = (batch[1][:, 0, 0] == 0)[:, None]
+    nothing = (batch[1][:, 0] == 0)[:, None]
     assert (metadata[nothing.squeeze()] == 0).all()
     kept = metadata[~nothing.squeeze()]
     assert 0.05 < (kept[:, 0] == 0).float().mean() < 0.16
 
 
 def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, vae, tiles):
-    sources = [(1.0, tiles, latent.encode(vae, tiles.images))]
+    sources = [(1.0, tiles, latent.encode(vae, tiles.images)[:, 0])]
 
     def network():
         torch.manual_seed(0)
-        return text2earth.Denoiser(UNet2DConditionModel(**SMALL))
+        return text2earth.Denoiser(UNet2DConditionModel(**SMALL), tower())
 
     def batches(stop, fail=False):
         def make(first):
-            several = text2earth.batches(sources, texts, 0, first, size=2)
+            several = text2earth.batches(sources, words, 0, first, size=2)
             for _ in range(first, stop):
                 yield next(several)
             if fail:
@@ -110,7 +143,8 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, vae, tiles):
         return make
 
     def save(network, out):
-        latent.save_pipeline(out, network.unet, text2earth.PIPELINE, {"vae": tmp_path / "vae"})
+        shared = {"vae": tmp_path / "vae", "text_encoder": tmp_path / "clip"}
+        latent.save_pipeline(out, network.unet, text2earth.PIPELINE, shared, network.texts.tower)
 
     def draw(out):
         assert (out / "model_index.json").exists()  # the checkpoint is there before it draws
@@ -125,7 +159,9 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, vae, tiles):
         # The learning rate follows the clock, whose readings differ in the last digits.
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
     index = json.loads((tmp_path / "whole" / "model_index.json").read_text())
-    assert index["_shared_parts"] == {"vae": "../vae"}
+    assert index["_shared_parts"] == {"vae": "../vae"}  # the text tower has learnt, and is its own
+    learnt = CLIPTextModel.from_pretrained(latent.own_tower(tmp_path / "whole"))
+    assert not all(torch.equal(a, b) for a, b in zip(learnt.parameters(), tower().parameters(), strict=True))
     assert [file.name for file in sorted((tmp_path / "parts" / "samples").iterdir())] == [
         "000003.png", "000006.png",
     ]  # fmt: skip
