@@ -23,9 +23,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from generator_obedience import greenness
-from torch import nn
 
 from rs_course import checkpoints, datasets, metrics, paths, simulated_earth
+from rs_course.alignment.landcover import LandcoverReader
 from rs_course.checkpoints import maps as extract
 from rs_course.checkpoints.crsdiff import MAPS
 from rs_course.checkpoints.maps import SEGMENTATION_COLOURS
@@ -56,34 +56,11 @@ ARMS = {  # maps that are given, and settings other than the checkpoint's
 }
 
 
-class Reader(nn.Module):
-    """Tile ``[N, 3, 64, 64]`` in [0, 1] to scores of the segmentation classes ``[N, 7, 64, 64]``."""
-
-    def __init__(self, width: int = 32):
-        super().__init__()
-
-        def conv(inside, outside, stride=1, dilation=1):
-            layer = nn.Conv2d(inside, outside, 3, stride, padding=dilation, dilation=dilation, bias=False)
-            return nn.Sequential(layer, nn.BatchNorm2d(outside), nn.ReLU())
-
-        self.fine = conv(3, width // 2)
-        self.coarse = nn.Sequential(
-            conv(width // 2, width, 2),
-            *(conv(width, width, dilation=d) for d in (1, 2, 4, 8)),
-        )
-        self.head = nn.Sequential(conv(width // 2 + width, width), nn.Conv2d(width, len(NAMES), 1))
-
-    def forward(self, x):
-        fine = self.fine(2 * x - 1)
-        coarse = F.interpolate(self.coarse(fine), scale_factor=2, mode="bilinear")
-        return self.head(torch.cat([fine, coarse], dim=1))
-
-
-def train_reader(scenes: mapped.MappedScenes, steps: int, seed: int = 0, batch: int = 16) -> Reader:
+def train_reader(scenes: mapped.MappedScenes, steps: int, seed: int = 0, batch: int = 16) -> LandcoverReader:
     """The reader, trained on tiles of any date and scale, once; roads count more, because they are rare."""
     kept = paths.cache_dir() / "training" / simulated_earth.VERSION / f"reader-{steps}-{seed}.pt"
     torch.manual_seed(seed)
-    reader = Reader()
+    reader = LandcoverReader()
     if kept.exists():
         reader.load_state_dict(torch.load(kept, weights_only=True))
         return reader.eval()
@@ -106,7 +83,7 @@ def train_reader(scenes: mapped.MappedScenes, steps: int, seed: int = 0, batch: 
 
 
 @torch.inference_mode()
-def read(reader: Reader, images: torch.Tensor) -> np.ndarray:
+def read(reader: LandcoverReader, images: torch.Tensor) -> np.ndarray:
     """Classes ``[N, 64, 64]``."""
     return torch.cat([reader(part).argmax(1) for part in images.split(100)]).numpy()
 
@@ -162,7 +139,7 @@ class Agreement:
         }
 
 
-def map_obedience(reader: Reader, scenes: list, name: str) -> dict:
+def map_obedience(reader: LandcoverReader, scenes: list, name: str) -> dict:
     """Agreement of generated tiles with the maps that were given, per set of maps."""
     generator = checkpoints.load(name)
     prompts = [datasets.class_prompt(scene.label) for scene in scenes]
@@ -197,7 +174,7 @@ def filtered(scene) -> dict[str, torch.Tensor]:
     return {key: find(scene.image) for key, find in filters.items()}
 
 
-def superres_quality(reader: Reader, scenes: list, base: str, name: str) -> dict:
+def superres_quality(reader: LandcoverReader, scenes: list, base: str, name: str) -> dict:
     """The ControlNet beside bicubic: distortion, texture, and what the reader sees."""
     generator = checkpoints.load(base, controlnet=name)
     high = pictures([scene.image for scene in scenes])

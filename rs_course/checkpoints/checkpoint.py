@@ -31,7 +31,8 @@ class Checkpoint:
         metadata_embedding: CRS-Diff's metadata vector, else ``None``.
         image_encoder: CLIP's image tower for CRS-Diff's content, where the checkpoint has one.
         settings: What the checkpoint's authors recommend, over the family's own defaults: ``steps``,
-            ``guidance``, ``guidance_interval``, ``sampler``, ``size``.
+            ``guidance``, ``guidance_interval``, ``sampler``, ``size``; ``distilled_guidance`` where guidance
+            is part of the weights.
     """
 
     family: str

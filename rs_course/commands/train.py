@@ -13,6 +13,7 @@ TRAINABLE = {
     "mini-ddpm": "rs_course.training.ddpm",
     "mini-diffusionsat": "rs_course.training.diffusionsat",
     "mini-dscf": "rs_course.training.dscf",
+    "mini-landcover": "rs_course.training.landcover",
     "mini-text2earth": "rs_course.training.text2earth",
     "mini-text2earth-inpainting": "rs_course.training.text2earth_inpainting",
     "mini-vae": "rs_course.training.vae",

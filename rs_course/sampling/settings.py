@@ -47,6 +47,11 @@ def read_settings(checkpoint, **given) -> Settings:
             setattr(settings, name, value)
     if settings.guess_mode and checkpoint.controlnet is None:
         raise ValueError("This checkpoint was loaded without a ControlNet or maps: leave guess_mode out.")
+    if (built_in := checkpoint.settings.get("distilled_guidance")) and settings.guided:
+        raise ValueError(
+            f"guidance {settings.guidance:g} cannot be added: this checkpoint has guidance {built_in:g} distilled "
+            "into its weights, which one pass a step applies. Leave guidance= out, or take its teacher."
+        )
     steps, strength = settings.steps, settings.strength
     trained = checkpoint.scheduler.config.num_train_timesteps
     if not isinstance(steps, int | np.integer) or isinstance(steps, bool) or not 1 <= steps <= trained:

@@ -23,7 +23,7 @@ from . import grids, latent
 
 STEPS, WALK = 4, 4  # steps of the student, and of the teacher for each of them
 GUIDANCE = 2.0
-SETTINGS = {"steps": STEPS, "guidance": 1.0, "sampler": "ddim"}
+SETTINGS = {"steps": STEPS, "guidance": 1.0, "sampler": "ddim", "distilled_guidance": GUIDANCE}
 SCHEDULER = {
     "_class_name": "DDIMScheduler",
     "num_train_timesteps": 1000,
@@ -123,6 +123,6 @@ def train_text2earth(
     options = {
         "lr": 2e-4, "min_snr": None, "ema_decay": 0.995, "log_every": 100,
         "question": question_of(guide, unconditional, latent.schedule()),
-        "draw": grids.of_classes("eurosat", SETTINGS | {"seed": 0}),
+        "draw": grids.of_classes("eurosat", {"steps": STEPS, "guidance": 1.0, "sampler": "ddim", "seed": 0}),
     } | options  # fmt: skip
     return latent.fit(out, student, make, save, minutes=minutes, seed=seed, resume=resume, **options)

@@ -10,7 +10,7 @@ from rs_course import datasets
 from rs_course.checkpoints.prompts import LEVEL_TOKEN, level_of_gsd
 from rs_course.datasets import class_prompt
 
-from . import landcover, latent
+from . import latent
 from .scenes import Tiles, varied
 
 # Words that change places when a tile is mirrored left to right; the light falls from the other side too.
@@ -92,10 +92,14 @@ def placed_captions(images: np.ndarray, labels: np.ndarray, names) -> list[list[
         For each of ``latent.VIEWS`` views of each tile, in the order of ``latent.encode``, one sentence or
         none: a list of N · VIEWS lists.
     """
-    maps = landcover.read(landcover.train_reader(), images)
+    from rs_course.alignment.landcover import load, read
+
+    from .landcover import sentences_of
+
+    maps = read(load(), images)
     flipped = maps[:, :, ::-1]
     views = [maps, flipped, np.rot90(maps, 1, (1, 2)), np.rot90(flipped, 1, (1, 2))][: latent.VIEWS]
-    said = [landcover.sentences_of(view, labels, names, seed=k) for k, view in enumerate(views)]
+    said = [sentences_of(view, labels, names, seed=k) for k, view in enumerate(views)]
     return [[one] if one else [] for of_tile in zip(*said, strict=True) for one in of_tile]
 
 

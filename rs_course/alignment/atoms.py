@@ -1,0 +1,255 @@
+"""Ask, and check atom by atom: does a generator obey one statement at a time?
+
+An atom is one statement of the simulator's grammar that a reader of land cover can check (the idea of
+Soft-TIFA in GenEval 2: one atom, one question). Each comes as an opposite pair, drawn from the same noise:
+"… trees on the left" and "… trees on the right". The pair is won if the measure is larger on the tile that
+was asked for it. A generator that does not listen wins half of the pairs, whatever it likes to draw; and what
+the reader can see at all is told by the same test on true tiles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import label as components
+
+from rs_course.metrics.intervals import Interval, wilson
+
+from .landcover import NAMES
+
+Measure = Callable[[np.ndarray, np.ndarray], float]  # (tile uint8 [H, W, 3], classes [H, W]) -> number
+READABLE = {
+    "water": "water", "trees": "forest", "cropland": "agriculture", "bare ground": "barren",
+    "buildings": "building",
+}  # fmt: skip
+_COVER = "|".join(READABLE)
+_AMOUNT = re.compile(rf"^({_COVER})\b.* (nearly all|most|about a third|a part) of the tile", re.IGNORECASE)
+_LESS_OR_MORE = {
+    "nearly all": "a part", "most": "a part", "about a third": "nearly all", "a part": "nearly all"
+}  # fmt: skip
+_PLACED = re.compile(rf"\b({_COVER}) (?:on|at) the (left|right|top|bottom)\b", re.IGNORECASE)
+_ACROSS = {"left": "right", "right": "left", "top": "bottom", "bottom": "top", "east": "west", "west": "east"}
+_SIDES = ("left", "top", "right", "bottom")  # clockwise, as captions name them
+_COURSE = re.compile(r"^A (river|motorway|highway)\b.* from the (\w+) edge to the (\w+) edge")
+_NORTH = 30  # degrees of latitude from which on summer is green in July
+_GREEN = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Pasture", "PermanentCrop")
+_CLOUDS = 0.6
+_RIM = 5  # pixels along an edge in which a road or river is looked for
+
+
+class Atom(NamedTuple):
+    """A statement and its opposite, a true tile of each, and how to tell them apart.
+
+    Attributes:
+        kind: One of :data:`KINDS`.
+        sentence, opposite: What is asked for.
+        image, other: True tiles, uint8 ``[64, 64, 3]``: of the sentence, of its opposite.
+        measure: Larger on tiles of which the sentence is true.
+    """
+
+    kind: str
+    sentence: str
+    opposite: str
+    image: np.ndarray
+    other: np.ndarray
+    measure: Measure
+
+
+def atoms(scenes: Iterable, kinds: Iterable[str] | None = None) -> list[Atom]:
+    """Atoms about scenes of :func:`rs_course.simulated_earth.scene`, from their own captions.
+
+    Args:
+        scenes: Simulated scenes; a few hundred give dozens of each kind.
+        kinds: Which of :data:`KINDS`; all by default. A kind for which the scenes give nothing is absent.
+
+    Raises:
+        ValueError: An unknown kind.
+    """
+    scenes, kinds = list(scenes), list(KINDS if kinds is None else kinds)
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise ValueError(f"There is no kind of atom {unknown[0]!r}: use {', '.join(KINDS)}.")
+    return [Atom(kind, *parts) for kind in kinds for parts in _MAKERS[kind](scenes)]
+
+
+def won(atoms: list[Atom], asked: np.ndarray, opposite: np.ndarray, reader) -> np.ndarray:
+    """Which pairs are won: 1, or a half for a tie, or 0: ``[N]``.
+
+    Args:
+        atoms: N atoms.
+        asked, opposite: uint8 ``[N, 64, 64, 3]``: drawn for ``sentence`` and for ``opposite``.
+        reader: From :func:`rs_course.alignment.landcover.load`.
+    """
+    from .landcover import read
+
+    both = [(images, read(reader, images)) for images in (np.asarray(asked), np.asarray(opposite))]
+    values = np.array(
+        [[one.measure(images[k], maps[k]) for images, maps in both] for k, one in enumerate(atoms)]
+    )
+    return np.where(values[:, 0] == values[:, 1], 0.5, values[:, 0] > values[:, 1])
+
+
+def obedience(atoms: list[Atom], wins: np.ndarray, *, level: float = 0.95) -> dict[str, Interval]:
+    """Share of pairs won, by kind and over ``"all"``, with Wilson's interval; chance is 0.5.
+
+    Raises:
+        ValueError: No atoms.
+    """
+    if not atoms:
+        raise ValueError("There are no atoms to judge: give more scenes or other kinds.")
+    kinds = np.array([one.kind for one in atoms])
+    masks = {str(kind): kinds == kind for kind in dict.fromkeys(kinds.tolist())}
+    masks["all"] = np.full(len(kinds), True)
+    return {kind: wilson(float(wins[m].sum()), int(m.sum()), level=level) for kind, m in masks.items()}
+
+
+def _is(cover: str) -> int:
+    return NAMES.index(READABLE[cover.lower()])
+
+
+def _caption(scene, pattern: re.Pattern):
+    return next(((c, found) for c in scene.captions if (found := pattern.search(c))), (None, None))
+
+
+def _amount(scenes):
+    """Two places: one that is mostly covered by it, one that is not."""
+    found = [
+        (scene, caption, match) for scene in scenes for caption, match in [_caption(scene, _AMOUNT)] if match
+    ]
+    for cover in READABLE:
+        named = [(s, c, m) for s, c, m in found if m[1].lower() == cover]
+        full = [(s, c) for s, c, m in named if m[2] in ("nearly all", "most")]
+        rest = [
+            s
+            for s in scenes
+            if s.facts["shares"].get(cover.rstrip("s") if cover == "buildings" else cover, 0) < 30
+        ]
+        for (scene, caption), other in zip(full, rest, strict=False):
+            amount = _AMOUNT.search(caption)[2]
+            asked = caption[: caption.index(amount)] + amount + " of the tile."
+            less = asked.replace(amount, _LESS_OR_MORE[amount])
+            yield asked, less, scene.image, other.image, _share_of(cover)
+
+
+def _side(scenes):
+    """A place and its mirror image."""
+    for scene in scenes:
+        caption, match = _caption(scene, _PLACED)
+        if match is None:
+            continue
+        across = match[2] in ("left", "right")
+        words = r"\b(left|right|east|west)\b" if across else r"\b(top|bottom)\b"
+        other = re.sub(words, lambda found: _ACROSS[found[0]], caption)
+        axis = 1 if across else 0
+        yield (
+            caption,
+            other,
+            scene.image,
+            np.ascontiguousarray(np.flip(scene.image, axis)),
+            _nearer_to(match[2], match[1]),
+        )
+
+
+def _course(scenes):
+    """A place, and the same turned clockwise by a quarter."""
+    for scene in scenes:
+        caption, match = _caption(scene, _COURSE)
+        if match is None:
+            continue
+        own = {match[2], match[3]}
+        turned = [_SIDES[(_SIDES.index(side) + 1) % 4] for side in own]
+        turned.sort(key=_SIDES.index)
+        start, end = match.span(2)[0], match.span(3)[1]
+        other = f"{caption[:start]}{turned[0]} edge to the {turned[1]}{caption[end:]}"
+        name = "water" if match[1] == "river" else "road"
+
+        yield (
+            caption,
+            other,
+            scene.image,
+            np.ascontiguousarray(np.rot90(scene.image, -1)),
+            _touching(own, set(turned), name),
+        )
+
+
+def _share_of(cover: str) -> Measure:
+    return lambda _, classes: float((classes == _is(cover)).mean())
+
+
+def _nearer_to(side: str, cover: str) -> Measure:
+    """How far the middle of a land cover lies towards a side, in pixels from the centre."""
+    axis, sign = int(side in ("left", "right")), -1.0 if side in ("left", "top") else 1.0
+
+    def measure(_, classes):
+        where = np.nonzero(classes == _is(cover))[axis]
+        return sign * (float(where.mean()) - (classes.shape[axis] - 1) / 2) if len(where) else 0.0
+
+    return measure
+
+
+def _touching(sides: set[str], others: set[str], name: str) -> Measure:
+    """Share of land cover along some edges, minus the share along others; edges in both say nothing."""
+
+    def measure(_, classes):
+        rims = classes[:, :_RIM], classes[:_RIM], classes[:, -_RIM:], classes[-_RIM:]
+        found = {side: (rim == NAMES.index(name)).mean() for side, rim in zip(_SIDES, rims, strict=True)}
+        return float(sum(found[s] for s in sides - others) - sum(found[s] for s in others - sides))
+
+    return measure
+
+
+def _again(scene, **changed):
+    """The same place under other conditions."""
+    from rs_course.simulated_earth import scene as render
+
+    m = scene.metadata
+    told = {"date": (m["year"], m["month"], m["day"]), "lon": m["lon"], "lat": m["lat"], "gsd": m["gsd"]}
+    return render(scene.label, scene.seed, **{**told, "cloud_cover": m["cloud_cover"], **changed})
+
+
+def _sky(scenes):
+    """A place without clouds and under them."""
+    for scene in scenes:
+        clear, cloudy = _again(scene, cloud_cover=0.0), _again(scene, cloud_cover=_CLOUDS)
+        sentences = [_caption(one, re.compile(r"\b(sky|cloud)", re.IGNORECASE))[0] for one in (clear, cloudy)]
+        yield *sentences, clear.image, cloudy.image, lambda x, _: -float((x.min(-1) > 150).mean())
+
+
+def _season(scenes):
+    """A place in July and in January, north of the tropics; told by its greenness."""
+    for scene in scenes:
+        if scene.label not in _GREEN or scene.metadata["lat"] < _NORTH:
+            continue
+        year = scene.metadata["year"]
+        july, january = (_again(scene, date=(year, month, 15), cloud_cover=0.0) for month in (7, 1))
+        asked = re.sub(r" in \w+\.$", " in July.", july.captions[0])
+        yield asked, asked.replace("July", "January"), july.image, january.image, _greenness
+
+
+def _greenness(image, _):
+    """Mean of 2g - r - b, chromatic coordinates (Woebbecke et al. 1995: the excess green index)."""
+    r, g, b = np.moveaxis(image / np.maximum(image.sum(-1, keepdims=True), 1), -1, 0)
+    return float((2 * g - r - b).mean())
+
+
+def _count(scenes):
+    """A place with one pond and another with several; told by the number of waters."""
+    one = [scene for scene in scenes if len(scene.facts["ponds"]) == 1 and not scene.facts["river"]]
+    more = [scene for scene in scenes if len(scene.facts["ponds"]) > 1 and not scene.facts["river"]]
+    pattern = re.compile(r"\bponds?\b")
+    for few, many in zip(one, more, strict=False):
+        asked, opposite = _caption(many, pattern)[0], _caption(few, pattern)[0]
+        yield asked, opposite, many.image, few.image, _waters
+
+
+def _waters(_, classes):
+    numbered, count = components(classes == NAMES.index("water"))
+    return float(sum(np.count_nonzero(numbered == k) >= 4 for k in range(1, count + 1)))
+
+
+_MAKERS = {
+    "amount": _amount, "side": _side, "course": _course, "count": _count, "sky": _sky, "season": _season,
+}  # fmt: skip
+KINDS = tuple(_MAKERS)
