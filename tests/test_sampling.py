@@ -155,6 +155,13 @@ def test_ddpm_equals_the_ancestral_sampler_of_diffusers(generator, monkeypatch):
         assert relative(x, y) < 1e-5
 
 
+def test_guidance_that_is_part_of_the_weights_cannot_be_added(generator, monkeypatch):
+    monkeypatch.setitem(generator.settings, "distilled_guidance", 2.0)
+    generator.sample("a", steps=1, guidance=1.0)
+    with pytest.raises(ValueError, match=r"guidance 3 cannot be added: .* guidance 2 distilled .* teacher"):
+        generator.sample("a", steps=1, guidance=3.0)
+
+
 def test_guidance_one_is_the_conditional_model_alone(generator):
     calls = []
     hook = generator.unet.register_forward_hook(lambda module, args, out: calls.append(len(args[0])))

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import label as components
 
+from rs_course.checkpoints.maps import classes_of_scene
 from rs_course.metrics.intervals import Interval, wilson
 
-from .landcover import NAMES
+from .landcover import NAMES, shrunk
 
 Measure = Callable[[np.ndarray, np.ndarray], float]  # (tile uint8 [H, W, 3], classes [H, W]) -> number
 READABLE = {
@@ -37,6 +38,8 @@ _COURSE = re.compile(r"^A (river|motorway|highway)\b.* from the (\w+) edge to th
 _NORTH = 30  # degrees of latitude from which on summer is green in July
 _GREEN = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Pasture", "PermanentCrop")
 _CLOUDS = 0.6
+# Least that the true land cover must show: pixels from the centre, and difference of shares along edges.
+_ASIDE, _ALONG = 6.0, 0.1
 _RIM = 5  # pixels along an edge in which a road or river is looked for
 
 
@@ -143,13 +146,9 @@ def _side(scenes):
         words = r"\b(left|right|east|west)\b" if across else r"\b(top|bottom)\b"
         other = re.sub(words, lambda found: _ACROSS[found[0]], caption)
         axis = 1 if across else 0
-        yield (
-            caption,
-            other,
-            scene.image,
-            np.ascontiguousarray(np.flip(scene.image, axis)),
-            _nearer_to(match[2], match[1]),
-        )
+        measure = _nearer_to(match[2], match[1])
+        if measure(scene.image, _truth(scene)) >= _ASIDE:
+            yield caption, other, scene.image, np.ascontiguousarray(np.flip(scene.image, axis)), measure
 
 
 def _course(scenes):
@@ -165,13 +164,14 @@ def _course(scenes):
         other = f"{caption[:start]}{turned[0]} edge to the {turned[1]}{caption[end:]}"
         name = "water" if match[1] == "river" else "road"
 
-        yield (
-            caption,
-            other,
-            scene.image,
-            np.ascontiguousarray(np.rot90(scene.image, -1)),
-            _touching(own, set(turned), name),
-        )
+        measure = _touching(own, set(turned), name)
+        if measure(scene.image, _truth(scene)) >= _ALONG:
+            yield caption, other, scene.image, np.ascontiguousarray(np.rot90(scene.image, -1)), measure
+
+
+def _truth(scene) -> np.ndarray:
+    """The land cover of the tile: what is asked about is there, and not where it is not."""
+    return shrunk(classes_of_scene(scene))
 
 
 def _share_of(cover: str) -> Measure:

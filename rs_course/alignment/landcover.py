@@ -67,3 +67,11 @@ def read(reader: LandcoverReader, images: np.ndarray, batch: int = 100) -> np.nd
         x = torch.from_numpy(np.array(images[start : start + batch])).permute(0, 3, 1, 2) / 255
         found.append(reader(x).argmax(1).byte().numpy())
     return np.concatenate(found)
+
+
+def shrunk(classes: np.ndarray) -> np.ndarray:
+    """A map ``[256, 256]`` on the tile's pixels ``[64, 64]``: every fourth, and a road where it takes three
+    tenths of one.
+    """
+    road = (classes == NAMES.index("road")).reshape(64, 4, 64, 4).mean((1, 3)) >= 0.3
+    return np.where(road, NAMES.index("road"), classes[2::4, 2::4]).astype(np.uint8)

@@ -15,6 +15,7 @@ TRAINABLE = {
     "mini-dscf": "rs_course.training.dscf",
     "mini-landcover": "rs_course.training.landcover",
     "mini-text2earth": "rs_course.training.text2earth",
+    "mini-text2earth-fast": "rs_course.training.text2earth_fast",
     "mini-text2earth-inpainting": "rs_course.training.text2earth_inpainting",
     "mini-vae": "rs_course.training.vae",
     "mini-vae-decoder": "rs_course.training.decoder",

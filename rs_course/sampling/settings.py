@@ -49,8 +49,8 @@ def read_settings(checkpoint, **given) -> Settings:
         raise ValueError("This checkpoint was loaded without a ControlNet or maps: leave guess_mode out.")
     if (built_in := checkpoint.settings.get("distilled_guidance")) and settings.guided:
         raise ValueError(
-            f"guidance {settings.guidance:g} cannot be added: this checkpoint has guidance {built_in:g} distilled "
-            "into its weights, which one pass a step applies. Leave guidance= out, or take its teacher."
+            f"guidance {settings.guidance:g} cannot be added: this checkpoint has guidance {built_in:g} "
+            "distilled into its weights. Leave guidance= out, or take its teacher."
         )
     steps, strength = settings.steps, settings.strength
     trained = checkpoint.scheduler.config.num_train_timesteps

@@ -1,7 +1,5 @@
 """Few steps without guidance: a student that jumps where its teacher walks.
 
-    rs-course train mini-text2earth-fast
-
 The teacher goes from one level of the student to the next in several guided steps, each of two evaluations;
 the student learns to land at the same place in one. Guidance distilled into one pass (Meng et al. 2023, arXiv
 2210.03142) and fewer steps (progressive distillation, Salimans & Ho 2022, arXiv 2202.00512) are one question
@@ -10,7 +8,6 @@ here: which velocity, followed by one DDIM step, leads where the teacher got?
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -19,7 +16,7 @@ from rs_course.diffusion.process import add_noise, split
 from rs_course.diffusion.samplers import dpmpp_2m, final
 from rs_course.diffusion.schedules import Schedule
 
-from . import grids, latent
+from . import latent
 
 STEPS, WALK = 4, 4  # steps of the student, and of the teacher for each of them
 GUIDANCE = 2.0
@@ -84,45 +81,3 @@ def question_of(
         return xt, torch.full((len(xt),), start, device=xt.device), (a * xt - clean) / s
 
     return question
-
-
-def train_text2earth(
-    out, *, minutes=45, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000,
-    teacher="mini-text2earth", batch=64, **options,
-):  # fmt: skip
-    """``mini-text2earth-fast``: the network of :mod:`rs_course.training.text2earth`, in four steps.
-
-    Args:
-        out, minutes, seed, resume, data, simulated, scenes, batch, options: As there.
-        teacher: Name or folder of the checkpoint that is walked with and begun from.
-    """
-    from diffusers import UNet2DConditionModel
-
-    from . import text2earth
-
-    words, sources, text_encoder, folders = text2earth.material(data, simulated, scenes, start=teacher)
-    guide = text2earth.Denoiser(UNet2DConditionModel(**text2earth.UNET), text_encoder)
-    latent.begin_from(guide.unet, teacher)
-    student = copy.deepcopy(guide)
-    student.texts.requires_grad_(False)
-    guide.requires_grad_(False)
-    silence = words([""])
-
-    def unconditional(ids, levels):
-        return silence.to(ids).expand_as(ids), torch.zeros_like(levels)
-
-    def make(first):
-        return text2earth.batches(sources, words, seed, first, batch)
-
-    def save(network, out):
-        tower = latent.own_tower(teacher) or folders["text_encoder"]
-        latent.save_pipeline(
-            out, network.unet, text2earth.PIPELINE, {**folders, "text_encoder": tower}, scheduler=SCHEDULER
-        )
-
-    options = {
-        "lr": 2e-4, "min_snr": None, "ema_decay": 0.995, "log_every": 100,
-        "question": question_of(guide, unconditional, latent.schedule()),
-        "draw": grids.of_classes("eurosat", {"steps": STEPS, "guidance": 1.0, "sampler": "ddim", "seed": 0}),
-    } | options  # fmt: skip
-    return latent.fit(out, student, make, save, minutes=minutes, seed=seed, resume=resume, **options)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from rs_course import paths, precision
-from rs_course.alignment.landcover import NAMES, LandcoverReader
+from rs_course.alignment.landcover import NAMES, LandcoverReader, shrunk
 from rs_course.checkpoints.maps import classes_of_scene
 from rs_course.simulated_earth.captions import composition
 from rs_course.simulated_earth.facts import extent
@@ -38,7 +38,7 @@ SAYABLE = {
     "River": ("water", "forest", "agriculture"),
     "SeaLake": ("water", "forest", "barren"),
 }
-WEIGHTS = {"road": 6.0, "building": 3.0, "barren": 3.0}  # in the loss, because they are rare
+WEIGHTS = {"road": 3.0, "building": 2.0, "barren": 2.0}  # in the loss, because they are rare
 LEAST = 6  # percent of the tile from which on land cover is named
 
 
@@ -117,18 +117,12 @@ def _known(count: int, draw: int, folder) -> tuple[np.ndarray, np.ndarray]:
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         scenes = (scene(*place(k, draw), **conditions(k, draw)) for k in range(count))
-        images, truth = zip(*((one.image, _shrunk(classes_of_scene(one))) for one in scenes), strict=True)
+        images, truth = zip(*((one.image, shrunk(classes_of_scene(one))) for one in scenes), strict=True)
         part = file.with_suffix(".part.npz")
         np.savez(part, images=np.stack(images), truth=np.stack(truth))
         part.replace(file)
     with np.load(file) as stored:
         return stored["images"], stored["truth"]
-
-
-def _shrunk(classes: np.ndarray) -> np.ndarray:
-    """Every fourth pixel of a map ``[256, 256]``; a road that takes three tenths of a pixel is seen in it."""
-    road = (classes == NAMES.index("road")).reshape(64, 4, 64, 4).mean((1, 3)) >= 0.3
-    return np.where(road, NAMES.index("road"), classes[2::4, 2::4]).astype(np.uint8)
 
 
 def sentence_of(classes: np.ndarray, label: str, rng) -> str | None:

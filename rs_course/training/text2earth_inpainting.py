@@ -70,15 +70,12 @@ def from_parent(parent):
     """A nine-channel UNet with its parent's weights; what it newly sees counts nothing yet."""
     from diffusers import UNet2DConditionModel
 
-    from rs_course.checkpoints.load import locate
-    from rs_course.checkpoints.loading import load_model
-
-    known = load_model(UNet2DConditionModel, locate(parent) / "unet", torch.float32).state_dict()
-    unet = UNet2DConditionModel(**{**UNET, "in_channels": 9})
-    weight = torch.zeros_like(unet.conv_in.weight)
-    weight[:, :4] = known["conv_in.weight"]
-    unet.load_state_dict({**known, "conv_in.weight": weight})
-    return unet
+    own, known = UNet2DConditionModel(**{**UNET, "in_channels": 9}), UNet2DConditionModel(**UNET)
+    latent.begin_from(known, parent)
+    weight = torch.zeros_like(own.conv_in.weight)
+    weight[:, :4] = known.conv_in.weight.detach()
+    own.load_state_dict({**known.state_dict(), "conv_in.weight": weight})
+    return own
 
 
 def batches(sources, vae, words, seed: int, first: int, size: int = 32):
