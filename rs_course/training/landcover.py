@@ -78,7 +78,7 @@ def train_reader(
     from rs_course import simulated_earth
 
     folder = paths.cache_dir() / "training" / simulated_earth.VERSION
-    kept = folder / f"landcover-{scenes}-{steps}-{draw}-{seed}-2.pt"
+    kept = folder / f"landcover-{scenes}-{steps}-{draw}-{seed}.pt"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reader = LandcoverReader()
@@ -113,7 +113,7 @@ def _known(count: int, draw: int, folder) -> tuple[np.ndarray, np.ndarray]:
     """Tiles ``[N, 64, 64, 3]`` and their classes ``[N, 64, 64]``, rendered once."""
     from rs_course.simulated_earth import scene
 
-    file = folder / f"landcover-{count}-{draw}-2.npz"
+    file = folder / f"landcover-{count}-{draw}.npz"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         scenes = (scene(*place(k, draw), **conditions(k, draw)) for k in range(count))
