@@ -258,3 +258,38 @@ def test_the_devices_of_this_machine_cannot_be_changed(place):
     change = code + "\nfor n in names:\n    os.chmod(f'/dev/{n}', 0)\n    os.utime(f'/dev/{n}', (5, 5))"
     assert _value(place, change, "open('/dev/null', 'wb').write(b'x')") == 1
     assert {n: (os.stat(f"/dev/{n}").st_mode, os.stat(f"/dev/{n}").st_mtime) for n in names} == before
+
+
+@pytest.fixture(scope="module")
+def cold(isolated):
+    """Where namespaces cannot be nested, submission and supervisor see each other's processes."""
+    with Sandbox(preload=("numpy",), warm=False) as made:
+        yield made
+
+
+_TRY = """
+import os
+def refused(change, *a):
+    try: change(*a)
+    except OSError: return True
+"""
+
+
+def test_without_nesting_the_supervisor_is_out_of_reach(cold):
+    assert _value(cold, _TRY, "os.getpid()") > 1, "the supervisor is process 1"
+    assert _value(cold, _TRY, "[refused(os.kill, 1, s) for s in (0, 9, 15, 19)]") == [True] * 4
+    assert (
+        _value(cold, _TRY, "[refused(open, f'/proc/1/{n}', 'rb') for n in ('mem', 'environ', 'maps')]")
+        == [True] * 3
+    )
+    assert _value(cold, _TRY, "refused(os.readlink, '/proc/1/fd/3')") is True
+    assert _value(cold, _TRY, "refused(os.kill, os.getpid(), 9)") is True
+    machine = "[refused(open, f'/proc/{n}') for n in ('loadavg', 'meminfo', 'locks', 'stat')]"
+    assert _value(cold, _TRY, machine) == [True] * 4
+    assert _value(cold, _WRITABLE, "sorted(writable)") == ["/dev/shm", "/tmp", "/tmp/home"]
+
+
+def test_without_nesting_files_are_counted_by_the_supervisor(cold):
+    code = "import time\nfor i in range(3000): open(f'/tmp/{i}', 'w').close()\ntime.sleep(9)"
+    outcome = cold.run({"cells": [{"id": "c", "source": code}], "probes": []}, replace(LIMITS, files=500))
+    assert outcome.ended == "was stopped because it made more than 500 files"

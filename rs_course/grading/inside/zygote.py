@@ -42,11 +42,7 @@ def serve(control):
     """Answer jobs on the socket ``control`` until the host closes it."""
     # A child's middle process exits at once; the child itself then becomes ours to wait for.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    nested = _threads() == 1 and _can_nest()
-    if not nested:
-        seal.die_first()
-        seal.hide()
-    control.send(json.dumps({"nested": nested}).encode())
+    control.send(json.dumps({"nested": _threads() == 1 and _can_nest()}).encode())
     while True:
         message, files, _, _ = socket.recv_fds(control, 1 << 16, 2)
         if not message:
@@ -63,7 +59,6 @@ def answer_once():
     Standard input is the request, one line, and the job; standard output the report, one line, and the
     results.
     """
-    seal.hide()
     files = [os.memfd_create("job"), os.memfd_create("results")]
     request = json.loads(sys.stdin.buffer.readline())
     with os.fdopen(os.dup(files[0]), "wb") as job:
@@ -81,6 +76,9 @@ def supervise(request, files):
 
     The report's ``fault`` says what the machine failed to do; it is no fault of the child's.
     """
+    if not request["nested"]:  # the child could look at this process
+        seal.die_first()
+        seal.hide()
     read_pid, write_pid = os.pipe()
     first = os.fork()
     if first == 0:
