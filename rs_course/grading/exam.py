@@ -34,8 +34,8 @@ class Wrong(Exception):
     """An answer that is not (fully) right.
 
     Args:
-        message: One sentence that names the mistake. It is shown to the student, so for a hidden check it
-            must not contain numbers of the inputs.
+        message: One sentence that names the mistake. Of a hidden check it is shown only if it stands as it
+            is in the exam's source, so that no number of the inputs or of the result gets into it.
         fraction: Part of the points that the answer still earns.
         measure: Its number for the leaderboard, if it has one all the same.
     """
