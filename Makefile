@@ -7,7 +7,8 @@
 PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 
-.PHONY: course lab setup test test-style test-notebooks test-code test-nbgrader bench grade-demo
+.PHONY: course lab setup book slides release-files book-extra bench grade-demo
+.PHONY: test test-style test-notebooks test-code test-nbgrader test-book test-newest
 
 course: setup
 	$(BIN)/rs-course run --profile fast
@@ -18,23 +19,40 @@ lab: setup
 setup:
 	$(PYTHON) -m rs_course.cli setup
 
+# Both show what `make course` executed; the extra `book` has Sphinx and the rest that students do not need.
+book: book-extra
+	$(BIN)/rs-course book
+
+slides: book-extra
+	$(BIN)/rs-course slides
+
+release-files: book slides
+	$(BIN)/rs-course release-files
+
+book-extra: setup
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[book]" -c constraints.txt
+
 # One thread per process, because two processes share the cores. nbval runs each notebook and compares every text
 # output with the stored one; it leaves image bytes aside (its default), because fonts and rendering differ between
 # machines. `make -k test` goes on after a failing part and still ends with a failure.
-test: test-style test-notebooks test-code test-nbgrader
+test: test-style test-notebooks test-code test-book test-nbgrader
 
 test-style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test-notebooks test-code test-nbgrader: export OMP_NUM_THREADS = 1
-test-notebooks test-code test-nbgrader: export MKL_NUM_THREADS = 1
+test-notebooks test-code test-book test-nbgrader: export OMP_NUM_THREADS = 1
+test-notebooks test-code test-book test-nbgrader: export MKL_NUM_THREADS = 1
 
 test-notebooks: setup
 	$(BIN)/rs-course run --profile fast --jobs 2
 
 test-code: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 --nbval --nbval-current-env tests notebooks
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 --nbval --nbval-current-env \
+	  --ignore tests/book --ignore tests/checkpoints/test_export.py tests notebooks
+
+test-book: book-extra
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=8 tests/book tests/checkpoints/test_export.py
 
 # Last, because nbgrader changes JupyterLab; where it cannot be installed, these tests are skipped and say so.
 test-nbgrader: setup
@@ -54,3 +72,7 @@ grade-demo: setup
 	cp build/demo/solution/a3_super_resolution/*.ipynb build/demo/submissions/ada.ipynb
 	cp build/demo/release/a3_super_resolution/*.ipynb build/demo/submissions/ben.ipynb
 	$(BIN)/rs-course grade build/demo/submissions --assignment a3_super_resolution --out build/demo/grades
+
+# Once a week in the workflows: a fresh environment with the newest versions of everything.
+test-newest:
+	bash .ci/newest

@@ -9,7 +9,7 @@ imported only by the functions that need them.
 
 from . import lazy
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _SUBMODULES = (
     "alignment",

@@ -15,13 +15,17 @@ from rs_course import __version__
 COMMANDS = {
     "setup": ("rs_course.commands.setup", "create .venv with the pinned environment"),
     "doctor": ("rs_course.commands.doctor", "say what this machine has, what is missing and how to mend it"),
+    "start": ("rs_course.commands.start", "copy the notebooks and assignments into a folder to work in"),
     "run": ("rs_course.commands.run", "execute the notebooks headlessly and build the index page"),
+    "book": ("rs_course.commands.book", "build the course as a static site from the executed notebooks"),
+    "slides": ("rs_course.commands.slides", "make a slide deck of each executed notebook"),
     "fetch": ("rs_course.commands.fetch", "download or import a data set or checkpoint"),
     "generate": ("rs_course.commands.generate", "make a data set with a generator, resumable"),
     "train": ("rs_course.commands.train", "train one of the mini models"),
     "study": ("rs_course.commands.study", "run a grid of experiments, resumable, into one ledger"),
     "report": ("rs_course.commands.report", "weigh a study: figures and a one-page summary"),
     "convert": ("rs_course.commands.convert", "turn a published checkpoint into a clean safetensors folder"),
+    "export": ("rs_course.commands.export", "write a generator as ONNX graphs, for programs without Python"),
     "grade": ("rs_course.commands.grade", "grade submitted notebooks in isolation"),
     "mark": ("rs_course.commands.mark", "mark prose and figures of a graded class in the browser"),
     "check": (
@@ -29,6 +33,11 @@ COMMANDS = {
         "run an assignment's public checks on a notebook, as the grader would",
     ),
     "submit": ("rs_course.commands.submit", "pack an assignment for submission"),
+    "address": ("rs_course.commands.address", "tell every file where the course is published"),
+    "release-files": (
+        "rs_course.commands.release_files",
+        "make the files of a release: package, book, notebooks, hashes",
+    ),
     "release": ("rs_course.commands.release", "make the student and solution versions of the assignments"),
 }
 

@@ -1,9 +1,11 @@
-"""Environment variables for as long as a block runs."""
+"""Environment variables for as long as a block runs, and where torch for processors comes from."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 @contextmanager

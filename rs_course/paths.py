@@ -20,6 +20,26 @@ def cache_dir() -> Path:
     return Path(base) / "rs_course"
 
 
+def checkout_dir() -> Path:
+    """Root of the checkout that this package lies in.
+
+    Raises:
+        FileNotFoundError: The package was installed from a wheel, which has no sources of the book.
+    """
+    root = _PACKAGE.parent
+    if not (root / "pyproject.toml").is_file():
+        raise FileNotFoundError("this needs a checkout of the course; an installed package has no sources.")
+    return root
+
+
+def course_files() -> dict[str, Path]:
+    """Notebooks and student versions of the assignments, by the path that they have in a checkout."""
+    installed = _PACKAGE / "_course"
+    root = installed if installed.is_dir() else _PACKAGE.parent
+    found = [*root.glob("notebooks/[0-9]*.ipynb"), *root.glob("assignments/release/*/*")]
+    return {path.relative_to(root).as_posix(): path for path in sorted(found) if path.is_file()}
+
+
 def notebooks_dir() -> Path:
     """Folder of the course notebooks: the checkout's, or ``./notebooks`` when the package is installed."""
     checkout = _PACKAGE.parent / "notebooks"

@@ -13,7 +13,7 @@ from rs_course.commands.doctor import pins
 _ROOT = Path(__file__).resolve().parents[1]
 _PINS = {canonicalize_name(name): version for name, version in pins(_ROOT / "constraints.txt").items()}
 _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
-_ON_REQUEST = {"nbgrader"}
+_ON_REQUEST = {"nbgrader", "book"}
 _ALWAYS = set(_PROJECT["optional-dependencies"]) - _ON_REQUEST
 _CONDA = yaml.safe_load((_ROOT / "environment.yml").read_text())["dependencies"]
 

@@ -41,9 +41,11 @@ def test_an_installed_wheel_runs_a_notebook(tmp_path, environment):
     names = {package["name"].lower() for package in json.loads(installed)}
     assert not {"torchvision", "pytest", "dask"} & names
 
-    (tmp_path / "elsewhere").mkdir()
-    notebook = tmp_path / "elsewhere" / "00_orientation.ipynb"
-    notebook.write_bytes((_ROOT / "notebooks" / "00_orientation.ipynb").read_bytes())
-    out = call(python, "-m", "rs_course.cli", "run", str(notebook), cwd=tmp_path / "elsewhere")
+    program = python.with_name("rs-course")
+    told = call(program, "start", str(tmp_path / "my course"))
+    assert "jupyter lab" in told
+    folder = tmp_path / "my course"
+    assert (folder / "assignments" / "release" / "a3_super_resolution").is_dir()
+    out = call(program, "run", "00", cwd=folder)
     assert "[1/1] 00_orientation: ok" in out
-    assert (tmp_path / "elsewhere" / "build" / "notebooks" / "00_orientation.html").stat().st_size > 100_000
+    assert (folder / "build" / "notebooks" / "00_orientation.html").stat().st_size > 100_000

@@ -1,8 +1,7 @@
 """Scenes of any size: a window slides over a canvas, and each window is painted where it is still empty.
 
 As the authors of Text2Earth propose for their inpainting model: the prompt, and with it the resolution level,
-    stays
-the same, so that the whole scene has one scale.
+stays the same, so that the whole scene has one scale.
 """
 
 from __future__ import annotations

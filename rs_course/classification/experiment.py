@@ -124,7 +124,7 @@ def run_task(task: dict | Task) -> dict:
         ``n_candidates``      size of the synthetic set; ``n_rejected``: what the filter refuses of it
         ``n_leaked``          test images whose very pixels are in the training set
         ``seconds``           CPU seconds of training and test
-        ``real_hash``, ``synthetic_hash``, ``test_hash``  of pixels and labels; empty without such a part
+        ``real_hash``         of pixels and labels, empty if none; so ``synthetic_hash``, ``test_hash``
         ``predictions_hash``  of the predicted classes
         ====================  =======================================================================
 

@@ -21,7 +21,8 @@ import sys
 import venv
 from pathlib import Path
 
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+from rs_course.environment import CPU_INDEX
+
 EXTRAS = "course,scale,test"
 _STAMP = "rs-course-setup.json"
 

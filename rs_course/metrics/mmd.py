@@ -86,7 +86,7 @@ def cmmd(real, generated, *, sigma: float = 10.0, scale: float = 1000.0) -> floa
         real: L2-normalised CLIP image embeddings ``[M, D]`` (ViT-L/14 at 336 pixels in the paper), torch or
             NumPy. They are taken as they are: other features need another ``sigma``.
         generated: The same of the generated images ``[N, D]``.
-        sigma: Width of the kernel exp(-|x - y|² / 2σ²).
+        sigma: Width of the kernel ``exp(-|x - y|² / 2σ²)``.
         scale: Factor that makes the number readable.
 
     Raises:

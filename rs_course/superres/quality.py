@@ -37,8 +37,7 @@ def texture_distance(pred: torch.Tensor, high: torch.Tensor) -> float:
     look alike.
 
     It compares distributions, not pairs: shuffling the images changes nothing. Unlike LPIPS or FID it
-        needs no
-    pretrained network, and it sees only second-order statistics of :func:`patches`.
+    needs no pretrained network, and it sees only second-order statistics of :func:`patches`.
     """
     return float(metrics.fid(patches(high), patches(pred)))
 
@@ -90,8 +89,7 @@ def compare(
 
     Returns:
         By name: ``"images"`` (rounded to 8 bits), ``"psnr"`` and ``"ssim"`` ``[N]`` (luma, cropped;
-            convention
-        ``basicsr_y``), and ``"texture"``, the :func:`texture_distance`.
+        convention ``basicsr_y``), and ``"texture"``, the :func:`texture_distance`.
 
     Raises:
         ValueError: Low and high resolution do not belong together, or an upscaler enlarges by another factor.

@@ -1,0 +1,221 @@
+"""A generator as ONNX graphs and one JSON, for programs without Python: a page of the book draws with them.
+
+    denoiser.onnx    latents [B, C, h, w], t [B], text [B, L, D], extra [B, ...]  ->  prediction [B, C, h, w]
+    decoder.onnx     latents [B, C, h, w]  ->  images [B, 3, H, W] in [0, 1]
+    generator.json   the prompts' encodings, the rows of metadata, and the sampler as a table of numbers
+
+A sampler that adds no noise is linear in what it has seen. One step is ::
+
+    x0    = p_k x_k + q_k v_k                      v_k: what the network says
+    x_k+1 = a_k x_k + b_k x0 + c_k (x0 of the step before)
+
+and whoever reads p, q, a, b, c needs none of the sampler's code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from rs_course.checkpoints.families import FAMILIES, DiffusionSat, StableDiffusion, Text2Earth
+from rs_course.sampling.samplers import make_sampler, step
+
+# The condition beside the text, by family; the others see pictures too.
+_EXTRA = {StableDiffusion: None, DiffusionSat: "metadata", Text2Earth: "level"}
+PLACE = {"lon": 9.0, "lat": 48.5, "gsd": 10.0, "cloud_cover": 0.0, "year": 2021, "day": 15}
+
+
+class Denoiser(nn.Module):
+    """The network of a checkpoint with its conditions as tensors."""
+
+    def __init__(self, checkpoint):
+        super().__init__()
+        self.unet, self._checkpoint = checkpoint.unet, [checkpoint]
+        self._family = FAMILIES[checkpoint.family]
+        self._extra = _EXTRA[type(self._family)]
+
+    def forward(self, latents, t, text, extra=None):
+        given = {"text": text} if self._extra is None else {"text": text, self._extra: extra}
+        return self._family.predict(self._checkpoint[0], latents, t, given)
+
+
+class Decoder(nn.Module):
+    """Latents to images in [0, 1]."""
+
+    def __init__(self, vae):
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, latents):
+        decoded = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
+        return (decoded / 2 + 0.5).clamp(0, 1)
+
+
+def export(checkpoint, folder: Path, *, name: str, prompts: Mapping[str, str], steps: Iterable[int]) -> Path:
+    """Write the three files.
+
+    Args:
+        checkpoint: A loaded ``Checkpoint`` that draws from text, metadata or a level alone.
+        folder: Where they go; it is made.
+        name: The checkpoint's name, for the badge under a picture.
+        prompts: Word that a user chooses, to prompt.
+        steps: Numbers of sampler steps that can be chosen; the checkpoint's own default joins them.
+
+    Returns:
+        The path of ``generator.json``.
+
+    Raises:
+        ValueError: The checkpoint sees pictures, or its sampler is no deterministic linear one.
+    """
+    family = FAMILIES[checkpoint.family]
+    if type(family) not in _EXTRA or checkpoint.controlnet is not None:
+        raise ValueError(f"{name} draws from pictures too; only text, metadata and a level can be exported.")
+    defaults, extra = checkpoint.defaults, _EXTRA[type(family)]
+    counts = sorted({*steps, defaults["steps"]})
+    tables = {count: sampler_table(checkpoint, defaults.get("sampler"), count) for count in counts}
+    rows, unconditional = _conditions(checkpoint, prompts)
+    sides = [side // checkpoint.vae_factor for side in checkpoint.default_size]
+    shape = [checkpoint.vae.config.latent_channels, *sides]
+
+    folder.mkdir(parents=True, exist_ok=True)
+    latents = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    inputs = {"latents": latents, "t": torch.tensor([500.0, 500.0]), "text": rows["text"][:1].repeat(2, 1, 1)}
+    if extra:
+        inputs["extra"] = torch.cat([rows[extra][:1]] * 2)
+    _write_graph(Denoiser(checkpoint), inputs, "prediction", folder / "denoiser.onnx")
+    _write_graph(Decoder(checkpoint.vae), {"latents": latents}, "images", folder / "decoder.onnx")
+    described = {
+        "name": name,
+        "family": checkpoint.family,
+        "latents": shape,
+        "guidance": float(defaults["guidance"]),
+        "guidance_interval": list(defaults.get("guidance_interval") or (0.0, 1.0)),
+        "default_steps": defaults["steps"],
+        "times": checkpoint.scheduler.config.num_train_timesteps,
+        "steps": tables,
+        "prompts": dict(prompts),
+        "extra": extra,
+        "conditions": {key: value.tolist() for key, value in rows.items()},
+        "unconditional": {key: value.tolist() for key, value in unconditional.items()},
+    }
+    path = folder / "generator.json"
+    path.write_text(json.dumps(_rounded(described), ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def _conditions(checkpoint, prompts) -> tuple[dict, dict]:
+    """Encodings of all prompts, and rows of the extra condition: one per month for metadata, else one."""
+    family = FAMILIES[checkpoint.family]
+    none = {"image": None, "conditions": None, "cond_metadata": None}
+    months = [{**PLACE, "month": month} for month in range(1, 13)]
+    metadata = months if _EXTRA[type(family)] == "metadata" else None
+    with torch.inference_mode():
+        rows = family.read(checkpoint, list(prompts.values()), metadata=metadata, **none)
+        given = family.encode(checkpoint, rows)
+        dropped = family.encode(checkpoint, {**family.unconditional(rows), "text": [""]})
+    return given, {key: value[:1] for key, value in dropped.items()}
+
+
+def sampler_table(checkpoint, sampler: str | None, count: int) -> list[dict]:
+    """The numbers of each step, found by letting the sampler work on random numbers.
+
+    Returns:
+        For each step its time ``t`` and ``p``, ``q``, ``a``, ``b``, ``c`` as in the formulas above.
+
+    Raises:
+        ValueError: The sampler adds noise, scales what the network sees, or remembers more than one step.
+    """
+    scheduler, eta = make_sampler(
+        checkpoint.scheduler, sampler, 0.0, FAMILIES[checkpoint.family].solver_options
+    )
+    scheduler.set_timesteps(count)
+    generator = torch.Generator().manual_seed(0)
+
+    def lanes():
+        return torch.randn(1, 1, 8, 8, generator=generator, dtype=torch.float64)  # schedulers expect images
+
+    kind, alphas = scheduler.config.prediction_type, scheduler.alphas_cumprod.double()
+    x, before, table = lanes(), torch.zeros(1, 1, 8, 8, dtype=torch.float64), []
+    for index, t in enumerate(scheduler.timesteps):
+        if not torch.equal(scheduler.scale_model_input(x, t), x):
+            raise ValueError(
+                f"{type(scheduler).__name__} scales what the network sees; choose another sampler."
+            )
+        signal, noise = alphas[int(t)].sqrt().item(), (1 - alphas[int(t)]).sqrt().item()
+        p, q = {
+            "v_prediction": (signal, -noise),
+            "epsilon": (1 / signal, -noise / signal),
+            "sample": (0.0, 1.0),
+        }[kind]
+        v = lanes()
+        x0 = p * x + q * v
+        after = step(scheduler, v, t, x, eta, _no_noise, index).double()
+        seen = torch.stack([x, x0, before], -1).reshape(-1, 3).numpy()
+        found = np.linalg.lstsq(seen, after.flatten().numpy())[0]
+        if np.abs(seen @ found - after.flatten().numpy()).max() > 1e-4:
+            raise ValueError(
+                f"{type(scheduler).__name__} is not linear in one earlier step; choose another sampler."
+            )
+        a, b, c = found.tolist()
+        table.append({"t": float(t), "p": p, "q": q, "a": a, "b": b, "c": c})
+        x, before = after, x0
+    return table
+
+
+def _no_noise(_):
+    raise ValueError("this sampler adds noise at each step; choose one without, such as dpmsolver++.")
+
+
+def _write_graph(module: nn.Module, inputs: dict, output: str, path: Path) -> None:
+    """One graph of any batch size, its weights stored in half precision as the minis' own files are."""
+    import onnx
+
+    # Its exporter looks for torchvision, which nothing here needs.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval().float(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=[{0: batch} for _ in inputs],
+            dynamo=True,
+            verbose=False,
+        )
+    onnx.save(halved(program.model_proto), path)
+
+
+def halved(model):
+    """The graph with each large float32 weight stored as float16 and cast back where it is loaded."""
+    import onnx
+    from onnx import numpy_helper
+
+    casts = []
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < 64:
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    for node in reversed(casts):
+        model.graph.node.insert(0, node)
+    return model
+
+
+def _rounded(value):
+    """Numbers of an encoding need seven digits, as float32 has."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else value

@@ -1,0 +1,190 @@
+"""Sources of the book, assembled from a checkout and the executed notebooks, and the call of Sphinx.
+
+The folder of sources mirrors the checkout, so that a link between two files of the repository is a link
+between two pages: ``docs/*.md`` become the root; ``notebooks/``, ``data/DATA.md``, ``assignments/README.md``
+and the pages at the top keep their places.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from rs_course.execution import normalise
+from rs_course.execution.pages import pictures_of, read_record, thumbnail, title_of
+from rs_course.execution.ways_in import TAG
+
+_PAGES = (
+    "README.md",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "CODE_OF_CONDUCT.md",
+    "CONTRIBUTING.md",
+    "assignments/README.md",
+    "data/DATA.md",
+)
+_NEEDED = (
+    "sphinx",
+    "myst_nb",
+    "sphinx_book_theme",
+    "sphinx_design",
+    "sphinx_copybutton",
+    "sphinx-mathjax-offline",
+)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One executed notebook and the record of its run."""
+
+    name: str
+    title: str
+    notebook: object
+    record: dict
+
+    @property
+    def promise(self) -> str:
+        """What a reader will have done at the end: the first sentence that says "you …"."""
+        prose = " ".join(cell.source for cell in self.notebook.cells[:3] if cell.cell_type == "markdown")
+        found = re.search(r"\byou (?:will )?([^.]*)\.", " ".join(prose.split()))
+        return found[1][:1].upper() + found[1][1:] + "." if found else ""
+
+
+def executed(build: Path, sources: Path) -> list[Lesson]:
+    """Read the executed notebooks and check that they belong to the ones in the checkout.
+
+    Raises:
+        FileNotFoundError: A notebook was not executed.
+        ValueError: A notebook failed, or was changed since it was executed.
+    """
+    import nbformat
+
+    lessons = []
+    for path in sorted(sources.glob("[0-9]*.ipynb")):
+        done = build / "notebooks" / path.name
+        record = read_record(done.with_suffix(".json"))
+        if not done.is_file() or record is None:
+            raise FileNotFoundError(f"{path.name} was not executed into {build}; run `make course` first.")
+        if record["error"]:
+            raise ValueError(f"{path.name} failed ({record['error']}); mend it and run `make course`.")
+        notebook, source = nbformat.read(done, as_version=4), nbformat.read(path, as_version=4)
+        notebook.cells = [cell for cell in notebook.cells if not _injected(cell)]
+        if [cell.source for cell in notebook.cells] != [cell.source for cell in source.cells]:
+            raise ValueError(f"{path.name} was changed since it was executed; run `make course` again.")
+        # The set-up cell is for whoever opens the notebook, not for whoever reads the page.
+        notebook.cells = [cell for cell in notebook.cells if TAG not in cell.metadata.get("tags", [])]
+        notebook = normalise.normalise(notebook)
+        lessons.append(Lesson(path.stem, title_of(notebook, path.stem), notebook, record))
+    return lessons
+
+
+def _injected(cell) -> bool:
+    return "injected-parameters" in cell.metadata.get("tags", [])
+
+
+def assemble(root: Path, lessons: list[Lesson], folder: Path) -> None:
+    """Write everything but the reference into the folder of sources."""
+    shutil.copytree(root / "docs", folder, ignore=shutil.ignore_patterns("__pycache__", "make_picture.py"))
+    for page in _PAGES:
+        (folder / page).parent.mkdir(exist_ok=True)
+        # The pages of docs/ lie at the root of the sources.
+        text = (root / page).read_text(encoding="utf-8").replace("](docs/", "](")
+        (folder / page).write_text(text, encoding="utf-8")
+    pictures = folder / "_static" / "lessons"
+    for place in (folder / "notebooks", folder / "generated", pictures):
+        place.mkdir()
+    texts = {}
+    for lesson in lessons:
+        _write_lesson(lesson, folder / "notebooks")
+        texts |= alternative_texts(lesson.notebook)
+        (pictures / f"{lesson.name}.png").write_bytes(thumbnail(lesson.notebook))
+    (folder / "alternative_texts.json").write_text(json.dumps(texts), encoding="utf-8")
+    (folder / "generated" / "lessons.md").write_text(_cards(lessons), encoding="utf-8")
+    (folder / "generated" / "times.md").write_text(_times(lessons), encoding="utf-8")
+
+
+def _write_lesson(lesson: Lesson, folder: Path) -> None:
+    import nbformat
+
+    nbformat.write(lesson.notebook, folder / f"{lesson.name}.ipynb")
+
+
+def alternative_texts(notebook) -> dict[str, str]:
+    """SHA-256 of each picture to its alternative text: myst-nb names a picture's file by that hash."""
+    return {hashlib.sha256(png).hexdigest(): alt for png, alt in pictures_of(notebook)}
+
+
+def _cards(lessons: list[Lesson]) -> str:
+    cards = []
+    for lesson in lessons:
+        alt = next(pictures_of(lesson.notebook))[1]
+        cards += [
+            f":::{{grid-item-card}} {lesson.title}",
+            f":img-top: /_static/lessons/{lesson.name}.png",
+            f":img-alt: {alt}",
+            f":link: /notebooks/{lesson.name}",
+            ":link-type: doc",
+            lesson.promise,
+            ":::",
+        ]
+    return "\n".join(["::::{grid} 1 2 2 3", ":gutter: 3", "", *cards, "::::", ""])
+
+
+def _times(lessons: list[Lesson]) -> str:
+    rows = [
+        f"| [{lesson.title}](/notebooks/{lesson.name}.ipynb) | {lesson.record['profile']} "
+        f"| {lesson.record['seconds']:.0f} s | {lesson.record['peak_bytes'] / 2**20:,.0f} MiB |"
+        for lesson in lessons
+    ]
+    head = ["| lesson | profile | time | peak memory |", "| --- | --- | --: | --: |"]
+    return "\n".join([*head, *rows, ""])
+
+
+def leave_out_drawing(folder: Path) -> None:
+    """Take the page that draws, and what leads to it, out of the sources."""
+    (folder / "draw.md").unlink()
+    shutil.rmtree(folder / "_static" / "draw")
+    index = folder / "index.md"
+    text = index.read_text(encoding="utf-8").replace("\ndraw\n", "\n")
+    index.write_text(re.sub(r"<!-- draw -->.*?<!-- end -->\n", "", text, flags=re.S), encoding="utf-8")
+
+
+def synchronise(new: Path, folder: Path) -> bool:
+    """Make ``folder`` equal to ``new``, touching only files that differ; true if a file had to go."""
+    wanted = {path.relative_to(new) for path in new.rglob("*") if path.is_file()}
+    for name in wanted:
+        target = folder / name
+        if not target.is_file() or target.read_bytes() != (new / name).read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(new / name, target)
+    gone = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder) not in wanted]
+    for path in gone:
+        path.unlink()
+    return bool(gone)
+
+
+def sphinx(sources: Path, site: Path) -> int:
+    """Build the site; returns the number of warnings, which Sphinx prints.
+
+    Raises:
+        RuntimeError: Sphinx or an extension is not installed, or the build failed.
+    """
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise RuntimeError(
+            f"{', '.join(missing)} missing: `make book` installs what the book needs, and so does "
+            "`pip install -e .[book] -c constraints.txt`."
+        )
+    from sphinx.application import Sphinx
+    from sphinx.errors import SphinxError
+
+    try:
+        app = Sphinx(sources, sources, site, site.parent / "book-doctrees", "html", status=None)
+        app.build()
+    except SphinxError as error:
+        raise RuntimeError(f"Sphinx stopped: {error}") from None
+    return app._warncount

@@ -1,0 +1,213 @@
+"""Slide decks of the lessons, from the slide marks of their cells, as pages that need no network.
+
+A cell marked ``slide`` or ``subslide`` begins a slide, ``fragment`` and ``-`` go on with it, ``skip`` is left
+out. A slide holds one idea: when the next cell would not fit below what stands there, it begins another one
+that goes on under the same heading. A picture stands above or beside the first lines of its code.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import shutil
+from dataclasses import dataclass, field
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image
+
+from rs_course.execution.book import Lesson
+
+# A slide of 1280 by 720 has room for about this many lines of 24 pixels below its heading.
+_LINES = 21
+_CHARACTERS = 88
+_LONG_CODE = 16  # lines; more of it is folded to its first lines
+
+# The lecture's topics in its own order, and where each begins: lesson, words of the slide's heading.
+LECTURE = (
+    ("Introduction: can a recogniser be trained on generated images?", "00", "The question"),
+    ("Background: generative models", "00", ""),
+    ("Preliminaries: diffusion models", "01", ""),
+    ("Applications: DiffusionSat, Text2Earth, CRS-Diff", "02", ""),
+    ("Evaluation: do text and image agree?", "03", ""),
+    ("Evaluation: synthetic data in classification", "04", ""),
+    ("Evaluation: super-resolution", "05", ""),
+    ("Evaluation: is it ready?", "06", ""),
+)
+
+
+@dataclass
+class Slide:
+    """What stands on one slide: pieces of HTML, and the lines they take."""
+
+    pieces: list[str] = field(default_factory=list)
+    lines: float = 0.0
+    heading: str = ""
+
+
+def write(lessons: list[Lesson], folder: Path) -> Path:
+    """Write one page per lesson, an index, and the shared files; returns the index's path."""
+    from jinja2 import Environment, FileSystemLoader
+
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, trim_blocks=True
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    _shared(folder / "shared")
+    decks = {lesson.name: deck(lesson.notebook) for lesson in lessons}
+    for lesson in lessons:
+        page = pages.get_template("slides.html").render(title=lesson.title, stacks=decks[lesson.name])
+        (folder / f"{lesson.name}.html").write_text(page, encoding="utf-8")
+    topics = [
+        {
+            "title": title,
+            "page": _address(
+                next(lesson for lesson in lessons if lesson.name.startswith(start)), decks, words
+            ),
+        }
+        for title, start, words in LECTURE
+        if any(lesson.name.startswith(start) for lesson in lessons)
+    ]
+    counts = [(lesson, sum(map(len, decks[lesson.name]))) for lesson in lessons]
+    index = folder / "index.html"
+    index.write_text(
+        pages.get_template("slides_index.html").render(topics=topics, counts=counts), encoding="utf-8"
+    )
+    return index
+
+
+def _address(lesson: Lesson, decks, words: str) -> str:
+    for number, stack in enumerate(decks[lesson.name]):
+        if words and words in stack[0].heading:
+            return f"{lesson.name}.html#/{number}"
+    return f"{lesson.name}.html"
+
+
+def deck(notebook) -> list[list[Slide]]:
+    """Stacks of slides: each stack goes down, the next one stands to its right."""
+    stacks: list[list[Slide]] = []
+    for cell in notebook.cells:
+        mark = cell.metadata.get("slideshow", {}).get("slide_type") or "-"
+        if mark in ("skip", "notes"):
+            continue
+        for html, lines, heading in _pieces(cell):
+            if not stacks or mark == "slide":
+                stacks.append([Slide()])
+            elif mark == "subslide" or _begins_anew(stacks[-1][-1], lines, heading):
+                stacks[-1].append(Slide(heading=stacks[-1][-1].heading))
+            slide = stacks[-1][-1]
+            if slide.heading and not slide.pieces and not heading:
+                slide.pieces.append(f'<p class="again">{slide.heading}</p>')
+            slide.pieces.append(html)
+            slide.lines += lines
+            slide.heading = heading or slide.heading
+            mark = "-"
+    return stacks
+
+
+def _begins_anew(slide: Slide, lines: float, heading: str) -> bool:
+    return bool(slide.pieces) and (slide.lines + lines > _LINES or bool(heading))
+
+
+def _pieces(cell):
+    """``(HTML, lines, heading)`` of what a cell puts on slides; a long text in several pieces."""
+    if cell.cell_type == "markdown":
+        yield from _prose(cell.source)
+    elif cell.cell_type == "code":
+        yield _code(cell)
+
+
+def _prose(source: str):
+    """A text as pieces that fit: cut before headings, and between paragraphs where it is long."""
+    from nbconvert.filters import markdown2html
+
+    # Folded hints and solutions belong to the lesson; a slide cannot be folded out in a lecture hall.
+    source = re.sub(r"<details>.*?</details>", "", source, flags=re.S).strip()
+    parts, heading = re.split(r"\n\s*\n(?![ \t])", source), ""
+    group: list[str] = []
+    for part in [*parts, None]:
+        starts = part is not None and part.startswith("#")
+        if group and (part is None or starts or _lines("\n\n".join([*group, part])) > _LINES):
+            text = "\n\n".join(group)
+            html = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(text))
+            yield html, _lines(text), heading
+            group, heading = [], ""
+        if part is not None:
+            if starts:
+                heading = re.sub(r"[#*`✎]|\$.*?\$", "", part.split("\n")[0]).strip()
+            group.append(part)
+
+
+def _lines(text: str) -> float:
+    """Lines that a Markdown text takes on a slide."""
+    total = 0.0
+    for line in re.sub(r"\]\([^)]*\)|[*`]", "", text).split("\n\n"):
+        rows = line.split("\n")
+        block = line.lstrip().startswith(("|", "-", "*", "1.", "```")) or "\n|" in line
+        wrapped = [max(1, -(-len(row) // _CHARACTERS)) for row in (rows if block else [" ".join(rows)])]
+        total += sum(wrapped) * (1.35 if "|" in line else 1.0) + 0.6
+        total += 1.5 * line.count("$$") + (1.2 if line.startswith("#") else 0)
+    return total
+
+
+def _code(cell) -> tuple[str, float, str]:
+    """Code and what it shows: a wide picture above its code, another one beside it."""
+    from nbconvert.filters import Highlight2HTML
+
+    pictures, texts = [], []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if "image/png" in data:
+            alt = output.metadata.get("image/png", {}).get("alt") or cell.metadata.get("alt", "")
+            pictures.append((data["image/png"].strip(), escape(alt)))
+        elif "text/html" in data:
+            texts.append('<p class="hint">The questions stand in the lesson.</p>')
+        elif text := output.get("text") or data.get("text/plain"):
+            texts.append(f"<pre>{escape(text.rstrip()[:900])}</pre>")
+    sizes = [Image.open(io.BytesIO(base64.b64decode(encoded))).size for encoded, _ in pictures]
+    wide = bool(sizes) and min(width / height for width, height in sizes) > 1.6
+    rows, most = cell.source.splitlines(), _LONG_CODE if not sizes else 5 if wide else 10
+    rows = rows if len(rows) <= most else [*rows[: most - 1], "…"]
+    code = Highlight2HTML(pygments_lexer="ipython3")("\n".join(rows))
+    code = f'<div class="code">{code}</div>' + "".join(texts)
+    told = 0.9 * sum(text.count("\n") + 1 for text in texts)
+    room = (430 if wide else 600) // max(1, len(pictures))
+    shown = "".join(
+        f'<img alt="{alt}" style="max-height: {room}px" src="data:image/png;base64,{encoded}">'
+        for encoded, alt in pictures
+    )
+    if not pictures:
+        return code, _code_lines(rows, 115) + told, ""
+    if wide:
+        drawn = sum(min(room, 1240 * height / width) for width, height in sizes)
+        return f'<div class="wide">{shown}</div>{code}', drawn / 33 + _code_lines(rows, 115) + told, ""
+    drawn = sum(min(room, 700 * height / width) for width, height in sizes)
+    lines = max(drawn / 33 + 0.5, _code_lines(rows, 52) + told)
+    return f'<div class="pair"><div>{code}</div><div class="shown">{shown}</div></div>', lines, ""
+
+
+def _code_lines(rows: list[str], width: int) -> float:
+    return 0.75 * sum(max(1, -(-len(row) // width)) for row in rows) + 0.8
+
+
+def _shared(folder: Path) -> None:
+    """reveal.js and MathJax from the packages that carry them, and the style of the decks."""
+    needed = {name: find_spec(name) for name in ("sphinx_revealjs", "sphinx-mathjax-offline")}
+    if missing := [name for name, found in needed.items() if found is None]:
+        raise RuntimeError(
+            f"{', '.join(missing)} missing: `make slides` installs what the slides need, and so does "
+            "`pip install -e .[book] -c constraints.txt`."
+        )
+    home = {name: Path(found.origin).parent for name, found in needed.items()}
+    reveal = home["sphinx_revealjs"] / "_static" / "revealjs"
+    folder.mkdir(exist_ok=True)
+    for source in (
+        reveal / "dist" / "reveal.css",
+        reveal / "dist" / "reveal.js",
+        reveal / "plugin" / "notes" / "notes.js",
+        home["sphinx-mathjax-offline"] / "static" / "mathjax" / "tex-svg-full.js",
+        Path(__file__).with_name("templates") / "slides.css",
+    ):
+        shutil.copyfile(source, folder / source.name)
