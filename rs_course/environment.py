@@ -1,11 +1,9 @@
-"""Environment variables for as long as a block runs, and where torch for processors comes from."""
+"""Environment variables for as long as a block runs."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 @contextmanager

@@ -21,8 +21,7 @@ import sys
 import venv
 from pathlib import Path
 
-from rs_course.environment import CPU_INDEX
-
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 EXTRAS = "course,scale,test"
 _STAMP = "rs-course-setup.json"
 

@@ -73,18 +73,18 @@ def executed(build: Path, sources: Path) -> list[Lesson]:
         if record["error"]:
             raise ValueError(f"{path.name} failed ({record['error']}); mend it and run `make course`.")
         notebook, source = nbformat.read(done, as_version=4), nbformat.read(path, as_version=4)
-        notebook.cells = [cell for cell in notebook.cells if not _injected(cell)]
-        if [cell.source for cell in notebook.cells] != [cell.source for cell in source.cells]:
+        notebook.cells = [cell for cell in notebook.cells if _is_read(cell)]
+        read = [cell.source for cell in source.cells if _is_read(cell)]
+        if [cell.source for cell in notebook.cells] != read:
             raise ValueError(f"{path.name} was changed since it was executed; run `make course` again.")
-        # The set-up cell is for whoever opens the notebook, not for whoever reads the page.
-        notebook.cells = [cell for cell in notebook.cells if TAG not in cell.metadata.get("tags", [])]
         notebook = normalise.normalise(notebook)
         lessons.append(Lesson(path.stem, title_of(notebook, path.stem), notebook, record))
     return lessons
 
 
-def _injected(cell) -> bool:
-    return "injected-parameters" in cell.metadata.get("tags", [])
+def _is_read(cell) -> bool:
+    """Not the parameters that papermill set, nor the set-up cell: that is for whoever opens the notebook."""
+    return not {"injected-parameters", TAG} & set(cell.metadata.get("tags", []))
 
 
 def assemble(root: Path, lessons: list[Lesson], folder: Path) -> None:

@@ -29,7 +29,10 @@ def normalise(notebook):
         cell.metadata = nbformat.from_dict(
             {key: value for key, value in sorted(cell.metadata.items()) if key in _KEPT_CELL_METADATA}
         )
-        if cell.cell_type == "code":
+        if "setup" in cell.metadata.get("tags", []):
+            # It shows nothing where the course is installed; without a number it shifts those of no other.
+            cell.execution_count, cell.outputs = None, []
+        elif cell.cell_type == "code":
             count += 1
             cell.execution_count = count
             cell.outputs = [_output(output, count) for output in _joined(cell.outputs)]
