@@ -75,7 +75,7 @@ def write_csv(path: Path, table: list[dict], *, full: bool = True) -> None:
         header += [name for name in dict.fromkeys(key for row in table for key in row) if name not in HEADER]
     # A fault of the machine is no grade, so it is not a zero either.
     nothing = dict.fromkeys(("raw_score", "late_submission_penalty", "score"))
-    table = [row | nothing if row["status"] == "grader error" else row for row in table]
+    table = [row | nothing if row.get("status") == "grader error" else row for row in table]
     records.write_text(path, csv_text(header, table))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 from rs_course.grading.feedback import alias
@@ -91,7 +92,8 @@ def _questions(graded):
 
 def leaderboard(title: str, label: str, graded: list[dict]) -> str:
     """Ranks on the hidden inputs under aliases; equal values share a rank."""
-    entries = [r for r in graded if isinstance(r["leaderboard"], int | float)]
+    # What is no number has no rank, and would stop the page for everyone.
+    entries = [r for r in graded if r["leaderboard"] is not None and math.isfinite(r["leaderboard"])]
     entries.sort(key=lambda r: (-r["leaderboard"], alias(r["student"], r["seed_sha256"])))
     values = [r["leaderboard"] for r in entries]
     lines = [

@@ -111,7 +111,7 @@ def test_histogram_counts():
 
 
 def test_leaderboard_ranks_under_aliases():
-    values = {"ana": 0.5, "bob": 0.9, "cem": 0.9, "dia": None}
+    values = {"ana": 0.5, "bob": 0.9, "cem": 0.9, "dia": None, "eve": float("inf"), "fay": float("nan")}
     board = [_full_record(student=name, leaderboard=value) for name, value in values.items()]
     page = summary.leaderboard("Tiny", "accuracy", board)
     rows = re.findall(r"<tr>(.*?)</tr>", page.partition("<tbody")[2] or page)
