@@ -22,7 +22,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rs_course.grading import records
@@ -267,20 +267,28 @@ def write(
     return said + _write_feedback(folder, system, form.place, final)
 
 
+def _own_place(grade, shared):
+    """A team's submission lies in the place of one of them, who alone gets feedback there."""
+    if grade.source not in shared or grade.student.lms_id in re.split(r"\D+", grade.source):
+        return grade
+    return replace(grade, source="")
+
+
 def _write_feedback(folder, system, place, final):
     files, unplaced = [], 0
+    counts = Counter(grade.source for grade in final)
+    shared = {source for source, count in counts.items() if source and count > 1}
     for grade in final:
         page = folder / "feedback" / f"{records.file_name(grade.student.id)}.html"
-        found = place(grade, page.read_text(encoding="utf-8"))
+        found = place(_own_place(grade, shared), page.read_text(encoding="utf-8"))
         files += [found] if found else []
         unplaced += found is None and bool(grade.source)
     target = folder / f"{system}_feedback.zip"
     records.write_bytes(target, _zip(files))
     said = [f"{target}: {len(files)} feedback files"]
     if unplaced:
-        said.append(
-            f"  {unplaced} are not in it: grade the zip that {system} exported, with its file names unchanged"
-        )
+        why = f"the file has no name that {system} gave it, or a team mate's"
+        said.append(f"  left out, hand out feedback/ yourself: {unplaced} ({why})")
     return said
 
 

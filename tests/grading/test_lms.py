@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from rs_course.cli import main
-from rs_course.grading import lms, roster
+from rs_course.grading import lms, records, roster
 from rs_course.grading.roster import Student
 
 from .conftest import ANSWERS, FULL, PROSE, as_bytes, notebook
@@ -153,6 +153,34 @@ def test_d2l_gets_the_folder_of_its_download():
     folder = "123-456 - Ana Ay - Nov 20, 2026 1000 AM"
     assert lms.d2l_place(lms.Grade(ANA, 1, f"{folder}/a3.ipynb"), PAGE)[0] == f"{folder}/feedback.html"
     assert lms.d2l_place(lms.Grade(ANA, 1, "a3.ipynb"), PAGE) is None
+
+
+@pytest.mark.parametrize(
+    ("system", "source", "names"),
+    [
+        ("canvas", "ayana_1001_55_a3.ipynb", ["ayana_1001_55_a3.ipynb"]),
+        (
+            "moodle",
+            "Ana Ay_1001_assignsubmission_file/a3.ipynb",
+            [f"{name}_assignsubmission_file/feedback.html" for name in ("Ana Ay_1001", "Cem Cee_1003")],
+        ),
+        ("d2l", "1001-9 - Ana Ay - Nov 20, 2026 1000 AM/a3.ipynb", None),
+    ],
+)
+def test_a_team_shares_the_file_but_not_the_place_of_the_feedback(system, source, names, tmp_path):
+    people = [
+        Student(f"s{n}", *name, lms_id=f"100{n}") for n, name in ((1, ("Ay", "Ana")), (3, ("Cee", "Cem")))
+    ]
+    rows = [{"student_id": s.id, "status": "graded", "score": 1.0, "max_score": 2.0} for s in people]
+    for student in people:
+        records.write_text(tmp_path / "feedback" / f"{student.id}.html", f"page of {student.id}")
+    sources = {student.id: source for student in people}
+    said = lms.write(tmp_path, system, rows, people, title="A3", sources=sources)
+    with zipfile.ZipFile(tmp_path / f"{system}_feedback.zip") as archive:
+        found = archive.namelist()
+        assert found == (names or [f"{source.partition('/')[0]}/feedback.html"])
+        assert "page of s1" in archive.read(found[0]).decode()
+    assert ("feedback/ yourself: 1" in " ".join(said)) is (len(found) == 1)
 
 
 def test_from_the_canvas_zip_to_the_files_for_canvas(course, isolated, capsys):  # noqa: F811
