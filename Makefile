@@ -39,6 +39,7 @@ test: test-style test-notebooks test-code test-book test-nbgrader
 
 test-style: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 .   # text files name their encoding: Windows has another default
 	$(BIN)/ruff format --check .
 
 test-notebooks test-code test-book test-nbgrader: export OMP_NUM_THREADS = 1

@@ -63,7 +63,7 @@ def write_prompts(file: Path, count: int, known: int = 6_000) -> None:
     about them draws the average.
     """
     tiles = datasets.load("simulated", "train", size=known)
-    with file.open("w") as lines:
+    with file.open("w", encoding="utf-8") as lines:
         for k in range(count):
             i = k % known
             row = {

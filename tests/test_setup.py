@@ -60,7 +60,7 @@ def test_torch_comes_from_the_cpu_index_only_where_cuda_would_come(
     def pip(python, *arguments, **_):
         report = Path(arguments[arguments.index("--report") + 1])
         assert arguments[-1] == "torch==2.13.0"
-        report.write_text(json.dumps({"install": [{"metadata": metadata}]}))
+        report.write_text(json.dumps({"install": [{"metadata": metadata}]}), encoding="utf-8")
 
     monkeypatch.setattr(setup, "_pip", pip)
     monkeypatch.setattr(setup, "gpu_present", lambda: gpu)

@@ -36,7 +36,7 @@ def hand_in():
         for name, path in files.items():
             with open(path, "rb") as stream:
                 archive.writestr(zipfile.ZipInfo(name, (2026, 12, 3, 11, 0, 0)), stream.read())
-    with open("roster.csv", "w") as stream:
+    with open("roster.csv", "w", encoding="utf-8") as stream:
         stream.write("id,last_name,first_name,lms_id\nada,Ay,Ada,11\nben,Bee,Ben,12\ncem,Cee,Cem,13\n")
 
 
@@ -82,7 +82,7 @@ def test_six_commands(place, tmp_path, monkeypatch):
         elif program == "xdg-open":
             with open(words[0], encoding="utf-8") as page:
                 assert "3 students" in page.read()
-    with open(f"grades/{NAME}/grades.csv", newline="") as stream:
+    with open(f"grades/{NAME}/grades.csv", encoding="utf-8", newline="") as stream:
         rows = {row["student_id"]: row for row in csv.DictReader(stream)}
     points = {student: (float(row["raw_score"]), float(row["score"])) for student, row in rows.items()}
     assert points == {"ada": (25.0, 22.5), "ben": (0.0, 0.0), "cem": (0.0, 0.0)}

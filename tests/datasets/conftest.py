@@ -30,13 +30,13 @@ def image_folder(tmp_path):
 def described_folder(image_folder):
     """The same with official splits, captions and metadata beside the images."""
     files = sorted(path.relative_to(image_folder).as_posix() for path in image_folder.rglob("*.png"))
-    with open(image_folder / "splits.csv", "w", newline="") as table:
+    with open(image_folder / "splits.csv", "w", encoding="utf-8", newline="") as table:
         rows = csv.writer(table)
         rows.writerow(["file", "label", "split", "lon", "lat", "event"])
         for k, file in enumerate(files):
             split = "test" if k % 5 == 0 else "train"
             rows.writerow([file, file.split("/")[0], split, 8.5 + k // 2, 47.25, f"flood-{k // 4}"])
-    with open(image_folder / "captions.jsonl", "w") as lines:
+    with open(image_folder / "captions.jsonl", "w", encoding="utf-8") as lines:
         for file in files:
             lines.write(json.dumps({"file": file, "captions": [f"this is {file}", "a tile"]}) + "\n")
     return image_folder

@@ -62,7 +62,7 @@ def test_an_interrupted_rendering_goes_on_where_it_stopped(monkeypatch, cache):
         datasets.load("simulated", size=12)
     # What a killed process can leave behind: half a line, and pixels without a line.
     (folder,) = cache.glob("simulated/*/train-0")
-    with open(folder / "records.jsonl", "a") as lines:
+    with open(folder / "records.jsonl", "a", encoding="utf-8") as lines:
         lines.write('{"id": "half')
     with open(folder / "images.u8", "ab") as images:
         images.write(bytes(12_288 + 17))

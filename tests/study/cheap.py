@@ -10,7 +10,7 @@ import numpy as np
 def square(task):
     """Results, and a line in a log that says who computed it."""
     if log := task.get("log"):
-        with open(log, "a") as lines:
+        with open(log, "a", encoding="utf-8") as lines:
             lines.write(f"{task['x']} {os.getpid()}\n")
     time.sleep(task.get("wait", 0))
     if task.get("fail_unless") and not Path(task["fail_unless"]).exists():

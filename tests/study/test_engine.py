@@ -29,7 +29,11 @@ def _same(a, b):
 
 
 def _lines(log):
-    return [line.split() for line in Path(log).read_text().splitlines()] if Path(log).exists() else []
+    return (
+        [line.split() for line in Path(log).read_text(encoding="utf-8").splitlines()]
+        if Path(log).exists()
+        else []
+    )
 
 
 def test_a_second_run_does_nothing_and_a_missing_record_is_made_again(tmp_path):
@@ -141,7 +145,7 @@ def _alive(pids):
 
 def _state(pid):
     try:
-        return Path(f"/proc/{pid}/status").read_text()
+        return Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except (FileNotFoundError, ProcessLookupError):
         return "zombie"
 

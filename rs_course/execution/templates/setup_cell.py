@@ -14,7 +14,7 @@ if importlib.util.find_spec("rs_course") is None:  # on Colab or Kaggle; in a no
         )
     host = ("torch", "numpy", "nvidia", "cuda", "triton")  # what the machine brought stays as it is
     kept = sorted({f"{d.name}=={d.version}" for d in distributions() if d.name.lower().startswith(host)})
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt", delete=False) as file:
         file.write("\n".join(kept))
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", file.name, source], check=True)
     importlib.invalidate_caches()

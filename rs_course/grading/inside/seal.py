@@ -21,7 +21,7 @@ _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP, _PR_SET_DUMPABLE = 22, 
 
 def mapped_bytes() -> int:
     """Address space that this process uses already, mostly for the warm imports."""
-    with open("/proc/self/statm") as statm:
+    with open("/proc/self/statm", encoding="utf-8") as statm:
         return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -52,7 +52,7 @@ def close_all_but(keep):
 
 def die_first():
     """Let the kernel choose this process when memory runs out, rather than the grader."""
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as stream:
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="utf-8") as stream:
         stream.write("1000")
 
 
@@ -77,7 +77,7 @@ def enter_namespaces():
         ("uid_map", f"{user} {user} 1"),
         ("gid_map", f"{group} {group} 1"),
     ):
-        with open(f"/proc/self/{name}", "w") as stream:
+        with open(f"/proc/self/{name}", "w", encoding="utf-8") as stream:
             stream.write(text)
 
 

@@ -87,7 +87,7 @@ class _Clock:
         """Seconds since it was started less those that its main thread waited for a processor."""
         elapsed = time.monotonic() - self._started
         try:
-            with open(f"{self._folder}/schedstat") as stream:
+            with open(f"{self._folder}/schedstat", encoding="utf-8") as stream:
                 return elapsed - int(stream.read().split()[1]) / 1e9
         except (OSError, IndexError, ValueError):
             return elapsed
