@@ -23,7 +23,7 @@ def run(args):
         notebooks.read_file(notebook)
     except notebooks.Unreadable as error:
         raise ValueError(f"{notebook} would not be graded: {error}.") from None
-    name = args.assignment or notebook.stem
+    name = args.assignment or places.assignment_name(notebook)
     release = places.release_notebook(name, args.release)
     assignment = Assignment.load(release, places.exam_source(name, args.exam, release), seed="public")
     isolation = places.best_isolation()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import zipfile
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def run(args):
         cells, _ = notebooks.read_file(notebook)
     except notebooks.Unreadable as error:
         raise ValueError(f"{notebook} cannot be submitted: {error}.") from None
-    name = re.sub(r"\.ipynb.*$", "", notebook.name) or notebook.stem
+    name = places.assignment_name(notebook)
     if not any(cell.is_answer for cell in cells):
         if not _has_answers(cells, name, places, notebooks):
             raise ValueError(f"{notebook} has no answer cells: is it the assignment's notebook?")

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 
 from rs_course.grading.sandbox import BUBBLEWRAP, PROCESS, why_no_bubblewrap
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def assignment_name(notebook: Path) -> str:
+    """The assignment that a notebook answers, by its file name without what browsers and systems add.
+
+    ``warmup (1).ipynb``, ``warmup.ipynb.json`` and ``warmup-Copy1.ipynb`` are all ``warmup``.
+    """
+    stem = re.sub(r"\.ipynb.*$", "", notebook.name, flags=re.I) or notebook.stem
+    return re.sub(r"(?:\s*\(\d+\)|-Copy\d+|[ -]+(?:copy|Copy|Kopie)(?: \d+)?)+$", "", stem) or stem
 
 
 def release_notebook(name: str, given: str | None = None) -> Path:

@@ -114,24 +114,38 @@ def load(source: Path):
     import nbformat
 
     try:
-        tree = json.loads(source.read_text(encoding="utf-8-sig"))
+        text = source.read_text(encoding="utf-8-sig")
+        tree = json.loads(text)
         if not isinstance(tree, dict) or "nbformat" not in tree:
             raise ValueError("it has no nbformat")
         if tree["nbformat"] != 4:
-            tree = nbformat.convert(nbformat.from_dict(tree), 4)
+            tree = nbformat.reads(text, as_version=4)
+            for cell in tree["cells"]:
+                cell.pop("id", None)  # random ones, from the conversion
         _mend_ids(tree)
         for cell in tree["cells"]:
-            if cell["cell_type"] == "code":
-                cell.setdefault("outputs", [])
-                cell.setdefault("execution_count", None)
-            cell.setdefault("metadata", {})
-            if isinstance(cell["source"], list):
-                cell["source"] = "".join(cell["source"])
+            _mend_fields(cell)
+        if any("attachments" in cell for cell in tree["cells"]):
+            tree["nbformat_minor"] = max(tree.get("nbformat_minor", 0), 1)
         tree.setdefault("metadata", {})
         return _copy(nbformat.from_dict(tree))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, nbformat.ValidationError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{source} is no valid notebook: {' '.join(reason.split())[:200]}") from None
+
+
+def _mend_fields(cell):
+    """What a cell of its type must have, and what one that had another type has left behind."""
+    if cell["cell_type"] == "code":
+        cell.setdefault("outputs", [])
+        cell.setdefault("execution_count", None)
+        cell.pop("attachments", None)
+    else:
+        cell.pop("outputs", None)
+        cell.pop("execution_count", None)
+    cell.setdefault("metadata", {})
+    if isinstance(cell["source"], list):
+        cell["source"] = "".join(cell["source"])
 
 
 def _mend_ids(tree):

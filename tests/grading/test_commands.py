@@ -3,12 +3,13 @@
 import csv
 import json
 import zipfile
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from rs_course.cli import main
-from rs_course.grading import release
+from rs_course.grading import places, release
 from rs_course.grading.grader import Assignment
 
 from .conftest import ANSWERS, FULL, PROSE, TINY, as_bytes, cell, notebook
@@ -265,6 +266,44 @@ def test_sources_between_two_versions_of_the_format(course, minor, ids):
     assert len({one.get("id") for one in made.cells}) in (
         1 if ids == "none" and minor < 5 else len(made.cells),
     )
+
+
+def test_a_cell_that_had_another_type(course):
+    tree = json.loads(json.dumps(_source())) | {"nbformat_minor": 0}
+    for one in tree["cells"]:
+        del one["id"]
+    tree["cells"][-1] |= {
+        "outputs": [],
+        "execution_count": 3,
+        "attachments": {"s.png": {"image/png": "U09M"}},
+    }
+    del tree["cells"][0]["outputs"]
+    _written(course, tree)
+    assert main(["release"]) == 0
+
+
+def test_a_source_of_format_3(course):
+    answer = {"grade_id": "double", "solution": True, "schema_version": 3}
+    code = {"cell_type": "code", "language": "python", "metadata": {"nbgrader": answer}, "outputs": []}
+    text = "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"
+    code["input"] = text.splitlines(keepends=True)
+    old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": [code]}]}
+    _written(course, old)
+    assert main(["release"]) == 0 and main(["release", "--check"]) == 0
+    made = (course / "assignments" / "release" / "tiny" / "tiny.ipynb").read_text()
+    assert "YOUR CODE HERE" in made and "2 * x" not in made
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tiny.ipynb", "tiny (1).ipynb", "tiny.ipynb.json", "tiny-Copy1.ipynb", "tiny copy 2.ipynb"),
+        *("tiny - Kopie.ipynb", "tiny.ipynb (1)", "TINY.IPYNB"),
+    ],
+)
+def test_names_of_copies(name):
+    assert places.assignment_name(Path(name)).lower() == "tiny"
+    assert places.assignment_name(Path("a3_super_resolution.ipynb")) == "a3_super_resolution"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cells": []}', '{"nbformat": 4, "cells": [{"source": ""}]}'])
