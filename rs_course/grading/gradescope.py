@@ -108,6 +108,11 @@ def _requirements():
     return "".join(pins)
 
 
+def _is_notebook(name):
+    # Browsers may add an ending of their own.
+    return name.lower().endswith((".ipynb", ".ipynb.json", ".ipynb.txt"))
+
+
 def find(folder: Path, name: str) -> bytes | ValueError:
     """The submitted notebook: called ``NAME.ipynb``, or the only one; it may lie in a zip.
 
@@ -121,15 +126,16 @@ def find(folder: Path, name: str) -> bytes | ValueError:
             continue
         if path.suffix.lower() == ".zip":
             try:
-                found |= {f"{path.name}/{member.name}": member.data for member in archives.members(path)}
+                inside = archives.members(path, wanted=_is_notebook)
+                found |= {f"{path.name}/{member.name}": member.data for member in inside}
             except ValueError as error:
                 found[path.name] = error
-        elif path.stat().st_size <= notebooks.MAX_BYTES:
-            found[path.relative_to(folder).as_posix()] = path.read_bytes()
-        else:
-            found[path.name] = ValueError(f"{path.name} is larger than {notebooks.MAX_BYTES // 2**20} MB")
-    ours = {path: data for path, data in found.items() if path.lower().endswith(".ipynb")}
-    named = [data for path, data in ours.items() if path.rpartition("/")[2] == f"{name}.ipynb"]
+        elif _is_notebook(path.name):
+            small = path.stat().st_size <= notebooks.MAX_BYTES
+            reason = f"{path.name} is larger than {notebooks.MAX_BYTES // 2**20} MB: clear its outputs"
+            found[path.relative_to(folder).as_posix()] = path.read_bytes() if small else ValueError(reason)
+    ours = {path: data for path, data in found.items() if _is_notebook(path)}
+    named = [data for path, data in ours.items() if path.rpartition("/")[2].startswith(f"{name}.ipynb")]
     chosen = named or list(ours.values())
     if len(chosen) == 1:
         return chosen[0]

@@ -162,6 +162,7 @@ def test_which_file_is_graded(tmp_path):
         return gradescope.find(tmp_path, "tiny")
 
     assert find(mine__ipynb=b"1") == b"1" == find(tiny__ipynb=b"1", notes__ipynb=b"2")
+    assert find(tiny__ipynb__json=b"1", more__ipynb__txt=b"2", data__json=b"3") == b"1"
     assert "2 notebooks" in str(find(a__ipynb=b"1", b__ipynb=b"2"))
     assert "no notebook" in str(find()) and "no notebook" in str(find(a__txt=b"1"))
     assert "cannot be opened" in str(find(a__zip=b"1"))
