@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rs_course.grading import own_line
 from rs_course.grading.sandbox import Limits
 
 EXAMS = {
@@ -34,15 +35,19 @@ class Wrong(Exception):
     """An answer that is not (fully) right.
 
     Args:
-        message: One sentence that names the mistake. Of a hidden check it is shown only if it stands as it
-            is in the exam's source, so that no number of the inputs or of the result gets into it.
+        message: One fixed sentence that names the mistake. Of a hidden check it is shown only if it stands as
+            it is in the exam's source, so that nothing of the inputs or of the result gets into it.
         fraction: Part of the points that the answer still earns.
         measure: Its number for the leaderboard, if it has one all the same.
+        detail: What is added in public checks only, such as the shapes: through numbers of its own choice an
+            answer could tell what the hidden inputs are.
     """
 
-    def __init__(self, message: str, fraction: float = 0.0, measure: float | None = None):
+    def __init__(
+        self, message: str, fraction: float = 0.0, measure: float | None = None, *, detail: str = ""
+    ):
         super().__init__(message)
-        self.message, self.fraction, self.measure = message, fraction, measure
+        self.message, self.fraction, self.measure, self.detail = message, fraction, measure, detail
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ class Exam:
         leaderboard: ``(check name, label such as "PSNR gain in dB")``, or ``None``.
         preload: Modules that the sandbox imports once.
         limits: What one submission may use.
+        explain: ``(grade_id of a prose answer, question, function)``: the prose explains one line of that
+            function, which :mod:`rs_course.grading.own_line` picks; or ``None``.
     """
 
     name: str
@@ -95,6 +102,7 @@ class Exam:
     leaderboard: tuple[str, str] | None = None
     preload: tuple[str, ...] = ("numpy", "torch")
     limits: Limits = field(default_factory=Limits)
+    explain: tuple[str, str, str] | None = None
 
     def points(self, question: str) -> float:
         """Points of all checks of one question."""
@@ -152,6 +160,26 @@ class Exam:
                 except Wrong as wrong:
                     raise AssertionError(f"{check.name}: {wrong.message}") from None
 
+    def own_line(self, function) -> None:
+        """Print the line of the student's function that is to be explained, as the grader picks it."""
+        line = own_line.choose(inspect.getsource(function), self.explain[2])
+        print("there is no line to explain yet" if line is None else f"Your line: {line}")
+
+    def prose(self, question: str, answers: dict[str, str]) -> str:
+        """A prose answer as whoever marks it should read it: with the line that it explains, if it does.
+
+        Args:
+            question: ``grade_id`` of the prose.
+            answers: All answers of the submission by ``grade_id``.
+        """
+        text = answers.get(question, "")
+        if not text.strip() or self.explain is None or question != self.explain[0]:
+            return text
+        _, code, function = self.explain
+        line = own_line.choose(answers.get(code, ""), function)
+        asked = f"has no line to explain in {function}" if line is None else f"is to explain: {line}"
+        return f"[This submission {asked}]\n\n{text}"
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the source that defines the checks: a changed exam is another exam."""
@@ -200,11 +228,17 @@ class Examined:
             The number for the leaderboard, where the check gives one.
 
         Raises:
-            Wrong: With the mistake and what the answer still earns.
+            Wrong: With the mistake and what the answer still earns; details only for a public check.
         """
-        if self.check.judge is not None:
-            return self.check.judge(value, self.inputs)
-        compare(value, self._expected, self.check.tolerance, lambda: self._mistakes)
+        try:
+            if self.check.judge is not None:
+                return self.check.judge(value, self.inputs)
+            compare(value, self._expected, self.check.tolerance, lambda: self._mistakes)
+        except Wrong as wrong:
+            if wrong.detail and self.check.public:
+                text = f"{wrong.message}: {wrong.detail}"
+                raise Wrong(text, wrong.fraction, wrong.measure) from None
+            raise
         return None
 
 
@@ -215,8 +249,8 @@ def compare(value, expected, tolerance: float, mistakes=dict) -> None:
         Wrong: Names the first of these that fails, or the known mistake whose value was given.
     """
     if isinstance(expected, dict):
-        if not isinstance(value, dict) or set(map(str, value)) != set(expected):
-            raise Wrong(f"the result must be a dict with the keys {sorted(expected)}")
+        if not isinstance(value, dict) or value.keys() != expected.keys():
+            raise Wrong(f"the result must be a dict with the keys {list(expected)}")
         for key in expected:
             compare(value[key], expected[key], tolerance, mistakes=dict)
         return
@@ -231,17 +265,22 @@ def compare(value, expected, tolerance: float, mistakes=dict) -> None:
         if close(given, numbers(wrong), tolerance):
             raise Wrong(sentence)
     if given.shape != wanted.shape:
-        raise Wrong(f"the result has shape {list(given.shape)}, expected {list(wanted.shape)}")
+        raise wrong_shape(given.shape, wanted.shape)
     if not np.isfinite(given).all() and np.isfinite(wanted).all():
         raise Wrong("the result contains NaN or infinite values")
     raise Wrong("the values are not the expected ones")
+
+
+def wrong_shape(given, wanted, sentence: str = "the result has another shape than expected") -> Wrong:
+    """A result of another shape; ``sentence`` may say what usually makes it so."""
+    return Wrong(sentence, detail=f"shape {list(given)} instead of {list(wanted)}")
 
 
 def numbers(value) -> np.ndarray:
     """A plain numeric value as a float64 array.
 
     Raises:
-        Wrong: Nothing was returned, or it is not numeric.
+        Wrong: Nothing was returned, it is not numeric, or no float64 holds it.
     """
     if value is None:
         raise Wrong("nothing was returned: does the function end with return?")
@@ -258,7 +297,15 @@ def numbers(value) -> np.ndarray:
                 return array.astype(np.float64)
         except (ValueError, OverflowError):
             pass
+        if _is_huge(value):
+            raise Wrong("the result contains a whole number that is too large to compare")
     raise Wrong(f"the result is a {type(value).__name__}, expected numbers")
+
+
+def _is_huge(value) -> bool:
+    """Whether a number, or one of a list of numbers, is a whole one beyond every machine integer."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return any(type(item) is int and item.bit_length() > 64 for item in items)
 
 
 def close(given: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:

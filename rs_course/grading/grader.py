@@ -158,7 +158,7 @@ def grade(
             if cell.grade_id in answered.answers and cell.grade_id not in answered.untouched
             else 0.0,
             "comment": "",
-            "answer": answered.answers.get(cell.grade_id, ""),
+            "answer": assignment.exam.prose(cell.grade_id, answered.answers),
             **({"attachments": pictures} if (pictures := answered.attachments.get(cell.grade_id)) else {}),
         }
         for cell in assignment.cells

@@ -133,6 +133,22 @@ MUTANTS = {
         0,
         "not the middle",
     ),
+    "words_counted": ("words", replaced(("float(word in one)", "float(one.count(word))")), 0, "counts once"),
+    "words_capitals": ("words", replaced((".lower()", "")), 0, "capital letters"),
+    "words_full_stops": (
+        "words",
+        replaced(('.replace(",", " ").replace(".", " ")', "")),
+        0,
+        "no part of a word",
+    ),
+    "words_parts": ("words", replaced((".split()", "")), 0, "whole words"),
+    "words_transposed": ("words", replaced(("for one in said])", "for one in said]).T")), 0, "transposed"),
+    "aligner_identity": (
+        "aligner",
+        replaced((TAIL, "    return torch.eye(len(images), len(captions))")),
+        0,
+        "no better than chance",
+    ),
     "aligner_constant": (
         "aligner",
         replaced((TAIL, "    return torch.zeros(len(images), len(captions))")),
@@ -143,7 +159,7 @@ MUTANTS = {
         "aligner",
         replaced((TAIL, TAIL.replace("bag(captions, words)", "bag(captions[::-1], words)"))),
         0,
-        "same order",
+        "no better than chance",
     ),
     "aligner_one_score": (
         "aligner",

@@ -3,7 +3,7 @@
 from .conftest import mutant_tests, replaced
 
 NAME = "a2_classification"
-TAIL = "    return ((features(images) - mean) / spread @ weights).argmax(1)"
+TAIL = "    return classify(images, state)"
 
 # name: (question, change, points, words of a message)
 MUTANTS = {
@@ -59,65 +59,34 @@ MUTANTS = {
         1,
         "average them",
     ),
-    "filter_no_scale": (
-        "clip_filter",
-        replaced(("(scale * similarity)", "similarity")),
-        0.5,
-        "multiplied by scale",
-    ),
-    "filter_wrong_axis": (
-        "clip_filter",
-        replaced(("softmax(dim=1)", "softmax(dim=0)")),
-        0.5,
-        "over the images",
-    ),
-    "filter_argmax": (
-        "clip_filter",
-        replaced(("return own > 1 / similarity.shape[1]", "return similarity.argmax(1) == labels")),
-        0,
-        "own class wins",
-    ),
-    "filter_half": ("clip_filter", replaced(("1 / similarity.shape[1]", "0.5")), 0, "one half"),
-    "filter_inverted": ("clip_filter", replaced(("own > 1", "own < 1")), 0, "must go"),
-    "filter_indices": (
-        "clip_filter",
+    "worth_linear": (
+        "worth",
         replaced(
-            ("return own > 1 / similarity.shape[1]", "return torch.where(own > 1 / similarity.shape[1])[0]")
+            (
+                "np.exp(np.interp(reached, accuracies, np.log(budgets)))",
+                "np.interp(reached, accuracies, budgets)",
+            )
         ),
         0,
-        "shape",
+        "straight over the logarithm",
     ),
-    "loss_T_on_both": (
-        "soft_target_loss",
-        replaced(("logits.log_softmax", "(logits / T).log_softmax")),
-        0.5,
-        "only",
-    ),
-    "loss_T_squared": ("soft_target_loss", replaced(("s * soft", "s * T**2 * soft")), 0.5, "no factor T²"),
-    "loss_hinton": (
-        "soft_target_loss",
-        replaced(("logits.log_softmax", "(logits / T).log_softmax"), ("s * soft", "s * T**2 * soft")),
-        0.5,
-        "and there is no factor",
-    ),
-    "loss_no_T": ("soft_target_loss", replaced(("(teacher / T)", "teacher")), 0.5, "T was not used"),
-    "loss_s_exchanged": (
-        "soft_target_loss",
-        replaced(("s * soft + (1 - s) *", "(1 - s) * soft + s *")),
+    "worth_logarithm": ("worth", replaced(("np.exp(np.interp", "(np.interp")), 0, "take exp"),
+    "worth_nearest": (
+        "worth",
+        replaced(
+            (
+                "np.exp(np.interp(reached, accuracies, np.log(budgets)))",
+                "budgets[(accuracies - reached).abs().argmin()]",
+            )
+        ),
         0,
-        "1 − s the hard one",
+        "interpolate",
     ),
-    "loss_kl": (
-        "soft_target_loss",
-        replaced(("* logits.log_softmax(dim=1))", "* (logits.log_softmax(dim=1) - target.log()))")),
-        0.5,
-        "Kullback-Leibler",
-    ),
-    "loss_roles": (
-        "soft_target_loss",
-        replaced(("    target =", "    logits, teacher = teacher, logits\n    target =")),
-        0,
-        "exchanged",
+    "worth_extrapolated": (
+        "worth",
+        replaced(('return float("nan")', "reached = min(max(reached, accuracies[0]), accuracies[-1])")),
+        1.5,
+        "return NaN",
     ),
     "interval_unpaired": (
         "paired_interval",
@@ -145,25 +114,99 @@ MUTANTS = {
     "leak_no_turns": ("leaked", replaced(("range(4)", "range(1)")), 0.5, "turned copies"),
     "leak_no_tolerance": ("leaked", replaced(("<= tolerance", "<= 1e-6")), 0.5, "use the tolerance"),
     "leak_inverted": ("leaked", replaced(("return found", "return ~found")), 0, "clean images"),
+    "verdict_leaks_kept": ("verdict", replaced(("if leaks == 0:", "if True:")), 0.25, "not the expected"),
+    "verdict_other_images": (
+        "verdict",
+        replaced(("found[arm, seed, budget, test]", "found[arm, seed, budget, 0]")),
+        0.25,
+        "not the expected",
+    ),
+    "verdict_exchanged": (
+        "verdict",
+        replaced(("accuracy - found[(worse, *run)]", "found[(worse, *run)] - accuracy")),
+        0,
+        "better − worse",
+    ),
+    "verdict_mean_over_seeds": (
+        "verdict",
+        replaced(
+            (
+                "return [sum(seeds[seed]) / len(seeds[seed]) for seed in sorted(seeds)]",
+                "return sum(map(sum, seeds.values())) / sum(map(len, seeds.values()))",
+            )
+        ),
+        0,
+        "one value per seed",
+    ),
+    "verdict_without_control": (
+        "verdict",
+        replaced((" and control > 0", "")),
+        2.1,
+        "copies of the real tiles",
+    ),
+    "verdict_undecided": (
+        "verdict",
+        replaced(('return "yes" if low', 'return "not decided" if low')),
+        1.5,
+        "some verdicts are wrong",
+    ),
+    "verdict_another_word": (
+        "verdict",
+        replaced(('return "yes" if', 'return "maybe" if')),
+        1.5,
+        "one of the texts",
+    ),
+    "usable_everything": (
+        "usable",
+        replaced(("return bool(right > 0.35 and copied < 0.5)", "return True")),
+        0,
+        "same verdict",
+    ),
+    "usable_labels_only": ("usable", replaced((" and copied < 0.5", "")), 0.625, "are the tiles new"),
+    "usable_copies_only": (
+        "usable",
+        replaced(("right > 0.35 and ", "")),
+        0.625,
+        "do labels and pictures agree",
+    ),
+    "usable_inverted": (
+        "usable",
+        replaced(("return bool(", "return not bool(")),
+        0,
+        "hardly better than guessed",
+    ),
+    "usable_peeks": ("usable", replaced(("return bool(", "return bool(_right and ")), 0, "NameError"),
     "classifier_constant": (
         "classifier",
         replaced((TAIL, "    return torch.zeros(len(images), dtype=torch.long)")),
         0,
         "same class",
     ),
-    "classifier_scores": ("classifier", replaced((".argmax(1)", "")), 0, "not its scores"),
-    "classifier_shuffled": (
+    "classifier_cyclic": (
         "classifier",
-        replaced(
-            (
-                "wanted = torch.cat([labels, labels, synthetic_labels])",
-                "wanted = torch.cat([labels, labels, synthetic_labels]).flip(0)",
-            )
-        ),
+        replaced((TAIL, "    return torch.arange(len(images)) % 5")),
         0,
-        "same order",
+        "no better than without",
     ),
-    "classifier_one_based": ("classifier", replaced((".argmax(1)", ".argmax(1) + 1")), 0, "0 to 4"),
+    "classifier_every_hand_over": (
+        "classifier",
+        replaced((" if usable(images, labels, *pair)", "")),
+        0,
+        "or with all of them",
+    ),
+    "classifier_no_hand_over": (
+        "classifier",
+        replaced((" if usable(images, labels, *pair)", " if False")),
+        0,
+        "without the generated tiles",
+    ),
+    "classifier_scores": (
+        "classifier",
+        replaced((TAIL, "    return torch.zeros(len(images), 5)")),
+        0,
+        "not its scores",
+    ),
+    "classifier_one_based": ("classifier", replaced((TAIL, TAIL + " + 1")), 0, "0 to 4"),
     "classifier_peeks": ("classifier", replaced((TAIL, "    return _truth")), 0, "NameError"),
 }
 

@@ -169,17 +169,49 @@ MUTANTS = {
     "loss_sum": ("affinity", replaced((".abs().mean()", ".abs().sum()")), 2, "took the sum"),
     "loss_squared": ("affinity", replaced((".abs().mean()", ".square().mean()")), 2, "you squared"),
     "loss_signed": ("affinity", replaced((".abs().mean()", ".mean()")), 2, "errors cancel"),
+    "blur_transposed": ("blur", replaced((".view(size, size)", ".view(size, size).T")), 0, "exchanged"),
+    "blur_upside_down": (
+        "blur",
+        replaced((".view(size, size)", ".flip(0).view(size, size)")),
+        0,
+        "upside down",
+    ),
+    "blur_box": (
+        "blur",
+        replaced(("weights.view(size, size)", "torch.full((size, size), size**-2)")),
+        0,
+        "this is a box",
+    ),
     "upscaler_bicubic": (
         "upscaler",
         replaced((UPSCALER_TAIL, "    return enlarge(low).clamp(0, 1)")),
-        2.75,
-        "as good as bicubic",
+        0.675,
+        "no better than bicubic",
     ),
+    "upscaler_sharpened": (
+        "upscaler",
+        replaced(
+            (
+                UPSCALER_TAIL,
+                "    large = enlarge(low)\n    return 1.3 * large - 0.3 * F.avg_pool2d(large, 9, 1, 4)",
+            )
+        ),
+        0.675,
+        "no better than bicubic",
+    ),
+    "upscaler_papers_degradation": (
+        "upscaler",
+        replaced(("sense(result, state)", 'F.interpolate(result, None, 0.25, "bicubic", antialias=True)')),
+        0.675,
+        "no better than bicubic",
+    ),
+    "upscaler_two_rounds": ("upscaler", replaced(("range(10)", "range(2)")), 2.425, "use the blur"),
+    "upscaler_five_rounds": ("upscaler", replaced(("range(10)", "range(5)")), 3.3, "several times"),
     "upscaler_nearest": (
         "upscaler",
         replaced((UPSCALER_TAIL, '    return F.interpolate(low, scale_factor=4, mode="nearest")')),
         0.5,
-        "much worse",
+        "worse than bicubic",
     ),
     "upscaler_not_enlarged": ("upscaler", replaced((UPSCALER_TAIL, "    return low")), 0, "not enlarged"),
     "upscaler_255": ("upscaler", replaced((UPSCALER_TAIL, "    return 255 * result")), 0, "0 to 255"),

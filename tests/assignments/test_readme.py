@@ -40,21 +40,26 @@ def hand_in():
         stream.write("id,last_name,first_name,lms_id\nada,Ay,Ada,11\nben,Bee,Ben,12\ncem,Cee,Cem,13\n")
 
 
+# question, points, words of its mark scheme
+TYPED = (("interpretation", "3", "paired standard error"), ("explain", "2", "without it"))
+
+
 def mark(words):
-    """Three of four points for every answer, typed into the page that the command serves."""
+    """Points for both texts, typed into the pages that the command serves."""
     command = [sys.executable, "-u", "-m", "rs_course.cli", *words, "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             address = server.stdout.readline().strip()
-            with urllib.request.urlopen(address + "interpretation", timeout=30) as page:
-                keys = re.findall(r'data-key="(\w+)"', text := page.read().decode())
-            assert len(keys) == 1 and not re.search(r"\bada\b", text) and "paired standard error" in text
-            said = {"key": keys[0], "points": "3", "comment": "good", "criteria": []}
-            headers = {"Content-Type": "application/json"}
-            data = json.dumps(said).encode()
-            request = urllib.request.Request(address + "interpretation", data, headers)
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                assert answer.read().startswith(b"saved")
+            for question, points, scheme in TYPED:
+                with urllib.request.urlopen(address + question, timeout=30) as page:
+                    keys = re.findall(r'data-key="(\w+)"', text := page.read().decode())
+                assert len(keys) == 1 and not re.search(r"\bada\b", text) and scheme in text
+                said = {"key": keys[0], "points": points, "comment": "good", "criteria": []}
+                headers = {"Content-Type": "application/json"}
+                data = json.dumps(said).encode()
+                request = urllib.request.Request(address + question, data, headers)
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    assert answer.read().startswith(b"saved")
         finally:
             server.terminate()
 
@@ -85,10 +90,10 @@ def test_six_commands(place, tmp_path, monkeypatch):
     with open(f"grades/{NAME}/grades.csv", encoding="utf-8", newline="") as stream:
         rows = {row["student_id"]: row for row in csv.DictReader(stream)}
     points = {student: (float(row["raw_score"]), float(row["score"])) for student, row in rows.items()}
-    assert points == {"ada": (25.0, 22.5), "ben": (0.0, 0.0), "cem": (0.0, 0.0)}
+    assert points == {"ada": (28.0, 25.2), "ben": (0.0, 0.0), "cem": (0.0, 0.0)}
     with open(f"grades/{NAME}/canvas.csv", newline="", encoding="utf-8") as stream:
         table = list(csv.reader(stream))
     assert table[0][5] == "A3 (98765)"
-    assert {row[1]: row[5] for row in table[2:]} == {"11": "22.50", "12": "0.00", "13": "0.00"}
+    assert {row[1]: row[5] for row in table[2:]} == {"11": "25.20", "12": "0.00", "13": "0.00"}
     with zipfile.ZipFile(f"grades/{NAME}/canvas_feedback.zip") as archive:
         assert archive.namelist() == ["adaay_LATE_11_501_a3.ipynb", "benbee_12_502_a3.ipynb"]

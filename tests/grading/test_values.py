@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from rs_course.grading.exam import Wrong, compare
+from rs_course.grading.exam import Check, Examined, Wrong, compare
 from rs_course.grading.inside import codec
 
 VALUES = [
@@ -88,14 +88,32 @@ def test_equal_up_to_tolerance():
     [
         (None, "nothing was returned"),
         ("1", "is a str"),
-        ([[1.0, 2.0]], r"shape \[1, 2\], expected \[2\]"),
+        ([[1.0, 2.0]], "another shape"),
         ([1.0, float("nan")], "NaN"),
         ([2.0, 4.0], "doubled"),
         ([9.0, 9.0], "not the expected"),
         ([[1.0], [1.0, 2.0]], "differently shaped"),
         ({"a": 1}, "is a dict"),
+        (10**400, "too large"),
+        ([10**400, 1.0], "too large"),
     ],
 )
 def test_wrong_values_are_named(value, sentence):
     with pytest.raises(Wrong, match=sentence):
         compare(value, np.array([1.0, 2.0]), 1e-6, lambda: {"you doubled it": np.array([2.0, 4.0])})
+
+
+@pytest.mark.parametrize("value", [{1: 1}, {"1": 1, "2": 2}, {}, {("1",): 1}, [1], "1", None])
+def test_a_dict_needs_the_very_keys(value):
+    with pytest.raises(Wrong, match="must be a dict with the keys"):
+        compare(value, {"1": 1}, 1e-6)
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_a_shape_of_the_answers_choice_shows_in_public_checks_only(public):
+    """Through the shape of its result an answer could write down what it was given."""
+    check = Check("a", "a", 1, "f(x)", lambda rng: {"x": 1.0}, lambda x: np.zeros(2), public=public)
+    with pytest.raises(Wrong) as wrong:
+        Examined(check, "secret").judge(np.zeros((0, 314159, 2)))
+    assert ("314159" in wrong.value.message) is public
+    assert "another shape than expected" in wrong.value.message

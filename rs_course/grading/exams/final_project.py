@@ -1,21 +1,20 @@
-"""Exam of the final project: the numbers of the report must agree with each other; everything else is read
-by a person.
+"""Exam of the final project: the claim must follow from the runs, and the runs must have been made.
 
-The student's ``evidence()`` returns the raw accuracies per seed and what the report claims about them. The
-checks compute the claims again. They cannot tell whether the runs were made, only whether the report
-follows from them.
+The student's ``evidence()`` returns the ledger of a study and what the report claims about it. The checks
+compute the claims again from the ledger's runs, compare each run's id with its settings, and repeat a pair
+of runs that the secret seed picks. Everything else is read by a person.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from rs_course.grading.exam import Check, Exam, Wrong
+from rs_course.grading.exam import Check, Exam, Wrong, numbers
+from rs_course.grading.exams import study_ledger
 
 KEYS = (
     "question",
-    "metric",
-    "seeds",
+    "ledger",
     "baseline",
     "method",
     "difference",
@@ -24,7 +23,6 @@ KEYS = (
     "conclusion",
 )
 CONCLUSIONS = ("better", "worse", "not decided")
-FEWEST_SEEDS = 5
 
 
 def _report(value):
@@ -35,65 +33,120 @@ def _report(value):
     return value
 
 
-def _runs(value):
-    report = _report(value)
-    columns = [report[key] for key in ("seeds", "baseline", "method")]
-    if not all(isinstance(column, list) for column in columns):
-        raise Wrong("seeds, baseline and method are lists with one entry per run")
-    if len({len(column) for column in columns}) != 1:
-        raise Wrong(
-            "seeds, baseline and method must have one entry per run each: the runs are paired by seed"
-        )
-    if len(set(map(str, columns[0]))) != len(columns[0]):
-        raise Wrong("a seed occurs twice: repeated runs with one seed are one run")
+def _number(value, sentence, shape=()):
+    """A number of the report, or an array of this shape; of Python, NumPy or torch."""
     try:
-        baseline, method = (np.asarray(column, dtype=np.float64) for column in columns[1:])
-    except (TypeError, ValueError):
-        raise Wrong("the entries of baseline and method must be numbers") from None
-    if not (np.isfinite(baseline).all() and np.isfinite(method).all()):
-        raise Wrong("the runs contain NaN or infinite values")
-    return report, baseline, method
+        given = numbers(value)
+    except Wrong:
+        raise Wrong(sentence) from None
+    if given.shape != shape:
+        raise Wrong(sentence)
+    if not np.isfinite(given).all():
+        raise Wrong("a number of the report is NaN or infinite")
+    return given
+
+
+def _sides(value):
+    """The ledger, and the runs of baseline and method, paired by seed."""
+    report = _report(value)
+    ledger = study_ledger.read(report["ledger"])
+    chosen = []
+    for name in ("baseline", "method"):
+        where = _settings(report[name], name)
+        runs = [run for run in ledger.runs if run.matches(where)]
+        if not runs:
+            raise Wrong(f"no run of the ledger has the settings of {name}")
+        if len({run.seed for run in runs}) < len(runs):
+            raise Wrong(f"several runs of one seed have the settings of {name}: say more of them")
+        chosen.append({run.seed: run for run in runs})
+    baseline, method = chosen
+    if baseline.keys() != method.keys():
+        raise Wrong("baseline and method must have the same seeds: the runs are paired")
+    pairs = [(baseline[seed], method[seed]) for seed in sorted(baseline, key=str)]
+    if any(a.id == b.id for a, b in pairs):
+        raise Wrong("baseline and method are the same runs")
+    if any(a.results["test_hash"] != b.results["test_hash"] for a, b in pairs):
+        raise Wrong("baseline and method were tested on different images")
+    return ledger, pairs
+
+
+def _settings(given, name) -> dict:
+    """Settings and their values; a NumPy or torch scalar is its plain value."""
+    if isinstance(given, dict) and given:
+        plain = {key: _item(value) for key, value in given.items()}
+        if all(isinstance(value, str | int | float) for value in plain.values()):
+            return plain
+    raise Wrong(f"{name} names settings and their values, such as {{'arm': 'real'}}")
+
+
+def _item(value):
+    return value.item() if getattr(value, "shape", None) == () else value
+
+
+def _gains(value):
+    pairs = _sides(value)[1]
+    return np.array([method.results["accuracy"] - baseline.results["accuracy"] for baseline, method in pairs])
 
 
 def _complete(value, inputs):
-    _runs(value)
+    pairs = _sides(value)[1]
     if not str(value["question"]).strip().endswith("?"):
         raise Wrong("the question must be one sentence that ends with a question mark")
-    if type(value["leaked_images"]) is not int or value["leaked_images"] < 0:
-        raise Wrong("leaked_images is how many test images you found in the training data: 0 or more")
+    leaks, sentence = value["leaked_images"], "leaked_images must be a number"
+    if isinstance(leaks, bool):
+        raise Wrong(sentence)
+    if _number(leaks, sentence) != max(run.results["n_leaked"] for pair in pairs for run in pair):
+        raise Wrong("leaked_images must be the largest n_leaked of the runs that you compare")
+
+
+def _unedited(value, inputs):
+    ledger, _ = _sides(value)
+    if study_ledger.edited(ledger):
+        raise Wrong("a run's id does not belong to its settings: was the text of pack changed?")
+
+
+def _repeated(value, inputs):
+    ledger, pairs = _sides(value)
+    if study_ledger.edited(ledger):
+        raise Wrong("a run's id does not belong to its settings, so none was repeated")
+    runs = [[run for run in pair if study_ledger.repeatable(ledger, run)] for pair in pairs]
+    if not any(runs):
+        raise Wrong(
+            "none of these runs can be repeated by the grader: it repeats run_task with pool, test and at "
+            "most 500 steps on known data; ask for it to be repeated by hand"
+        )
+    some = [pair for pair in runs if pair]
+    for run in some[int(inputs["_pick"] * len(some))]:
+        again = study_ledger.repeat(ledger, run)
+        if again is None:
+            raise Wrong("a run was repeated, and its settings stop with an error")
+        if any(again[key] != run.results[key] for key in ("test_hash", "real_hash")):
+            raise Wrong("a run was repeated, and its images were others than the ledger says")
+        if abs(again["accuracy"] - run.results["accuracy"]) > study_ledger.TOLERANCE:
+            raise Wrong("a run was repeated, and its accuracy is not that of the ledger")
 
 
 def _enough_runs(value, inputs):
-    _, baseline, _ = _runs(value)
-    if len(baseline) < FEWEST_SEEDS:
-        raise Wrong(
-            f"{len(baseline)} seeds are too few: at least {FEWEST_SEEDS}", 0.5 if len(baseline) >= 3 else 0.0
-        )
+    count = len(_gains(value))
+    if count < 5:
+        raise Wrong("there are fewer than 5 seeds", 0.5 if count >= 3 else 0.0)
 
 
 def _difference(value, inputs):
-    report, baseline, method = _runs(value)
-    if not len(baseline):
-        raise Wrong("without runs there is no difference")
-    expected = (method - baseline).mean()
-    if not isinstance(report["difference"], int | float):
-        raise Wrong("difference must be a number")
-    if abs(report["difference"] + expected) < 1e-4 < abs(expected):
+    expected, given = _gains(value).mean(), _number(value["difference"], "difference must be a number")
+    if abs(given + expected) < 1e-4 < abs(expected):
         raise Wrong("the difference is method − baseline")
-    if not abs(report["difference"] - expected) < 1e-4:
+    if not abs(given - expected) < 1e-4:
         raise Wrong("the difference is not the mean of method − baseline over the seeds")
 
 
 def _interval(value, inputs):
     from scipy.stats import t
 
-    report, baseline, method = _runs(value)
-    count, gain = len(baseline), method - baseline
-    given = report["interval"]
-    if not (
-        isinstance(given, list | tuple) and len(given) == 2 and all(isinstance(g, int | float) for g in given)
-    ):
-        raise Wrong("interval must be [low, high]")
+    pairs = _sides(value)[1]
+    given = _number(value["interval"], "interval must be [low, high]", (2,))
+    baseline, method = (np.array([pair[k].results["accuracy"] for pair in pairs]) for k in (0, 1))
+    count, gain = len(pairs), method - baseline
     if count < 2:
         raise Wrong("one run has no interval")
     known = {
@@ -105,7 +158,7 @@ def _interval(value, inputs):
     }
     for sentence, spread in known.items():
         half = spread / np.sqrt(count)
-        if np.allclose(given, [gain.mean() - half, gain.mean() + half], atol=1e-4):
+        if np.allclose(given, [gain.mean() - half, gain.mean() + half], rtol=0, atol=1e-4):
             if sentence:
                 raise Wrong(sentence)
             return
@@ -115,30 +168,31 @@ def _interval(value, inputs):
 def _conclusion(value, inputs):
     report = _report(value)
     _interval(value, inputs)
-    low, high = report["interval"]
-    if report["conclusion"] not in CONCLUSIONS:
-        raise Wrong(f"the conclusion is one of {', '.join(CONCLUSIONS)}")
+    low, high = numbers(report["interval"])
+    given = report["conclusion"]
+    if not isinstance(given, str) or given not in CONCLUSIONS:
+        raise Wrong("the conclusion is one of better, worse, not decided")
     right = "better" if low > 0 else "worse" if high < 0 else "not decided"
-    if report["conclusion"] != right:
-        raise Wrong(
-            f"an interval that {'contains' if right == 'not decided' else 'excludes'} 0 does not say this"
-        )
+    if given != right and right == "not decided":
+        raise Wrong("an interval that contains 0 does not say this")
+    if given != right:
+        raise Wrong("an interval that excludes 0 does not say this")
 
 
-def _check(name, points, judge, public=False):
-    return Check(
-        f"evidence.{name}", "evidence", points, "evidence()", lambda rng: {}, judge=judge, public=public
-    )
+def _check(name, points, judge, public=False, inputs=lambda rng: {}):
+    return Check(f"evidence.{name}", "evidence", points, "evidence()", inputs, judge=judge, public=public)
 
 
 exam = Exam(
     name="final_project",
     title="Final project",
     checks=(
-        _check("complete", 1, _complete, public=True),
-        _check("runs", 1, _enough_runs),
+        _check("complete", 0.5, _complete, public=True),
+        _check("unedited", 0.5, _unedited, public=True),
+        _check("repeated", 1.5, _repeated, inputs=lambda rng: {"_pick": float(rng.random())}),
+        _check("runs", 0.5, _enough_runs),
         _check("difference", 1, _difference),
-        _check("interval", 2, _interval),
+        _check("interval", 1, _interval),
         _check("conclusion", 1, _conclusion),
     ),
     preload=("numpy", "torch"),

@@ -6,19 +6,18 @@ import numpy as np
 
 
 def scenes(rng: np.random.Generator, count: int, labels=None) -> list:
-    """Scenes with seeds from ``rng``, one class after the other in random order.
+    """Scenes with seeds from ``rng``, as many of each class, in an order that says nothing about the class.
 
     Args:
-        rng: Where the seeds come from; it is the only thing that is secret.
+        rng: Where seeds and order come from; it is the only thing that is secret.
         count: How many.
-        labels: Classes to take in turn, or ``None`` for all ten in random order.
+        labels: Classes to take, or ``None`` for all ten.
     """
     from rs_course import simulated_earth
 
-    order = list(labels) if labels is not None else list(rng.permutation(simulated_earth.CLASSES))
-    return [
-        simulated_earth.scene(str(order[n % len(order)]), seed=int(rng.integers(2**31))) for n in range(count)
-    ]
+    chosen = rng.permutation(simulated_earth.CLASSES if labels is None else list(labels))
+    order = rng.permutation(np.resize(chosen, count))
+    return [simulated_earth.scene(str(label), seed=int(rng.integers(2**31))) for label in order]
 
 
 def tiles(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -31,3 +30,10 @@ def tensor(images: np.ndarray):
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+
+
+def pixels(scenes: list):
+    """Tiles of scenes as they travel into the sandbox, a quarter of the floats: uint8 ``[N, 3, 64, 64]``."""
+    import torch
+
+    return torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2).contiguous()

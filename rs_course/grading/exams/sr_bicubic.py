@@ -100,7 +100,7 @@ BICUBIC = (
     Check(
         "cubic.values",
         "cubic",
-        0.5,
+        0.25,
         "cubic(x)",
         lambda rng: {"x": _torch().tensor([-1.5, -0.5, 0.0, 0.25, 1.0, 1.75, 2.5])},
         _cubic,
@@ -115,7 +115,7 @@ BICUBIC = (
     Check(
         "cubic.anywhere",
         "cubic",
-        0.5,
+        0.75,
         "cubic(x)",
         lambda rng: {"x": _torch().from_numpy(rng.uniform(-3, 3, 40))},
         _cubic,

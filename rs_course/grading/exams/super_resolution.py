@@ -6,12 +6,10 @@ official codes; images from the simulated Earth, so every secret seed is a new p
 
 from __future__ import annotations
 
-import numpy as np
-
-from rs_course.grading.exam import Check, Exam, Wrong, numbers
-from rs_course.grading.exams import images as earth
-from rs_course.grading.exams.sr_bicubic import BICUBIC, SCALE
+from rs_course.grading.exam import Check, Exam
+from rs_course.grading.exams.sr_bicubic import BICUBIC
 from rs_course.grading.exams.sr_quality import PSNR, SSIM
+from rs_course.grading.exams.sr_upscaler import BLUR, UPSCALER
 from rs_course.grading.sandbox import Limits
 
 
@@ -171,118 +169,12 @@ AFFINITY = (
 )
 
 
-# --- An upscaler, on images that nobody has seen -----------------------------------------------------------
-
-
-# Classes with edges to restore; on a smooth tile (sea, forest) PSNR measures the rounding instead.
-DETAILED = ("Residential", "Industrial", "Highway", "River", "PermanentCrop")
-
-
-def pairs(rng, count, side=128):
-    """Low and high resolution of ``count`` scenes: ``[N, 3, side/4, side/4]`` and ``[N, 3, side, side]``."""
-    from rs_course.superres import imresize
-
-    crops = []
-    for scene in earth.scenes(rng, count, DETAILED):
-        top, left = rng.integers(0, scene.image_hr.shape[0] - side + 1, 2)
-        crops.append(scene.image_hr[top : top + side, left : left + side])
-    high = earth.tensor(np.stack(crops))
-    # Rounded to 8 bits, as files are.
-    return (imresize(high, 1 / SCALE).clamp(0, 1) * 255).round() / 255, high
-
-
-def _exam_pairs(rng):
-    train_low, train_high = pairs(rng, 10)
-    low, high = pairs(rng, 10)
-    return {"train_low": train_low, "train_high": train_high, "low": low, "_high": high}
-
-
-def _small_pairs(rng):
-    low, high = pairs(rng, 2, side=64)
-    return {"train_low": low, "train_high": high, "low": low[:1], "_high": high[:1]}
-
-
-def _upscaled(value, inputs):
-    torch = _torch()
-    given, high = numbers(value), inputs["_high"]
-    if given.shape != tuple(high.shape):
-        low = inputs["low"]
-        hint = ": the images were not enlarged" if given.shape == tuple(low.shape) else ""
-        raise Wrong(f"the result has shape {list(given.shape)}, expected {list(high.shape)}{hint}")
-    if not np.isfinite(given).all():
-        raise Wrong("the result contains NaN or infinite values")
-    if given.max() > 4:
-        raise Wrong("the result must lie in [0, 1], not in 0 to 255")
-    return torch.from_numpy(given).clamp(0, 1)
-
-
-def _runs(value, inputs):
-    _upscaled(value, inputs)
-
-
-def gain(images, inputs) -> float:
-    """Mean PSNR above that of the notebook's ``enlarge``, in dB (RGB, crop 4)."""
-    import torch.nn.functional as F
-
-    from rs_course.metrics import psnr
-
-    bicubic = F.interpolate(inputs["low"].double(), scale_factor=SCALE, mode="bicubic").clamp(0, 1)
-    high = inputs["_high"].double()
-    return float((psnr(images, high, crop=SCALE) - psnr(bicubic, high, crop=SCALE)).mean())
-
-
-# Gain in dB: part of the points, and what is said to whoever stays below the next step.
-STEPS = (
-    (0.15, 1.0, ""),
-    (
-        0.03,
-        0.7,
-        "better than bicubic by little: project back to the low resolution, or learn from the pairs",
-    ),
-    (
-        -0.15,
-        0.5,
-        "as good as bicubic, no better: project back to the low resolution, or learn from the pairs",
-    ),
-    (-0.65, 0.2, "worse than bicubic: start from the bicubic image and add a correction"),
-)
-
-
-def _leaderboard(value, inputs):
-    reached = gain(_upscaled(value, inputs), inputs)
-    for least, fraction, sentence in STEPS:
-        if reached >= least:
-            if fraction == 1.0:
-                return reached
-            raise Wrong(sentence, fraction, measure=reached)
-    raise Wrong("much worse than bicubic: are the pixels shifted, or the axes exchanged?", measure=reached)
-
-
-UPSCALER = (
-    Check(
-        "upscaler.shape",
-        "upscaler",
-        0.5,
-        "upscale(low, fit(train_low, train_high))",
-        _small_pairs,
-        judge=_runs,
-        public=True,
-    ),
-    Check(
-        "upscaler.hidden_scenes",
-        "upscaler",
-        4.5,
-        "upscale(low, fit(train_low, train_high))",
-        _exam_pairs,
-        judge=_leaderboard,
-    ),
-)
-
 exam = Exam(
     name="a3_super_resolution",
     title="A3 Super-resolution",
-    checks=(*PSNR, *SSIM, *BICUBIC, *LORA, *AFFINITY, *UPSCALER),
+    checks=(*PSNR, *SSIM, *BICUBIC, *LORA, *AFFINITY, *BLUR, *UPSCALER),
     leaderboard=("upscaler.hidden_scenes", "PSNR gain over bicubic in dB"),
     preload=("numpy", "torch", "torch.nn.functional"),
     limits=Limits(step_s=60.0, wall_s=600.0),
+    explain=("explain", "upscaler", "upscale"),
 )

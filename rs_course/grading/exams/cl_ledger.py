@@ -1,0 +1,280 @@
+"""Checks of A2 on the ledger of a study: what generated tiles are worth, and what the runs allow to say.
+
+A ledger is a dict of columns, as ``rs-course study`` writes them. The hidden ledgers are drawn so that *yes*,
+*no* and *not decided* are equally often right; a public one is cut from the shipped EuroSAT study.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from rs_course.grading.exam import Check, Wrong
+
+YES, NO, OPEN = "yes", "no", "not decided"
+COLUMNS = ("arm", "real_per_class", "seed", "accuracy", "n_leaked", "test_hash")
+SEEDS, T = 5, 2.776  # Student's t for 95 % and SEEDS - 1 degrees of freedom
+
+
+def _torch():
+    import torch
+
+    return torch
+
+
+# --- How many real tiles are they worth? -------------------------------------------------------------------
+
+
+def _curve(rng):
+    budgets = np.array([1, 2, 4, 8, 16, 64])
+    accuracies = 0.3 + np.cumsum(rng.uniform(0.03, 0.12, len(budgets)))
+    return budgets, accuracies
+
+
+def _inside(rng):
+    budgets, accuracies = _curve(rng)
+    place, share = int(rng.integers(1, 5)), rng.uniform(0.25, 0.75)
+    reached = accuracies[place] + share * (accuracies[place + 1] - accuracies[place])
+    return _points(budgets, accuracies, float(reached))
+
+
+def _points(budgets, accuracies, reached):
+    torch = _torch()
+    return {"budgets": torch.tensor(budgets), "accuracies": torch.tensor(accuracies), "reached": reached}
+
+
+def _outside(rng):
+    """One below the curve, one above it, and one on it, in random order."""
+    budgets, accuracies = _curve(rng)
+    reached = [accuracies[0] - 0.05, accuracies[-1] + 0.04, accuracies[2:4].mean()]
+    return _points(budgets, accuracies, [float(reached[place]) for place in rng.permutation(3)])
+
+
+def _worth(budgets, accuracies, reached):
+    from rs_course.study.evidence import worth
+
+    if isinstance(reached, list):
+        return [_worth(budgets, accuracies, one) for one in reached]
+    return worth(budgets.numpy(), accuracies.numpy(), reached)
+
+
+def _read(budgets, accuracies, reached, *, scale=lambda x: x, back=lambda x: x):
+    return back(np.interp(reached, accuracies.numpy(), scale(budgets.numpy().astype(float))))
+
+
+_WORTH_MISTAKES = {
+    "between the budgets the curve is straight over the logarithm of their number": lambda **x: _read(**x),
+    "this is the logarithm of the number: take exp": lambda **x: _read(**x, scale=np.log),
+    "the nearest budget is not enough: interpolate": lambda budgets, accuracies, reached: float(
+        budgets[(accuracies - reached).abs().argmin()]
+    ),
+}
+_BEYOND_MISTAKES = {
+    "beyond the curve nothing is known: return NaN, not its end": lambda **x: _read(
+        **x, scale=np.log, back=np.exp
+    ),
+}
+WORTH = (
+    Check(
+        "worth.on_the_curve",
+        "worth",
+        0.5,
+        "worth(budgets, accuracies, reached)",
+        lambda rng: _points([1, 4, 16], [0.4, 0.6, 0.8], 0.7),
+        _worth,
+        _WORTH_MISTAKES,
+        public=True,
+    ),
+    Check(
+        "worth.between",
+        "worth",
+        1,
+        "worth(budgets, accuracies, reached)",
+        _inside,
+        _worth,
+        _WORTH_MISTAKES,
+    ),
+    Check(
+        "worth.beyond",
+        "worth",
+        0.5,
+        "[worth(budgets, accuracies, one) for one in reached]",
+        _outside,
+        _worth,
+        _BEYOND_MISTAKES,
+    ),
+)
+
+
+# --- What do the runs allow to say? ------------------------------------------------------------------------
+
+
+def gains(ledger, better, worse, *, clean=True, same_test=True):
+    """Accuracy of the arm ``better`` minus that of ``worse``, for each seed the mean over the budgets.
+
+    Rows pair when they agree in seed, budget and test images; ``clean`` leaves out runs with leaked images.
+    """
+    cells: dict = {}
+    for arm, budget, seed, accuracy, leaks, test in zip(*(ledger[c] for c in COLUMNS), strict=True):
+        if not (clean and leaks):
+            key = (seed, budget, test if same_test else "")
+            cells.setdefault(key, {}).setdefault(arm, []).append(accuracy)
+    paired: dict = {}
+    for (seed, *_), arms in cells.items():
+        if better in arms and worse in arms:
+            paired.setdefault(seed, []).append(np.mean(arms[better]) - np.mean(arms[worse]))
+    return [float(np.mean(paired[seed])) for seed in sorted(paired)]
+
+
+def _bounds(values, t):
+    half = t * np.std(values, ddof=1) / np.sqrt(len(values))
+    return np.mean(values) - half, np.mean(values) + half
+
+
+def verdict(ledger, t) -> str:
+    """Yes: better than the real tiles alone and than copies of them. No: worse than the real tiles alone."""
+    (low, high), (control, _) = (_bounds(gains(ledger, "mixed", arm), t) for arm in ("real", "duplicate"))
+    return YES if low > 0 and control > 0 else NO if high < 0 else OPEN
+
+
+# What the generated tiles and copies of the real ones add to the real tiles, in accuracy.
+_EFFECTS = {YES: [(0.04, 0.005)], NO: [(-0.04, 0.005)], OPEN: [(0.0, 0.0), (0.04, 0.04)]}
+
+
+def drawn(rng, wanted):
+    """A ledger whose verdict is ``wanted``, and clearly so; rows in random order."""
+    while True:
+        effects = _EFFECTS[wanted]
+        ledger = _draw(rng, *effects[rng.integers(len(effects))])
+        values = [gains(ledger, "mixed", arm) for arm in ("real", "duplicate")]
+        # A bound close to zero would leave the verdict to the last digit.
+        decided = all(abs(bound) > 2e-3 for bounds in values for bound in _bounds(bounds, T))
+        if decided and verdict(ledger, T) == wanted:
+            return ledger
+
+
+def _draw(rng, mixed, duplicate):
+    seeds = rng.permutation(100)[:SEEDS].tolist()
+    budgets = rng.choice([2, 4, 8, 16, 64], 2, replace=False).tolist()
+    test, other = (rng.bytes(4).hex() for _ in range(2))
+    effect = {"real": 0.0, "mixed": mixed, "duplicate": duplicate, "shuffled": -0.08}
+    level = {seed: rng.normal(0, 0.04) for seed in seeds}
+    rows = []
+    for budget in budgets:
+        for seed in seeds:
+            for arm, gain in effect.items():
+                accuracy = 0.4 + 0.08 * np.log2(budget) / 2 + level[seed] + gain + rng.normal(0, 0.006)
+                rows.append((arm, budget, seed, accuracy, 0, test))
+    for place in rng.permutation(len(rows))[:8]:  # runs that had to be repeated: their test images had leaked
+        arm, budget, seed, accuracy, _, _ = rows[place]
+        rows.append((arm, budget, seed, accuracy + rng.uniform(0.1, 0.2), int(rng.integers(1, 20)), test))
+    for seed in seeds[:3]:  # runs of one arm only, tested on other images
+        rows.append(("mixed", budgets[0], seed, 0.4 + rng.uniform(0.2, 0.4), 0, other))
+    rows = [rows[place] for place in rng.permutation(len(rows))]
+    columns = {name: list(column) for name, column in zip(COLUMNS, zip(*rows, strict=True), strict=True)}
+    return {**columns, "accuracy": [round(float(a), 4) for a in columns["accuracy"]]}
+
+
+@cache
+def eurosat(real_per_class: int) -> dict:
+    """Rows of the shipped EuroSAT study: the small network on so many real tiles per class, all arms."""
+    from rs_course import study
+    from rs_course.study import panels
+
+    rows = panels.plain(panels.main_rows(study.stored("eurosat"), "small-cnn"))
+    rows = rows[(rows["real_per_class"] == real_per_class) & rows["ratio"].isin([1.0, 4.0])]
+    rows = rows[(rows["arm"] != "mixed") | (rows["ratio"] == 4.0)]
+    rows = rows[rows["arm"].isin(["real", "mixed", "duplicate"]) & (rows["synthetic_per_class"] == 0)]
+    return {column: rows[column].tolist() for column in COLUMNS}
+
+
+def _one(rng):
+    ledger = drawn(rng, str(rng.choice([YES, NO, OPEN])))
+    better, worse = rng.permutation(["real", "mixed", "duplicate"])[:2].tolist()
+    return {"ledger": ledger, "better": better, "worse": worse}
+
+
+def _tiny(rng):
+    columns = (
+        ["mixed", "real", "real", "mixed", "mixed", "real"],
+        [4, 4, 4, 4, 4, 4],
+        [1, 0, 1, 0, 0, 0],
+        [0.7, 0.5, 0.6, 0.53, 0.9, 0.8],
+        [0, 0, 0, 0, 12, 0],
+        ["a", "a", "a", "a", "a", "b"],
+    )
+    return {"ledger": dict(zip(COLUMNS, columns, strict=True)), "better": "mixed", "worse": "real"}
+
+
+def _in_order_of_rows(ledger, better, worse):
+    found = dict(zip(sorted(set(ledger["seed"])), gains(ledger, better, worse), strict=True))
+    return [found[seed] for seed in dict.fromkeys(ledger["seed"])]
+
+
+_GAIN_MISTAKES = {
+    "runs with leaked test images were kept": lambda **x: gains(**x, clean=False),
+    "runs that were tested on other images were paired": lambda **x: gains(**x, same_test=False),
+    "the difference is better − worse": lambda ledger, better, worse: gains(ledger, worse, better),
+    "one value per seed is wanted: you averaged over the seeds": lambda **x: np.mean(gains(**x)),
+    "the seeds must be in ascending order": _in_order_of_rows,
+}
+
+
+def _twelve(rng):
+    wanted = rng.permutation([YES, NO, OPEN] * 4).tolist()
+    return {"ledgers": [drawn(rng, one) for one in wanted], "t": T, "_right": wanted}
+
+
+def _texts(value, inputs):
+    right = inputs["_right"]
+    known = isinstance(value, list) and all(isinstance(one, str) and one in (YES, NO, OPEN) for one in value)
+    if not known or len(value) != len(right):
+        raise Wrong("a verdict is one of the texts yes, no, not decided")
+    return sum(given == wanted for given, wanted in zip(value, right, strict=True)), len(right)
+
+
+def _graded_verdicts(value, inputs):
+    found, count = _texts(value, inputs)
+    if found == count:
+        return
+    decided = [(given, right) for given, right in zip(value, inputs["_right"], strict=True) if right != OPEN]
+    if all(given == right for given, right in decided):
+        raise Wrong(
+            "what copies of the real tiles do as well is not shown to be the generated tiles' merit", 0.4
+        )
+    raise Wrong("some verdicts are wrong: yes needs both intervals above zero, no the first below it")
+
+
+def _all_verdicts(value, inputs):
+    found, count = _texts(value, inputs)
+    if found < count:
+        raise Wrong("on rows of the shipped EuroSAT study this is not the right verdict")
+
+
+def _shipped(rng):
+    from scipy.stats import t as student
+
+    ledgers = [eurosat(16), eurosat(100)]
+    t = float(student.ppf(0.975, len(set(ledgers[0]["seed"])) - 1))
+    return {"ledgers": ledgers, "t": t, "_right": [verdict(ledger, t) for ledger in ledgers]}
+
+
+_VERDICTS = "[verdict(ledger, t) for ledger in ledgers]"
+VERDICT = (
+    Check(
+        "verdict.gains",
+        "verdict",
+        0.25,
+        "gains(ledger, better, worse)",
+        _tiny,
+        gains,
+        _GAIN_MISTAKES,
+        public=True,
+    ),
+    Check("verdict.eurosat", "verdict", 0.25, _VERDICTS, _shipped, judge=_all_verdicts, public=True),
+    Check(
+        "verdict.gains_of_a_study", "verdict", 1, "gains(ledger, better, worse)", _one, gains, _GAIN_MISTAKES
+    ),
+    Check("verdict.hidden_ledgers", "verdict", 1.5, _VERDICTS, _twelve, judge=_graded_verdicts),
+)

@@ -1,0 +1,272 @@
+"""Checks of A2 on generated tiles: which hand-overs can be trained on, and a classifier that needs them.
+
+A generator (``mini-text2earth``) hands over labelled tiles. Some hand-overs are what they should be; in
+others the classes are numbered in another order, or the tiles are copies of the student's own real ones.
+How good a classifier can be is measured with the exam, with the recipe of the notebook's second cell and the
+right hand-overs, so nothing depends on how good the generator is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rs_course.grading.exam import Check, Wrong, numbers, wrong_shape
+from rs_course.grading.exams import images as earth
+
+CLASSES = ("Forest", "Highway", "Industrial", "Residential", "River")
+GENERATOR = {"steps": 6, "guidance": 4.0}
+SIZE = 40  # tiles of a hand-over
+GOOD, RENUMBERED, COPIES = "good", "renumbered", "copies"
+
+
+def _torch():
+    import torch
+
+    return torch
+
+
+# --- The recipe of the notebook's first cells --------------------------------------------------------------
+
+
+def features(images):
+    """Colour and texture of each image: [N, 16]."""
+    import torch.nn.functional as F
+
+    grey = images.mean(1, keepdim=True)
+    colour = [images.mean((2, 3)), images.std((2, 3)), images.amin((2, 3))]
+    parts = (grey.diff(dim=3).abs(), grey.diff(dim=2).abs(), F.avg_pool2d(grey, 8))
+    texture = [measure((2, 3)) for part in parts for measure in (part.mean, part.std)]
+    return _torch().cat([*colour, *texture, parts[0].amax((2, 3))], dim=1)
+
+
+def fit_ridge(images, labels):
+    """Ridge regression from features to classes; returns what `classify` needs."""
+    import torch.nn.functional as F
+
+    known = features(images)
+    mean, spread = known.mean(0), known.std(0) + 1e-6
+    known = (known - mean) / spread
+    target = F.one_hot(labels, 5).float() - 0.2
+    gram = known.T @ known + 10 * _torch().eye(known.shape[1])
+    return mean, spread, _torch().linalg.solve(gram, known.T @ target)
+
+
+def classify(images, state):
+    """Class numbers 0 to 4: [N]."""
+    mean, spread, weights = state
+    return ((features(images) - mean) / spread @ weights).argmax(1)
+
+
+# --- Hand-overs --------------------------------------------------------------------------------------------
+
+
+def generated(rng, count):
+    """Tiles of the generator, uint8 ``[N, 3, 64, 64]``, and the classes they were asked for ``[N]``."""
+    from rs_course import checkpoints, datasets
+
+    labels = _torch().arange(count) % len(CLASSES)
+    prompts = [datasets.class_prompt(CLASSES[label]) for label in labels]
+    seed = int(rng.integers(2**31))
+    tiles = checkpoints.load("mini-text2earth").sample(prompts, seed=seed, **GENERATOR)
+    return (tiles * 255).round().to(_torch().uint8), labels
+
+
+def _real(rng, per_class, classes=CLASSES):
+    scenes = earth.scenes(rng, per_class * len(classes), classes)
+    return earth.pixels(scenes), _torch().tensor([CLASSES.index(scene.label) for scene in scenes])
+
+
+def _renumbering(rng):
+    """Another order of the classes, in which none keeps its number."""
+    order, wrong = rng.permutation(len(CLASSES)), np.empty(len(CLASSES), dtype=np.int64)
+    wrong[order] = np.roll(order, 1)
+    return _torch().tensor(wrong)
+
+
+def copies(rng, images, labels, count):
+    """Real tiles turned, mirrored and a little noisy, with their labels."""
+    torch = _torch()
+    chosen = rng.integers(0, len(images), count)
+    turned = [images[place].rot90(int(rng.integers(4)), (1, 2)) for place in chosen]
+    turned = torch.stack([image.flip(2) if rng.random() < 0.5 else image for image in turned])
+    noise = torch.tensor(rng.integers(-2, 3, tuple(turned.shape)))
+    return (turned + noise).clamp(0, 255).to(torch.uint8), labels[chosen]
+
+
+def _hand_overs(rng, kinds, pool, asked, images, labels):
+    """One (tiles' places in the pool, labels) for each kind; copies are appended to the pool.
+
+    Args:
+        kinds: What each hand-over is.
+        pool, asked: Generated tiles and their classes.
+        images, labels: The real tiles.
+    """
+    torch = _torch()
+    made, made_labels = copies(rng, images, labels, 60)
+    wrong, parts = _renumbering(rng), []
+    for kind in kinds:
+        first, count = (len(pool), len(made)) if kind == COPIES else (0, len(pool))
+        places = torch.tensor(rng.permutation(count)[:SIZE])
+        given = made_labels[places] if kind == COPIES else asked[places]
+        parts.append((first + places, wrong[given] if kind == RENUMBERED else given))
+    return torch.cat([pool, made]), parts
+
+
+# --- Which hand-overs are usable? --------------------------------------------------------------------------
+
+
+def _twelve(rng):
+    images, labels = _real(rng, 5)
+    kinds = rng.permutation([GOOD] * 6 + [RENUMBERED] * 3 + [COPIES] * 3)
+    pool, parts = _hand_overs(rng, kinds, *generated(rng, 60), images, labels)
+    return {"images": images, "labels": labels, "pool": pool, "parts": parts, "_right": kinds == GOOD}
+
+
+def patches(rng, labels):
+    """Tiles of one colour for each class with a coarse pattern of their own, uint8."""
+    torch = _torch()
+    colours = 200 * torch.tensor([[0, 1, 0], [0, 0, 0], [1, 0, 0], [1, 1, 1], [0, 0, 1]])
+    pattern = torch.tensor(rng.integers(0, 50, (len(labels), 3, 8, 8))).repeat_interleave(8, 2)
+    return (colours[labels][:, :, None, None] + pattern.repeat_interleave(8, 3)).to(torch.uint8)
+
+
+def _patches(rng):
+    torch = _torch()
+    labels, asked = torch.arange(10) % 5, torch.arange(SIZE) % 5
+    images = patches(rng, labels)
+    kinds = np.array([RENUMBERED, GOOD, COPIES])
+    pool, parts = _hand_overs(rng, kinds, patches(rng, asked), asked, images, labels)
+    return {"images": images, "labels": labels, "pool": pool, "parts": parts, "_right": kinds == GOOD}
+
+
+# Right verdicts on the twelve: part of the points. Whoever guesses has nine or more right once in 14 times.
+VERDICTS = ((12, 1.0), (11, 0.8), (10, 0.5), (9, 0.25))
+
+
+def _right_verdicts(value, inputs):
+    given, right = numbers(value), inputs["_right"]
+    if given.shape != right.shape:
+        raise wrong_shape(given.shape, right.shape, "True or False is wanted for each hand-over")
+    if given.all() or not given.any():
+        raise Wrong("every hand-over got the same verdict")
+    return int((given.astype(bool) == right).sum())
+
+
+def _graded_verdicts(value, inputs):
+    reached = _right_verdicts(value, inputs)
+    for least, fraction in VERDICTS:
+        if reached >= least:
+            if fraction == 1.0:
+                return
+            raise Wrong(
+                "some verdicts are wrong: do labels and pictures agree, and are the tiles new?", fraction
+            )
+    raise Wrong("the verdicts are hardly better than guessed: train on the tiles, test on the real ones")
+
+
+def _all_verdicts(value, inputs):
+    if _right_verdicts(value, inputs) < len(inputs["_right"]):
+        raise Wrong("of colour patches, one set has renumbered classes, one is good, and one is copies")
+
+
+_USABLE = "[usable(images / 255, labels, pool[places] / 255, given) for places, given in parts]"
+USABLE = (
+    Check("usable.patches", "usable", 0.5, _USABLE, _patches, judge=_all_verdicts, public=True),
+    Check("usable.hidden_tiles", "usable", 2.5, _USABLE, _twelve, judge=_graded_verdicts),
+)
+
+
+# --- A classifier ------------------------------------------------------------------------------------------
+
+
+def _exam_data(rng):
+    """Real tiles of three classes and six hand-overs for five; new real tiles of all five.
+
+    Drawn again while the good hand-overs gain little: a question must reward the right verdict.
+    """
+    tiles, (new, truth) = generated(rng, 80), _real(rng, 30)
+    best: dict = {}
+    for _ in range(10):
+        images, labels = _real(rng, 5, rng.permutation(CLASSES)[:3])
+        kinds = rng.permutation([GOOD] * 2 + [RENUMBERED] * 3 + [COPIES])
+        pool, parts = _hand_overs(rng, kinds, *tiles, images, labels)
+        data = {"images": images, "labels": labels, "pool": pool, "parts": parts, "new": new}
+        data |= {"_truth": truth.numpy(), **_references(data, kinds, truth)}
+        if not best or _way(data) > _way(best):
+            best = data
+        if _way(best) >= 0.08:
+            break
+    return best
+
+
+def _way(data) -> float:
+    """What the right verdicts gain, in accuracy."""
+    return data["_good"] - data["_blind"]
+
+
+def _references(data, kinds, truth):
+    """Accuracy of the recipe with the good hand-overs, and the best of what needs no verdict."""
+
+    def accuracy(chosen):
+        used = [part for part, take in zip(data["parts"], chosen, strict=True) if take]
+        tiles = [data["images"], *(data["pool"][places] for places, _ in used)]
+        labels = [data["labels"], *(given for _, given in used)]
+        state = fit_ridge(_torch().cat(tiles) / 255, _torch().cat(labels))
+        return (classify(data["new"] / 255, state) == truth).float().mean().item()
+
+    return {"_good": accuracy(kinds == GOOD), "_blind": max(accuracy(kinds == ""), accuracy(kinds != ""))}
+
+
+def _patch_data(rng):
+    torch = _torch()
+    labels, asked = torch.arange(9) % 3, torch.arange(SIZE) % 5
+    images = patches(rng, labels)
+    kinds = np.array([RENUMBERED, GOOD, RENUMBERED])
+    pool, parts = _hand_overs(rng, kinds, patches(rng, asked), asked, images, labels)
+    truth = torch.tensor(rng.permutation(20) % 5)
+    data = {"images": images, "labels": labels, "pool": pool, "parts": parts}
+    return {**data, "new": patches(rng, truth), "_truth": truth.numpy()}
+
+
+def _accuracy(value, inputs):
+    predicted, truth = numbers(value), inputs["_truth"]
+    if predicted.shape != truth.shape:
+        if predicted.ndim == 2:
+            raise wrong_shape(predicted.shape, truth.shape, "return the class, not its scores")
+        raise wrong_shape(predicted.shape, truth.shape)
+    if not np.isin(predicted, np.arange(len(CLASSES))).all():
+        raise Wrong("predictions must be class numbers 0 to 4")
+    if len(np.unique(predicted)) == 1:
+        raise Wrong("every image got the same class")
+    return float((predicted == truth).mean())
+
+
+# How far from what needs no verdict to what the good hand-overs give: part of the points.
+STEPS = (
+    (0.9, 1.0, ""),
+    (0.5, 0.6, "better than without a verdict on the hand-overs, but not what the good ones allow"),
+    (0.1, 0.3, "hardly better than without a verdict: train on the good hand-overs and on no other"),
+)
+
+
+def _graded_accuracy(value, inputs):
+    reached = _accuracy(value, inputs)
+    for least, fraction, sentence in STEPS:
+        if reached >= min(inputs["_blind"] + least * _way(inputs), inputs["_good"]):
+            if fraction == 1.0:
+                return reached
+            raise Wrong(sentence, fraction, measure=reached)
+    raise Wrong("no better than without the generated tiles, or with all of them", measure=reached)
+
+
+def _all_right(value, inputs):
+    if _accuracy(value, inputs) < 1:
+        raise Wrong("patches of plainly different colours are not told apart")
+
+
+_HANDED_OVER = "[(pool[places] / 255, given) for places, given in parts]"
+_CLASSIFY = f"predict(new / 255, train(images / 255, labels, {_HANDED_OVER}))"
+CLASSIFIER = (
+    Check("classifier.patches", "classifier", 0.5, _CLASSIFY, _patch_data, judge=_all_right, public=True),
+    Check("classifier.hidden_scenes", "classifier", 3.5, _CLASSIFY, _exam_data, judge=_graded_accuracy),
+)
