@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 from rs_course.grading import records
 from rs_course.grading.grader import Assignment, grade
@@ -140,18 +141,20 @@ def _grade(plan, submission, previous, sandbox):
             plan.assignment, submission.data, submission.student, sandbox, only=only, previous=previous
         )
     except Exception as error:
-        # A fault of the grader, not of the student: one row must not stop the batch, and must not pass for
-        # a grade.
-        record = grade(plan.assignment, ValueError("the grader failed"), submission.student, sandbox)
-        record |= {
-            "status": "grader error",
-            "reason": f"{type(error).__name__}: {str(error)[:300]}",
-            "key": "",
-        }
+        return _fault(plan, submission, error)
     if only is not None:
         # The other questions are as old as they were: a run without ``only`` must still notice a changed
         # exam.
         record["key"] = previous["key"]
+    return records.clean(_as_handed_in(record, submission))
+
+
+def _fault(plan, submission, error):
+    """The row for a fault of the grader or its machine: it stops no batch and does not pass for a grade."""
+    nowhere = SimpleNamespace(isolation=plan.isolation, versions=dict)
+    record = grade(plan.assignment, ValueError("the grader failed"), submission.student, nowhere)
+    reason = f"{type(error).__name__}: {str(error)[:300]}"
+    record |= {"status": "grader error", "reason": reason, "key": ""}
     return records.clean(_as_handed_in(record, submission))
 
 
@@ -181,7 +184,10 @@ def _on_threads(workers):
 
         def one(submission):
             if not hasattr(_local, "sandbox") or _local.owner is not sandboxes:
-                _local.sandbox = Sandbox(plan.isolation, preload=plan.assignment.exam.preload)
+                try:
+                    _local.sandbox = Sandbox(plan.isolation, preload=plan.assignment.exam.preload)
+                except RuntimeError as error:  # too many processes, for the moment
+                    return _fault(plan, submission, error)
                 _local.owner = sandboxes
                 sandboxes.append(_local.sandbox)
             return _grade(plan, submission, found[submission.student], _local.sandbox)
@@ -210,13 +216,27 @@ def _on_dask(address):
         from distributed import as_completed as completed
 
         with Client(address) as client:
+
+            def submit(shared, submission):
+                previous = found[submission.student]
+                return client.submit(grade_on_worker, shared, submission, previous, pure=False, retries=2)
+
             shared = client.scatter(plan, broadcast=True) if waiting else None
-            tasks = [
-                client.submit(grade_on_worker, shared, s, found[s.student], pure=False, retries=2)
-                for s in waiting
-            ]
+            tasks, failed = {submit(shared, submission): submission for submission in waiting}, []
             for task in completed(tasks):
-                yield task.result()
+                try:
+                    record = task.result()
+                except Exception:
+                    failed.append(tasks[task])
+                else:
+                    yield record
+            # One after the other, with a new copy of the plan: what a worker died of may have been another's.
+            for submission in failed:
+                try:
+                    record = submit(client.scatter(plan, broadcast=True), submission).result()
+                except Exception as error:
+                    record = _fault(plan, submission, error)
+                yield record
 
     return grade_each
 

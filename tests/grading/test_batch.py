@@ -2,9 +2,10 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -187,6 +188,30 @@ def test_a_dask_worker_follows_the_exam_and_leaves_no_sandbox_behind(tiny, isola
     assert records.score(batch.grade_on_worker(other, _some()[0], None)) == FULL
     assert batch._local.sandbox.preload == preload and process.poll() is not None
     batch._local.sandbox.close()
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_its_worker_is_one_row(tiny, isolated, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    plan = batch.Plan(tiny, tmp_path)
+    deadly = Deadly("eve", b"{}")
+    with distributed.LocalCluster(1, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        graded = batch.run(plan, [deadly, *_some()[:1]], scheduler=cluster.scheduler_address)
+    assert graded[0]["status"] == "grader error" and records.score(graded[1]) == FULL
+
+
+def _die(here):
+    if os.getpid() != here:
+        os._exit(1)
+    return Deadly("eve", b"{}")
+
+
+@dataclass
+class Deadly(Submission):
+    """A worker that reads it from the network dies."""
+
+    def __reduce__(self):
+        return _die, (os.getpid(),)
 
 
 def test_one_sandbox_per_submission_gives_the_same(tiny, isolated, tmp_path):
