@@ -51,3 +51,11 @@ def test_an_installed_package_has_its_own_copy(tmp_path, monkeypatch):
     (inside / "conftest.py").write_text("", encoding="utf-8")
     monkeypatch.setattr(paths, "_PACKAGE", tmp_path / "rs_course")
     assert paths.course_files() == {"notebooks/00_a.ipynb": inside / "00_a.ipynb"}
+
+
+def test_the_calls_that_are_shown_to_researchers_run():
+    page = (_ROOT / "docs" / "researchers.md").read_text(encoding="utf-8")
+    names = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    assert tuple(names["tiles"].shape) == (4, 3, 64, 64) and tuple(names["sharp"].shape) == (4, 3, 256, 256)
+    assert len(names["ledger"]) > 100
