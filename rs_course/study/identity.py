@@ -101,7 +101,7 @@ def _of_checkpoint(name: str) -> str:
     if path.is_file():
         return sha256(path)
     folders = sorted(set(shared_parts(path).values()))
-    kinds = ("*.safetensors", "*config.json", "model_index.json")
+    kinds = ("*.safetensors", "*.bin", "*.ckpt", "*.pt", "*.pth", "*config.json", "model_index.json")
     return _short([_tree(folder, *kinds) for folder in (path, *folders)])
 
 

@@ -114,6 +114,16 @@ def test_an_id_changes_with_settings_code_data_and_checkpoint_and_with_nothing_e
     assert now() not in (first, second)
 
 
+@pytest.mark.parametrize("name", ["unet/diffusion_pytorch_model.bin", "last.ckpt", "model.pt", "model.pth"])
+def test_weights_of_every_form_count(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    ids = set()
+    for weights in (b"one", b"two"):
+        (tmp_path / name).write_bytes(weights)
+        ids.add(identity.of_inputs({"checkpoint": str(tmp_path)})["checkpoint"])
+    assert len(ids) == 2
+
+
 def test_weights_shared_with_another_folder_count(tmp_path):
     for name in ("vae", "generator"):
         (tmp_path / name).mkdir()
