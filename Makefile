@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 
 .PHONY: course lab setup book slides release-files book-extra bench grade-demo
-.PHONY: test test-style test-notebooks test-code test-nbgrader test-book test-newest
+.PHONY: test test-style test-notebooks test-code test-nbgrader test-book test-newest rehearsal
 
 course: setup
 	$(BIN)/rs-course run --profile fast
@@ -59,6 +59,10 @@ test-book: book-extra
 test-nbgrader: setup
 	-$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt nbgrader
 	$(BIN)/python -m pytest -rs tests/grading/test_formgrader.py
+
+# Each notebook in the profile full, with small checkpoints in the published layouts; up to half an hour.
+rehearsal: setup
+	$(BIN)/python -m pytest -m rehearsal tests/test_full_profile.py
 
 # What can be measured with nothing but the course; the other files in benchmarks/ say what they need.
 bench: setup

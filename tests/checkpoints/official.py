@@ -38,9 +38,10 @@ _VAE = {
 @dataclass(frozen=True)
 class Sizes:
     """Configurations of the parts: ``unet``, ``vae`` and ``text`` of the diffusers layouts, ``crsdiff`` as in
-    the authors' ``crs.yaml`` (``None``: the one that is published).
+    the authors' ``crs.yaml`` (``None``: the one that is published); ``side`` of Text2Earth's latents.
     """
 
+    side: int
     unet: dict
     vae: dict
     text: dict
@@ -48,6 +49,7 @@ class Sizes:
 
 
 PUBLISHED = Sizes(
+    side=64,
     unet={**_BLOCKS, "attention_head_dim": [5, 10, 20, 20], "cross_attention_dim": 1024},
     vae={**_VAE, "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2},
     text={
@@ -65,6 +67,7 @@ _UNET = {
     "attention_resolutions": [4, 2], "channel_mult": [1, 1, 1, 1], "num_heads": 2, "context_dim": 32,
 }  # fmt: skip
 SMALL = Sizes(
+    side=16,
     unet={
         **_BLOCKS, "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_num_groups": 4,
         "attention_head_dim": [1, 1, 1, 1], "cross_attention_dim": 32,
@@ -73,6 +76,7 @@ SMALL = Sizes(
     text=_TEXT,
     crsdiff={
         **ldm.PUBLISHED,
+        "image_size": 16,
         "unet_config": {"params": _UNET},
         "local_control_config": {"params": {**_UNET, "local_channels": 18, "inject_channels": [8, 8, 8, 8]}},
         "global_content_control_config": {"params": {"in_dim": 32, "channel_mult": [2, 4]}},
@@ -151,7 +155,7 @@ def write_text2earth(folder: Path, sizes: Sizes = SMALL, seed: int = 0, *, inpai
     (folder / "feature_extractor").mkdir()
     (folder / "feature_extractor" / "preprocessor_config.json").write_text("{}")
     (folder / "README.md").write_text("# Text2Earth")
-    config = {**sizes.unet, "sample_size": 64, "class_embed_type": "timestep"}
+    config = {**sizes.unet, "sample_size": sizes.side, "class_embed_type": "timestep"}
     config["in_channels"] = 9 if inpainting else 4
     (folder / "unet").mkdir()
     (folder / "unet" / "config.json").write_text(
