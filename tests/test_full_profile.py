@@ -1,8 +1,8 @@
 """Every notebook with PROFILE="full", as users meet it: published checkpoints by name, real data in its zip.
 
 The checkpoints have the official layouts and small random weights, and are brought by ``rs-course fetch
---from``; the data are zips in the forms of the official EuroSAT and UC Merced, of simulated tiles. Loading and
-drawing by name run always; the notebooks, minutes each, are run by ``make rehearsal``.
+--from``; the data are zips in the forms of EuroSAT and UC Merced, of simulated tiles. Loading and drawing by
+name run always; the notebooks, minutes each, are run by ``make rehearsal``.
 """
 
 import io
