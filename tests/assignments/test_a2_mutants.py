@@ -63,7 +63,7 @@ MUTANTS = {
         "worth",
         replaced(
             (
-                "np.exp(np.interp(reached, accuracies, np.log(budgets)))",
+                "np.exp(np.interp(reached, accuracies, budgets.double().log()))",
                 "np.interp(reached, accuracies, budgets)",
             )
         ),
@@ -75,7 +75,7 @@ MUTANTS = {
         "worth",
         replaced(
             (
-                "np.exp(np.interp(reached, accuracies, np.log(budgets)))",
+                "np.exp(np.interp(reached, accuracies, budgets.double().log()))",
                 "budgets[(accuracies - reached).abs().argmin()]",
             )
         ),
