@@ -51,7 +51,7 @@ class Lesson:
     def promise(self) -> str:
         """What a reader will have done at the end: the first sentence that says "you …"."""
         prose = " ".join(cell.source for cell in self.notebook.cells[:3] if cell.cell_type == "markdown")
-        found = re.search(r"\byou (?:will )?([^.]*)\.", " ".join(prose.split()))
+        found = re.search(r"\byou (?:will )?(.*?)\.(?=[\s*]|$)", " ".join(prose.split()))
         return found[1][:1].upper() + found[1][1:] + "." if found else ""
 
 

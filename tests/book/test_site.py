@@ -95,11 +95,12 @@ def test_dark_and_light(site, page):
     def ground():
         return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
-    seen = {ground()}
-    for _ in range(2):
+    seen = {}
+    for mode in ("light", "dark"):
         page.locator(".theme-switch-button:visible").first.click()
-        seen.add(ground())
-    assert len(seen) == 2
+        page.locator(f".theme-change-button[data-mode={mode}]:visible").first.click()
+        seen[mode] = ground()
+    assert seen["light"] != seen["dark"]
     assert page.asked == [] and page.errors == []
     # Words, code and the quiz stand out from their ground in both.
     for theme in ("light", "dark"):
