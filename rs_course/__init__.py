@@ -26,6 +26,7 @@ _SUBMODULES = (
     "sampling",
     "simulated_earth",
     "study",
+    "study",
     "superres",
     "toys",
     "training",

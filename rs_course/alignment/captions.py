@@ -10,8 +10,13 @@ from pathlib import Path
 LONG = ("warn", "raise", "cut")
 
 
-def read_tokenizer(folder: Path):
+def read_tokenizer(folder: Path, *, lower_case: bool = False):
     """The fast tokenizer of a scorer's folder.
+
+    Args:
+        folder: Where its files lie.
+        lower_case: Lower the text first, whatever its files say. SigLIP 2 was trained so, with Gemma's
+            tokenizer, which keeps capitals.
 
     Raises:
         FileNotFoundError: No tokenizer files.
@@ -38,6 +43,15 @@ def read_tokenizer(folder: Path):
         raise ValueError(
             f"The tokenizer in {folder} cannot be read ({str(error).splitlines()[0]}): fetch it again."
         ) from None
+    return _lowered(tokenizer) if lower_case else tokenizer
+
+
+def _lowered(tokenizer):
+    from tokenizers import normalizers
+
+    own = tokenizer.backend_tokenizer.normalizer
+    rules = [normalizers.Lowercase(), *([own] if own else [])]
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(rules)
     return tokenizer
 
 

@@ -72,7 +72,7 @@ def load(
 def _from_transformers(folder: Path):
     import transformers
 
-    from rs_course.checkpoints.weights import read_json
+    from rs_course.checkpoints.weights import find_weights, read_json, read_state_dict
 
     kind = read_json(folder / "config.json").get("model_type")
     if kind not in _CLASSES:
@@ -80,16 +80,15 @@ def _from_transformers(folder: Path):
             f"{folder} holds a model of type {kind!r}, which does not score image-text pairs: "
             f"this code reads {', '.join(_CLASSES)} and OpenCLIP weights."
         )
-    if not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
-        raise FileNotFoundError(
-            f"{folder} has no weights (model.safetensors): the scorer is incomplete, fetch it again."
-        )
+    weights = find_weights(folder, "model")
     preparation = _preparation(folder)
-    tokenizer = read_tokenizer(folder)
+    tokenizer = read_tokenizer(folder, lower_case=kind.startswith("siglip"))
+    state = read_state_dict(weights)
     try:
         with _quiet(transformers.utils.logging):
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
             model, report = getattr(transformers, _CLASSES[kind]).from_pretrained(
-                folder, local_files_only=True, output_loading_info=True
+                None, config=config, state_dict=state, output_loading_info=True
             )
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(
@@ -150,6 +149,8 @@ def _from_open_clip(path: Path, tokenizer, quick_gelu):
 
 def _weight_file(folder: Path) -> Path:
     files = sorted(f for suffix in ("safetensors", "pt", "bin") for f in folder.glob(f"*.{suffix}"))
+    # Repositories of OpenCLIP hold the same weights twice: safetensors where there is a choice.
+    files = [file for file in files if file.name == "open_clip_model.safetensors"] or files
     if len(files) != 1:
         found = ", ".join(f.name for f in files) or "no weights"
         raise FileNotFoundError(

@@ -178,13 +178,13 @@ class SatControlNet3D(SatControlNet):
             return
         heads = config.attention_head_dim
         heads = [heads] * len(config.block_out_channels) if isinstance(heads, int) else heads
-        # The first slot has 8 heads of 64 in every published model. At level i the config's
-        # attention_head_dim, which counts heads elsewhere, is the width of a head.
-        self.temporal_blocks = nn.ModuleList([_temporal(config.block_out_channels[0], 8, 64)])
+        # The first slot has 8 heads of 64 and 32 norm groups in every published model. At level i the
+        # config's attention_head_dim, which counts heads elsewhere, is the width of a head.
+        self.temporal_blocks = nn.ModuleList([_temporal(config.block_out_channels[0], 8, 64, 32)])
         for level, (width, size) in enumerate(zip(config.block_out_channels, heads, strict=True)):
             self.temporal_blocks.extend(nn.Identity() for _ in range(config.layers_per_block))
             if level < len(config.block_out_channels) - 1:
-                self.temporal_blocks.append(_temporal(width, width // size, size))
+                self.temporal_blocks.append(_temporal(width, width // size, size, config.norm_num_groups))
         self.mixing_attns = nn.ParameterList(nn.Parameter(torch.zeros(())) for _ in self.temporal_blocks)
 
     def _mixed(self, slot: int, frames: torch.Tensor) -> torch.Tensor:
@@ -262,8 +262,8 @@ def _pointwise(conv: nn.Conv2d) -> nn.Conv3d:
     return nn.Conv3d(conv.in_channels, conv.out_channels, 1)
 
 
-def _temporal(channels: int, heads: int, head_width: int) -> TransformerTemporalModel:
-    return TransformerTemporalModel(heads, head_width, in_channels=channels)
+def _temporal(channels: int, heads: int, head_width: int, groups: int) -> TransformerTemporalModel:
+    return TransformerTemporalModel(heads, head_width, in_channels=channels, norm_num_groups=groups)
 
 
 class SatMultiControlNet(nn.Module):

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import foreign
 from .weights import read_json
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -43,19 +44,19 @@ def find(path: str | Path) -> Layout:
 
     Raises:
         FileNotFoundError: No checkpoint there, or a part of it is missing.
-        ValueError: Several checkpoints there.
+        ValueError: Several checkpoints there, or a pipeline of another kind.
     """
     path = Path(path)
     if path.is_file():
         return Layout(path.parent, "crsdiff", single_file=path)
     if not path.is_dir():
         raise FileNotFoundError(f"There is no checkpoint {path}.")
-    if files := sorted(path.glob("*.ckpt")):
-        return Layout(
-            path, "crsdiff", single_file=path / "last.ckpt" if path / "last.ckpt" in files else files[-1]
-        )
+    # A pipeline's folder may hold single files of the same model besides; model_index.json decides.
+    if not _is_root(path) and (files := sorted(path.glob("*.ckpt"))):
+        return Layout(path, "crsdiff", single_file=_one_of(files))
     root, unet = _pipeline_root(path)
     index = read_json(root / "model_index.json") if (root / "model_index.json").is_file() else {}
+    foreign.refuse_transformers(root, index)
     shared = shared_parts(root)
     parts = {name: shared.get(name, root / name) for name in PARTS}
     parts["unet"] = unet or parts["unet"]
@@ -77,7 +78,18 @@ def find(path: str | Path) -> Layout:
         folder = shared.get(name, root / name)
         if folder.is_dir():
             parts[name] = folder
+    foreign.refuse(root, index, parts)
     return Layout(root, _family(index, parts), parts, index)
+
+
+def _one_of(files: list[Path]) -> Path:
+    """CRS-Diff's file among the .ckpt files of a folder."""
+    if len(files) == 1:
+        return files[0]
+    if last := next((file for file in files if file.name == "last.ckpt"), None):
+        return last
+    names = ", ".join(file.name for file in files)
+    raise ValueError(f"{files[0].parent} holds several checkpoints ({names}): name the file of one.")
 
 
 def shared_parts(root: Path) -> dict[str, Path]:

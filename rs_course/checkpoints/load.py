@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,19 +101,45 @@ def from_hub(repository: str) -> Path:
     """A repository of the Hugging Face hub, from its cache or downloaded; only weights, configs and
     vocabularies.
 
-    Raises:
-        FileNotFoundError: Neither cached nor to be had.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    Args:
+        repository: ``owner/name``, or ``owner/name@revision``. Without a revision, the one of the first use
+            is kept in the cache's ``hub.json``, so that a name does not change its meaning.
 
+    Raises:
+        FileNotFoundError: No such repository or revision, or it is out of reach.
+        OSError: The files cannot be stored.
+    """
+    from huggingface_hub import errors as hub
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = repository.partition("@")
+    pins_file = paths.cache_dir() / "hub.json"
+    pins = json.loads(pins_file.read_text(encoding="utf-8")) if pins_file.is_file() else {}
     wanted = ["*.json", "*.txt", "*.safetensors", "*.bin"]
     try:
-        return Path(snapshot_download(repository, allow_patterns=wanted))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
-        raise FileNotFoundError(
-            f"{repository!r} is neither a folder here nor a repository of the Hugging Face hub within reach."
-        ) from None
+        folder = Path(snapshot_download(name, revision=revision or pins.get(name), allow_patterns=wanted))
+    except hub.GatedRepoError:
+        reason = "is open only to those who accept its licence on huggingface.co and log in with a token"
+    except hub.RevisionNotFoundError:
+        reason = f"has no revision {revision or pins.get(name)!r}"
+    except (hub.RepositoryNotFoundError, hub.HFValidationError):
+        reason = "is neither a folder here nor a repository of the Hugging Face hub"
+    except (hub.HfHubHTTPError, hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError):
+        reason = "is neither a folder here nor in the cache, and the Hugging Face hub is out of reach"
+    except OSError as error:
+        raise OSError(f"{repository!r} cannot be stored in the Hugging Face cache ({error}).") from None
+    else:
+        if not revision and name not in pins:
+            _keep(pins_file, {**pins, name: folder.name})
+        return folder
+    raise FileNotFoundError(f"{repository!r} {reason}.")
+
+
+def _keep(file: Path, content: dict) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    os.replace(partial, file)
 
 
 def read_device(device):
@@ -148,11 +176,14 @@ def weight_files(layout: Layout) -> list[Path]:
     """All weight files of a checkpoint."""
     if layout.single_file is not None:
         return [layout.single_file]
-    from .weights import find_weights
+    from .weights import find_weights, weight_parts
 
     weighted = [name for name in layout.parts if name not in ("tokenizer", "scheduler", "controlnet")]
     stems = {"text_encoder": "model", "image_encoder": "model"}
-    return [find_weights(layout.parts[name], stems.get(name, "diffusion_pytorch_model")) for name in weighted]
+    found = (
+        find_weights(layout.parts[name], stems.get(name, "diffusion_pytorch_model")) for name in weighted
+    )
+    return [part for file in found for part in weight_parts(file)]
 
 
 def require_memory(folder: Path, files: list[Path]) -> None:

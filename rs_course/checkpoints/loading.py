@@ -114,7 +114,13 @@ def load_scheduler(layout: Layout):
     scheduler = CRSDiffScheduler if layout.family == "crsdiff" else getattr(diffusers, name, None)
     if scheduler is None:
         raise ValueError(f"{layout.root} names the scheduler {name}, which diffusers does not have.")
-    return scheduler.from_config(config)
+    try:
+        return scheduler.from_config(config)
+    except ImportError as error:  # some need a library of their own
+        needs = (str(error).strip().splitlines() or ["a library is missing"])[0]
+        raise ValueError(
+            f"{layout.root} names the scheduler {name}, which cannot be had here: {needs}"
+        ) from None
 
 
 def load_controlnet(path, dtype: torch.dtype) -> torch.nn.Module:

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .torch_files import read_torch_file
+
 if TYPE_CHECKING:
     import torch
 
-# Training frameworks pickle their bookkeeping beside the weights. These classes are replaced by empty ones,
-# never imported.
-_BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "argparse.Namespace")
-
-_NESTED = ("state_dict", "params_ema", "params")
-
-
-class _Bookkeeping:
-    """Stands in for an object of a training framework; holds nothing and does nothing."""
-
-    def __setstate__(self, state):
-        pass
+# Where programs put the weights of a model beside other things, the one to take first.
+_NESTED = (
+    "state_dict", "params_ema", "params", "model_state_dict", "model", "state_dict_ema", "ema_state_dict",
+    "model_ema", "ema", "net", "network",
+)  # fmt: skip
+# What wrappers of a whole model put before every key.
+_WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "_fsdp_wrapped_module.")
+_INDEX = ".index.json"
 
 
 def read_state_dict(file: str | Path) -> dict[str, torch.Tensor]:
-    """Tensors of a ``.safetensors``, ``.bin``, ``.pt``, ``.pth`` or ``.ckpt`` file; never executes code from
-    it.
+    """Tensors of a weight file, or of all files that an index (``….index.json``) names.
 
-    What Lightning or BasicSR nest under a key of their own is unpacked.
+    The content decides between safetensors and PyTorch's format, not the ending. No code from the file is
+    ever run. What training programs nest under a key of their own is unpacked, and what wrappers put before
+    all keys is taken off.
 
     Raises:
         FileNotFoundError: No such file.
@@ -39,16 +37,78 @@ def read_state_dict(file: str | Path) -> dict[str, torch.Tensor]:
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"There is no weight file {file}.")
-    state = _read_safetensors(file) if file.suffix == ".safetensors" else _read_torch(file)
-    nested = next((state[key] for key in _NESTED if isinstance(state.get(key), dict)), state)
-    return {key: value for key, value in nested.items() if hasattr(value, "shape")}
+    if file.name.endswith(_INDEX) or ".index." in file.name:
+        return unwrapped({key: value for part in weight_parts(file) for key, value in _read(part).items()})
+    return unwrapped(_read(file))
+
+
+def unwrapped(state: dict) -> dict[str, torch.Tensor]:
+    """The tensors of a state dict, out of what training programs and wrappers put around them."""
+    import numpy as np
+    import torch
+
+    while nested := next((state[key] for key in _NESTED if _holds_tensors(state.get(key))), None):
+        state = nested
+    state = {
+        key: torch.from_numpy(value)
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+        else value
+        for key, value in state.items()
+        if isinstance(key, str) and isinstance(value, np.ndarray | torch.Tensor)
+    }
+    while prefix := next((p for p in _WRAPPERS if state and all(key.startswith(p) for key in state)), None):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    # Lightning keeps a network as self.model; latent-diffusion's own keys begin so, too.
+    if state and all(key.startswith("model.") and not key.startswith("model.diffusion") for key in state):
+        state = {key.removeprefix("model."): value for key, value in state.items()}
+    return state
+
+
+def _holds_tensors(value) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return any(hasattr(part, "shape") for part in value.values()) or any(
+        _holds_tensors(value.get(key)) for key in _NESTED
+    )
+
+
+def weight_parts(file: Path) -> list[Path]:
+    """The files that hold the weights: the one itself, or all that its index names.
+
+    Raises:
+        ValueError: The index names a path outside its folder, or is none.
+        FileNotFoundError: A file that it names is missing.
+    """
+    if ".index." not in file.name:
+        return [file]
+    names = read_json(file).get("weight_map")
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise ValueError(f"{file} has no weight_map, which says what lies where: fetch it again.")
+    parts = sorted(set(names.values()))
+    if odd := next((name for name in parts if name != Path(name).name or "\\" in name or name == ".."), None):
+        raise ValueError(f"{file} names {odd!r}, which is no file beside it: refused.")
+    if missing := [name for name in parts if not (file.parent / name).is_file()]:
+        raise FileNotFoundError(
+            f"{file.parent} has {len(parts) - len(missing)} of the {len(parts)} files of its weights and "
+            f"lacks {missing[0]}: fetch that one, too."
+        )
+    return [file.parent / name for name in parts]
+
+
+def _read(file: Path) -> dict:
+    _refuse_text(file)
+    with file.open("rb") as stream:
+        start = stream.read(9)
+    torch_file = start[:2] == b"PK" or start[:1] == b"\x80"
+    if torch_file or (file.suffix != ".safetensors" and start[8:9] != b"{"):
+        return read_torch_file(file)
+    return _read_safetensors(file)
 
 
 def _read_safetensors(file: Path) -> dict:
     from safetensors.torch import load_file
 
     size = file.stat().st_size
-    _refuse_text(file)
     with file.open("rb") as stream:
         start = stream.read(8)
         length = int.from_bytes(start, "little") if len(start) == 8 else size
@@ -68,41 +128,6 @@ def _read_safetensors(file: Path) -> dict:
     return load_file(file)
 
 
-def _read_torch(file: Path) -> dict:
-    import torch
-
-    _refuse_text(file)
-    with file.open("rb") as stream:
-        start = stream.read(4)
-    if start[:4] == b"PK\x03\x04" and not zipfile.is_zipfile(file):
-        raise ValueError(f"{file} ends too early ({file.stat().st_size:,} bytes): fetch it again.")
-    if start[:4] != b"PK\x03\x04" and start[:1] != b"\x80":
-        raise ValueError(f"{file} is not a PyTorch file.")
-    try:
-        with torch.serialization.safe_globals(_harmless_globals(file)):
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ValueError(
-            f"{file} asks for code to be run when it is opened, so it was refused: "
-            "ask its author for safetensors, or load it only if you would run a program from the same source."
-        ) from None
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{file} cannot be read ({str(error).splitlines()[0]}): fetch it again.") from None
-    if not isinstance(state, dict):
-        raise ValueError(f"{file} holds a {type(state).__name__}, not a dictionary of tensors.")
-    return state
-
-
-def _harmless_globals(file: Path) -> list[tuple[type, str]]:
-    import torch
-
-    try:
-        wanted = torch.serialization.get_unsafe_globals_in_checkpoint(file)
-    except (ValueError, RuntimeError, EOFError, pickle.UnpicklingError):
-        return []  # an old-style file, which cannot be listed; torch.load decides
-    return [(_Bookkeeping, name) for name in wanted if name.startswith(_BOOKKEEPING)]
-
-
 def _refuse_text(file: Path) -> None:
     with file.open("rb") as stream:
         start = stream.read(64)
@@ -117,18 +142,25 @@ def _refuse_text(file: Path) -> None:
 
 
 def find_weights(folder: Path, stem: str = "diffusion_pytorch_model") -> Path:
-    """The weight file of a model folder: safetensors where there is a choice.
+    """The weight file of a model folder, or the index of several: safetensors where there is a choice.
 
     Raises:
         FileNotFoundError: None there.
     """
     names = [f"{stem}.safetensors", f"{stem}.fp16.safetensors", f"{stem}.bin", "pytorch_model.bin"]
+    kinds = [f"{stem}.safetensors", f"{stem}.bin", "model.safetensors", "pytorch_model.bin"]
+    names += [f"{kind}{_INDEX}" for kind in kinds] + [f"{kind}.index.fp16.json" for kind in kinds]
     for name in names:
         if (folder / name).is_file():
             return folder / name
     others = sorted(file for suffix in (".safetensors", ".bin") for file in folder.glob(f"*{suffix}"))
     if len(others) == 1:
         return others[0]
+    if any(re.search(r"-\d+-of-\d+\.", file.name) for file in others):
+        raise FileNotFoundError(
+            f"{folder} has the weights in {len(others)} parts without the index {names[0]}{_INDEX}, which "
+            "says what lies where: fetch that, too."
+        )
     raise FileNotFoundError(
         f"{folder} has no weights ({' or '.join(names[:1] + names[2:3])}): fetch it again."
     )
@@ -147,7 +179,8 @@ def filled(build: Callable[[], torch.nn.Module], state: dict[str, torch.Tensor],
         The module in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: Missing, superfluous or differently shaped tensors, by name.
+        ValueError: Missing, superfluous or differently shaped tensors, by name; or numbers too large for
+            ``dtype``.
     """
     import torch
     from accelerate import init_empty_weights
@@ -169,9 +202,20 @@ def filled(build: Callable[[], torch.nn.Module], state: dict[str, torch.Tensor],
             "Are the weights and the config.json beside them from the same checkpoint?"
         )
     dtype = dtype or torch.float32
-    state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    stored, state = state, {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
+    if dtype == torch.float16 and (
+        lost := next((k for k, v in state.items() if _overflows(stored[k], v)), None)
+    ):
+        raise ValueError(
+            f"{source}: {lost} has numbers beyond the range of float16: load with dtype='bfloat16' or "
+            "'float32'."
+        )
     module.load_state_dict(state, assign=True)
     return module.requires_grad_(False).eval()
+
+
+def _overflows(before: torch.Tensor, after: torch.Tensor) -> bool:
+    return bool(after.is_floating_point() and before.isfinite().all() and not after.isfinite().all())
 
 
 def _some(names: list[str], shown: int = 3) -> str:

@@ -35,6 +35,13 @@ class Step(NamedTuple):
     x0: torch.Tensor
 
 
+def _plan(timesteps, usual, schedule: Schedule, steps: int) -> list[float]:
+    """The levels that were given (a list, an array, a tensor), or the usual ones."""
+    if timesteps is None:
+        return usual(len(schedule), steps)
+    return [t.item() if hasattr(t, "item") else t for t in timesteps]
+
+
 def final(steps: Iterator[Step]) -> torch.Tensor:
     """Run a sampler to its end and return the sample."""
     for step in steps:  # noqa: B007 (only the last one counts)
@@ -64,7 +71,7 @@ def ddpm(
     """
     if variance not in ("small", "large"):
         raise ValueError(f"variance is {variance!r}; choose 'small' (β̃_t) or 'large' (β_t).")
-    for k, (t, s) in enumerate(pairwise(timesteps or spacing.leading(len(schedule), steps)), 1):
+    for k, (t, s) in enumerate(pairwise(_plan(timesteps, spacing.leading, schedule, steps)), 1):
         x0, _ = denoise(xt, t)
         xt, beta_tilde = posterior(x0, xt, t, s, schedule)
         if beta_tilde > 0:  # the last step, to the clean image, adds no noise
@@ -91,7 +98,7 @@ def ddim(
     Args:
         eta: 0 is deterministic; 1 has the variance of DDPM.
     """
-    for k, (t, s) in enumerate(pairwise(timesteps or spacing.leading(len(schedule), steps)), 1):
+    for k, (t, s) in enumerate(pairwise(_plan(timesteps, spacing.leading, schedule, steps)), 1):
         bar_t, bar_s = schedule.at(t).item(), schedule.at(s).item()
         x0, eps = denoise(xt, t)
         sigma = eta * math.sqrt((1 - bar_s) / (1 - bar_t) * (1 - bar_t / bar_s))
@@ -115,7 +122,7 @@ def euler(
 
     In these variables Euler's step *is* the DDIM step; only the default spacing differs.
     """
-    for t, s in pairwise(timesteps or spacing.linspace(len(schedule), steps)):
+    for t, s in pairwise(_plan(timesteps, spacing.linspace, schedule, steps)):
         (scale_t, sigma_t), (scale_s, sigma_s) = _ve(schedule, t), _ve(schedule, s)
         x0, eps = denoise(xt, t)
         xt = (xt * scale_t + (sigma_s - sigma_t) * eps) / scale_s
@@ -136,7 +143,7 @@ def heun(
 
     Two evaluations per step, one in the step that ends at σ = 0: 2K − 1 in all.
     """
-    for t, s in pairwise(timesteps or spacing.linspace(len(schedule), steps)):
+    for t, s in pairwise(_plan(timesteps, spacing.linspace, schedule, steps)):
         (scale_t, sigma_t), (scale_s, sigma_s) = _ve(schedule, t), _ve(schedule, s)
         x0, slope = denoise(xt, t)
         x = xt * scale_t
@@ -166,7 +173,7 @@ def dpmpp_2m(
         lower_order_final: With fewer than 15 steps make the last one first order, as diffusers does. A last
             step to the clean image (λ = ∞) always is.
     """
-    plan = list(timesteps or spacing.open_linspace(len(schedule), steps))
+    plan = _plan(timesteps, spacing.open_linspace, schedule, steps)
     x0_before = h_before = None
     for t, s in pairwise(plan):
         (a_t, s_t), (a_s, s_s) = _vp(schedule, t), _vp(schedule, s)

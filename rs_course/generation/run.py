@@ -75,7 +75,7 @@ def generate(
     if unknown := next((name for name in settings if name not in SETTINGS), None):
         raise TypeError(f"generate takes no {unknown!r}; the settings are {', '.join(SETTINGS)}.")
     for name, value in {"per_prompt": per_prompt, "shard_size": shard_size, "workers": workers or 1}.items():
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} is {value!r}; it is a whole number from 1 on.")
     if not isinstance(settings.get("negative_prompt") or "", str):
         raise TypeError("negative_prompt is one sentence for all images here, not a list.")

@@ -135,6 +135,8 @@ def _sum_of_singular_values(matrix: torch.Tensor) -> torch.Tensor:
     """By way of the eigenvalues of MᵀM, in two thirds of the time, where none is so small that its root
     would lose digits.
     """
+    if matrix.numel() == 0:  # features without any spread have a covariance of rank 0
+        return matrix.new_zeros(())
     if matrix.shape[0] == matrix.shape[1]:
         values = torch.linalg.eigvalsh(matrix.T @ matrix)
         if values[0] > 1e-8 * values[-1]:

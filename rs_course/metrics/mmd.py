@@ -10,6 +10,7 @@ of images.
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import torch
 
@@ -54,8 +55,13 @@ def kid(
 
     Raises:
         TypeError: Not arrays of numbers.
-        ValueError: Fewer than two images, different widths, NaN, or subsets larger than a set.
+        ValueError: Fewer than two images, different widths, NaN, a degree below 1, or subsets larger than a
+            set.
     """
+    if not isinstance(degree, Integral) or degree < 1:
+        raise ValueError(
+            f"degree={degree!r} is the power of the polynomial kernel, a whole number from 1 on."
+        )
     real, generated = feature_pair(real, generated)
     kernel = _polynomial(degree, 1 / real.shape[1] if gamma is None else gamma, coef)
     if subset_size is None:

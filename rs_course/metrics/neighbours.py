@@ -75,8 +75,10 @@ def _radii(x, k):
         own = torch.arange(rows.start, rows.stop, device=x.device)
         distances[torch.arange(len(own), device=x.device), own] = -1  # always the first of k + 1
         radii[rows] = distances.topk(k + 1, dim=1, largest=False).values[:, k]
-    # The k-th neighbour lies on the edge of its ball: rounding must not decide whether it is inside.
-    return radii * (1 - 1e-12)
+    # The k-th neighbour lies on the edge of its ball: rounding must not decide whether it is inside. Where k
+    # images are equal, the ball still holds what is equal to them.
+    smallest = 1e-12 * x.square().sum(dim=1).max().clamp(min=torch.finfo(x.dtype).tiny / 1e-12)
+    return (radii * (1 - 1e-12)).clamp(min=smallest)
 
 
 def _squared_distances(x, y):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 
@@ -16,7 +17,7 @@ from .memory import batch_that_fits, out_of_memory
 from .noise import noise_source
 from .progress import progress_bar
 from .request import Request, read_request, take
-from .samplers import make_sampler, step
+from .samplers import make_sampler, plan, step
 from .settings import Settings, read_settings
 
 
@@ -59,11 +60,14 @@ def sample(
 
     Returns:
         float32 ``[N, 3, H, W]`` in [0, 1], or latents ``[N, C, h, w]``, on the CPU.
+
+    Raises:
+        ValueError: NaN instead of an image, besides what ``Checkpoint.sample`` names.
     """
     if output not in ("image", "latent"):
         raise ValueError(f"output is {output!r}; choose 'image' or 'latent'.")
     request, settings, source = _read(checkpoint, prompts, **arguments)
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+    if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
         raise ValueError(f"batch_size is {batch_size!r}; it is a number of images from 1 on, or None.")
     size = batch_size or batch_that_fits(checkpoint, request)
     results, done = [], 0
@@ -76,6 +80,7 @@ def sample(
                     for state in _denoise(checkpoint, request, settings, source, done, stop, start):
                         latents = state.latents
                         advance(stop - done)
+                    latents = _finite(latents, checkpoint.dtype, "UNet")
                     results.append(latents.cpu() if output == "latent" else decode(checkpoint, latents).cpu())
                 done = stop
             except torch.OutOfMemoryError:
@@ -121,11 +126,30 @@ def trajectory(checkpoint, prompts, *, start=0, **arguments) -> Iterator[Step]:
 
 @torch.no_grad()
 def decode(checkpoint, latents: torch.Tensor) -> torch.Tensor:
-    """Latents ``[N, C, h, w]`` to float32 images ``[N, 3, H, W]`` in [0, 1]."""
+    """Latents ``[N, C, h, w]`` to float32 images ``[N, 3, H, W]`` in [0, 1].
+
+    Raises:
+        ValueError: NaN, as of an autoencoder that leaves the range of float16.
+    """
     vae = checkpoint.vae
     latents = latents.to(next(vae.parameters()))
-    decoded = vae.decode(latents / vae.config.scaling_factor).sample
-    return (decoded.float() / 2 + 0.5).clamp(0, 1)
+    decoded = _finite(vae.decode(latents / vae.config.scaling_factor).sample.float(), latents.dtype, "VAE")
+    return (decoded / 2 + 0.5).clamp(0, 1)
+
+
+def _finite(values: torch.Tensor, dtype: torch.dtype, part: str) -> torch.Tensor:
+    """The values; NaN is no image, and would be stored as black."""
+    if torch.isfinite(values).all():
+        return values
+    narrow = dtype == torch.float16
+    cure = (
+        "load the checkpoint with dtype='bfloat16' or 'float32'"
+        if narrow
+        else "take another sampler or steps"
+    )
+    raise ValueError(
+        f"The {part} gave NaN or infinity instead of an image ({str(dtype).removeprefix('torch.')}): {cure}."
+    )
 
 
 def _read(checkpoint, prompts, *, seed=0, **arguments):
@@ -144,10 +168,7 @@ def _denoise(checkpoint, request: Request, settings: Settings, source, first, la
     scheduler, eta = make_sampler(
         checkpoint.scheduler, settings.sampler, settings.eta, request.family.solver_options
     )
-    # The times stay on the CPU, where a scheduler keeps its tables: on a GPU, every look at one would wait
-    # for the step before.
-    scheduler.set_timesteps(settings.steps, device="cpu")
-    timesteps = scheduler.timesteps
+    timesteps = plan(scheduler, settings.steps)
     if settings.strength < 1:
         skipped = (settings.steps - int(settings.steps * settings.strength)) * scheduler.order
         timesteps = timesteps[skipped:]
@@ -178,6 +199,8 @@ def _denoise(checkpoint, request: Request, settings: Settings, source, first, la
         strength=settings.strength,
     )
     told, both = _conditioning(checkpoint, request, settings, first, last)
+    own = getattr(source, "generators", None)
+    generators = own(last - first, start + first) if own else None
     low, high = (bound * scheduler.config.num_train_timesteps for bound in settings.guidance_interval)
     x = edit.initial
     for index, t in enumerate(timesteps):
@@ -188,7 +211,7 @@ def _denoise(checkpoint, request: Request, settings: Settings, source, first, la
             prediction = eps_u + settings.guidance * (eps_c - eps_u)
         else:
             prediction = predict(checkpoint, seen, t, told, settings.control_strength).float()
-        x = step(scheduler, prediction, t, x, eta, step_noise, index)
+        x = step(scheduler, prediction, t, x, eta, step_noise, index, generators)
         x = edit.keep_outside(x, index)
         yield Step(index, float(t), x, prediction)
 

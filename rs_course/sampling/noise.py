@@ -27,6 +27,11 @@ class PerImage:
         """What a stochastic sampler adds at its k-th step, k from 0."""
         return seeds.noise(shape, seed=self.seed, start=start, stream=k + 1)
 
+    def generators(self, count: int, start: int) -> list[torch.Generator]:
+        """For a scheduler that draws by itself: a generator for each image, which lasts for all its steps."""
+        drawn = (seeds.generator(self.seed, start + i, stream=1).integers(2**32) for i in range(count))
+        return [torch.Generator().manual_seed(int(one)) for one in drawn]
+
     def encode(self, distribution) -> torch.Tensor:
         """Latents of a picture: the posterior's mode, so that a picture always has the same latents."""
         return distribution.mode()
@@ -44,13 +49,16 @@ class OneGenerator:
     def step(self, shape, start: int, k: int) -> torch.Tensor:
         return self.initial(shape, start)
 
+    def generators(self, count: int, start: int) -> torch.Generator:
+        return self.generator
+
     def encode(self, distribution) -> torch.Tensor:
         return distribution.sample(self.generator)
 
 
 def noise_source(seed):
-    """The source for a ``seed``: an integer, a ``torch.Generator``, or an object with the three methods
-    above.
+    """The source for a ``seed``: an integer, a ``torch.Generator``, or an object with the methods above
+    (``generators`` only for schedulers that draw by themselves).
     """
     if isinstance(seed, torch.Generator):
         return OneGenerator(seed)

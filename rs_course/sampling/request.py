@@ -147,6 +147,8 @@ def read_latents(checkpoint, latents) -> torch.Tensor:
         raise ValueError(
             f"latents has shape {list(latents.shape)}; initial latents are [N, {channels}, h, w]."
         )
+    if not latents.isfinite().all():
+        raise ValueError("latents contains NaN or infinity; initial latents are noise of unit variance.")
     return latents
 
 
@@ -172,7 +174,7 @@ def read_size(checkpoint, family, size, latents, rows: Rows, picture) -> tuple[i
             size = tuple(max(side // unit, 1) * unit for side in picture.shape[-2:])
         else:
             size = checkpoint.default_size
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    size = (size, size) if isinstance(size, int | np.integer) else tuple(size)
     whole = all(isinstance(side, int | np.integer) for side in size)
     if len(size) != 2 or not whole or any(side <= 0 or side % unit for side in size):
         raise ValueError(

@@ -77,15 +77,59 @@ def make_sampler(
     return scheduler, eta
 
 
-def step(scheduler: SchedulerMixin, prediction, t, x, eta: float, noise, k: int) -> torch.Tensor:
-    """Step k, from ``x`` at time ``t``; ``noise(k)`` gives the images' own noise where the sampler wants
-    some.
+def plan(scheduler: SchedulerMixin, steps: int) -> torch.Tensor:
+    """Set a scheduler's timesteps and return them, on the CPU.
+
+    Where the rule of a scheduler names a step beyond the last trained one (as many steps as were trained, and
+    an offset), the steps start at 0 instead.
+
+    Raises:
+        ValueError: So many steps that two of them fall together.
+    """
+    # The times stay on the CPU, where a scheduler keeps its tables: on a GPU, every look at one would wait
+    # for the step before.
+    scheduler.set_timesteps(steps, device="cpu")
+    if scheduler.timesteps.max() >= scheduler.config.num_train_timesteps and scheduler.config.get(
+        "steps_offset"
+    ):
+        scheduler.register_to_config(steps_offset=0)
+        scheduler.set_timesteps(steps, device="cpu")
+    sigmas = getattr(scheduler, "sigmas", None)
+    if scheduler.order == 1 and sigmas is not None and (sigmas[1:] == sigmas[:-1]).any():
+        raise ValueError(
+            f"steps is {steps}, so many that two of {type(scheduler).__name__} fall together: take fewer."
+        )
+    if hasattr(scheduler, "set_begin_index"):
+        # Else it looks for the first time in its table, and takes the second place where two are equal, as
+        # Karras' spacing of a cosine schedule rounds them.
+        scheduler.set_begin_index(0)
+    return scheduler.timesteps
+
+
+def step(
+    scheduler: SchedulerMixin, prediction, t, x, eta: float, noise, k: int, generators=None
+) -> torch.Tensor:
+    """Step k, from ``x`` at time ``t``.
+
+    Args:
+        scheduler: With its timesteps set.
+        prediction: The UNet's output.
+        t: Time.
+        x: Latents.
+        eta: Of DDIM.
+        noise: ``noise(k)`` gives the images' own noise where the sampler takes some.
+        k: Number of the step.
+        generators: The images' own generators, for a sampler that draws by itself (Euler ancestral, DDPM,
+            LCM, TCD, …).
     """
     if isinstance(scheduler, DDIMScheduler):
         own = noise(k) if eta else None
         return scheduler.step(prediction, t, x, eta=eta, variance_noise=own, return_dict=False)[0]
     # DPM-Solver++ takes noise in its SDE form alone; drawing it would cost a tenth of a small UNet's step.
-    takes_noise = "variance_noise" in inspect.signature(scheduler.step).parameters
-    if takes_noise and scheduler.config.get("algorithm_type", "sde").startswith("sde"):
+    takes = inspect.signature(scheduler.step).parameters
+    if "variance_noise" in takes and scheduler.config.get("algorithm_type", "sde").startswith("sde"):
         return scheduler.step(prediction, t, x, variance_noise=noise(k), return_dict=False)[0]
-    return scheduler.step(prediction, t, x, return_dict=False)[0]
+    if hasattr(scheduler, "noise_sampler"):  # of DPM-Solver SDE: one Brownian path for the whole batch
+        scheduler.noise_sampler = lambda *sigmas: noise(k).to(prediction)
+    own = {"generator": generators} if "generator" in takes else {}
+    return scheduler.step(prediction, t, x, **own, return_dict=False)[0]

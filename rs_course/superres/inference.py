@@ -10,7 +10,7 @@ from torch import nn
 from rs_course.validation import image_batch
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def upscale(
     images: torch.Tensor,
     network: nn.Module | Callable[[torch.Tensor], torch.Tensor],

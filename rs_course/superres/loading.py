@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from rs_course import registry
+from rs_course.checkpoints.weights import read_state_dict, unwrapped
 from rs_course.paths import cache_dir, data_dir
 from rs_course.superres.efdn import EFDN
 from rs_course.superres.span import SPAN
@@ -39,7 +40,7 @@ def load(name_or_file: str | Path) -> nn.Module:
         ValueError: A file of another network, or of this one but incomplete.
     """
     file = _locate(name_or_file)
-    network = build(_read(file), source=file.name)
+    network = build(read_state_dict(file), source=file.name)
     return network.eval()
 
 
@@ -47,8 +48,8 @@ def build(state: dict[str, torch.Tensor], *, source: str = "the state dict") -> 
     """Recognise the network a state dict belongs to and load it strictly.
 
     Args:
-        state: Tensors by official key name; a dict wrapped as ``{"params": …}`` or ``{"params_ema": …}``
-            also works.
+        state: Tensors by official key name, also as training programs wrap them (``{"params": …}``,
+            ``{"params_ema": …}``, ``module.`` before every key).
         source: What to call it in an error.
 
     Returns:
@@ -58,9 +59,7 @@ def build(state: dict[str, torch.Tensor], *, source: str = "the state dict") -> 
         ValueError: Another network's keys, missing or surplus keys, shapes that differ, or unmerged
             ConvLoRA factors.
     """
-    for wrapper in ("params_ema", "params", "state_dict"):
-        if wrapper in state and isinstance(state[wrapper], dict):
-            state = state[wrapper]
+    state = unwrapped(state)
     if any("lora_" in key for key in state):
         raise ValueError(
             f"{source} holds ConvLoRA factors beside the kernels, and whether they are already merged is "
@@ -138,14 +137,3 @@ def _only_file(folder: Path) -> Path:
         found = ", ".join(f.name for f in files) or "none"
         raise FileNotFoundError(f"{folder} should hold one weight file; found {found}: name the file itself.")
     return files[0]
-
-
-def _read(file: Path) -> dict[str, torch.Tensor]:
-    if file.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(file)
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{file.name} cannot be read as plain tensors ({type(error).__name__}).") from error

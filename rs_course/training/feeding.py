@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from queue import Queue
+from queue import Full, Queue
 
 import torch
 
@@ -25,23 +25,37 @@ def feed(batches: Iterable[tuple], device: torch.device) -> Iterator[tuple]:
 def ahead(items: Iterable, count: int = AHEAD) -> Iterator:
     """The same items in the same order, ``count`` of them made early by a thread.
 
-    Whatever the thread raises is raised here, in its place.
+    Whatever the thread raises is raised here, in its place. The thread ends with this iterator, also where
+    that is closed or forgotten before its end.
     """
     ready: Queue = Queue(count)
+    abandoned = threading.Event()
+
+    def hand_over(item, error=None):
+        while not abandoned.is_set():
+            try:
+                return ready.put((item, error), timeout=0.1)
+            except Full:
+                continue
 
     def work():
         try:
             for item in items:
-                ready.put((item, None))
-            ready.put((None, StopIteration()))
+                hand_over(item)
+                if abandoned.is_set():
+                    return
+            hand_over(None, StopIteration())
         except BaseException as error:  # handed over, not lost in the thread
-            ready.put((None, error))
+            hand_over(None, error)
 
     threading.Thread(target=work, daemon=True).start()
-    while True:
-        item, error = ready.get()
-        if isinstance(error, StopIteration):
-            return
-        if error is not None:
-            raise error
-        yield item
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item
+    finally:
+        abandoned.set()

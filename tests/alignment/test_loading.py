@@ -130,3 +130,50 @@ def test_importing_the_package_is_light():
         "import sys, rs_course.alignment; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("wrap", ["module.", "numbers", "shards"])
+def test_weights_as_programs_store_them(clip, tmp_path, images, texts, wrap):
+    import numpy as np
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "clip"
+    shutil.copytree(clip[0], folder)
+    expected = alignment.load(folder, cache=False).similarity(images, texts)
+    state = {key: value.clone() for key, value in load_file(folder / "model.safetensors").items()}
+    (folder / "model.safetensors").unlink()
+    if wrap == "module.":
+        torch.save({f"module.{key}": value for key, value in state.items()}, folder / "pytorch_model.bin")
+    elif wrap == "numbers":
+        torch.save({"epoch": np.int64(3), "state_dict": state}, folder / "pytorch_model.bin")
+    else:
+        where = {key: f"model-{k % 2}.safetensors" for k, key in enumerate(sorted(state))}
+        for name in set(where.values()):
+            save_file({key: state[key] for key in state if where[key] == name}, folder / name)
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    assert torch.equal(alignment.load(folder, cache=False).similarity(images, texts), expected)
+
+
+def test_a_torchscript_archive_is_named(clip, tmp_path):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / "ViT-B-32.pt"))
+    with pytest.raises(ValueError, match="TorchScript archive") as caught:
+        alignment.load(tmp_path / "ViT-B-32.pt", tokenizer=clip[0], cache=False)
+    assert "again" not in str(caught.value) and "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("naflex", [False, True])
+def test_siglip_2_reads_lower_case_whatever_its_size(tmp_path, naflex):
+    """Its repositories name Gemma's tokenizer, which keeps capitals, and the type siglip at fixed sizes."""
+    from alignment.conftest import build_siglip
+
+    build_siglip(tmp_path, naflex=naflex)
+    content = json.loads((tmp_path / "tokenizer.json").read_text())
+    content["normalizer"] = None
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    named = {} if naflex else {"tokenizer_class": "PreTrainedTokenizerFast"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, **named}))
+    upper, lower = alignment.load(tmp_path, cache=False).text_embeddings(["A River", "a river"])
+    assert torch.equal(upper, lower)
+    other = alignment.load(tmp_path, cache=False).text_embeddings(["a road"])[0]
+    assert not torch.equal(other, lower)

@@ -64,3 +64,17 @@ def test_unknown_variance_is_named():
 def test_impossible_number_of_steps_is_named(steps):
     with pytest.raises(ValueError, match=f"steps is {steps}"):
         samplers.final(samplers.ddim(DENOISE, X_T, SCHEDULE, steps))
+
+
+def test_timesteps_may_be_any_sequence():
+    import numpy as np
+
+    schedule, start = schedules.linear(), torch.randn(2, 3)
+    plan = [999, 500, 0, -1]
+    for sampler in (samplers.ddim, samplers.euler):
+        given = (plan, tuple(plan), np.array(plan), torch.tensor(plan))
+        made = [
+            samplers.final(sampler(lambda xt, t: (0.5 * xt, xt), start, schedule, timesteps=one))
+            for one in given
+        ]
+        assert all(torch.equal(one, made[0]) for one in made)

@@ -403,3 +403,27 @@ def test_lazy_names_of_the_metrics_package():
 
     for name in d.__all__:
         assert getattr(metrics, name) is getattr(d, name)
+
+
+def test_features_without_spread():
+    """A collapsed generator, flat tiles: what remains of FID is the squared distance of the means."""
+    ones = torch.ones(10, 8)
+    assert d.fid(ones, 2 * ones) == pytest.approx(8)
+    assert d.fid(ones, ones) == 0
+    spread = torch.randn(50, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    by_hand = (spread.mean(0) - 1).square().sum() + torch.cov(spread.T).trace()
+    assert d.fid(ones, spread) == pytest.approx(by_hand.item())
+    assert d.fid(spread, ones) == pytest.approx(by_hand.item())
+    assert d.frechet_distance(torch.zeros(3), torch.zeros(3, 3), torch.ones(3), torch.zeros(3, 3)) == 3
+    assert d.kid(ones, ones) == pytest.approx(0, abs=1e-6)
+    assert d.cmmd(ones, ones) == pytest.approx(0, abs=1e-6)
+    for value in (0.0, 1.0, 0.3):
+        flat = torch.full((10, 8), value)
+        assert d.precision_recall(flat, flat)[:2] == (1, 1)
+        assert d.precision_recall(flat, flat + 1)[:2] == (0, 0)
+
+
+@pytest.mark.parametrize("degree", [0, -1, 1.5, None])
+def test_a_kernel_without_a_degree(degree):
+    with pytest.raises(ValueError, match="a whole number from 1 on"):
+        d.kid(torch.randn(5, 3), torch.randn(5, 3), degree=degree)

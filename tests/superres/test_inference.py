@@ -195,3 +195,18 @@ def test_16_bit_reflectance_is_sharpened_and_comes_back_in_its_own_numbers():
     assert sharp.shape == (4 * 20, 4 * 24, 3) and sharp.min() >= 300 and sharp.max() <= 3800
     means = sharp.reshape(20, 4, 24, 4, 3).mean((1, 3))
     assert abs(means - raw).mean() < 0.02 * 3500
+
+
+def test_what_was_enlarged_can_be_trained_on(network):
+    images = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    for tile in (None, 4):
+        enlarged = superres.upscale(images, network, tile=tile)
+        weight = torch.ones(1, dtype=torch.float64, requires_grad=True)
+        (enlarged * weight).sum().backward()
+        assert weight.grad is not None and not enlarged.is_inference()
+
+
+def test_flat_tiles_are_compared():
+    flat, low = torch.full((2, 3, 64, 64), 0.25), torch.full((2, 3, 16, 16), 0.25)
+    row = quality.compare({"nearest": baselines.nearest}, low, flat)["nearest"]
+    assert row["texture"] == 0 and torch.isinf(row["psnr"]).all() and (row["ssim"] == 1).all()

@@ -1,6 +1,7 @@
 """Batches made ahead by a thread: the same ones, in order, and its errors."""
 
 import itertools
+import threading
 
 import pytest
 import torch
@@ -41,3 +42,14 @@ def test_batches_arrive_on_the_device_as_they_were():
     batch = (torch.arange(3), torch.ones(2, 2))
     (arrived,) = feed([batch], torch.device("cpu"))
     assert all(torch.equal(a, b) for a, b in zip(arrived, batch, strict=True))
+
+
+def test_a_forgotten_iterator_ends_its_thread():
+    before = set(threading.enumerate())
+    for _ in range(5):
+        items = ahead(iter(int, 1))  # without end
+        next(items)
+        del items
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=5)
+        assert not thread.is_alive()
