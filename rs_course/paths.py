@@ -40,6 +40,21 @@ def course_files() -> dict[str, Path]:
     return {path.relative_to(root).as_posix(): path for path in sorted(found) if path.is_file()}
 
 
+def writable(folder: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        OSError: Nothing can be written there; one sentence.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "no permission")
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from None
+    return folder
+
+
 def notebooks_dir() -> Path:
     """Folder of the course notebooks: the checkout's, or ``./notebooks`` when the package is installed."""
     checkout = _PACKAGE.parent / "notebooks"

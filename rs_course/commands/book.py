@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rs_course.paths import checkout_dir
+from rs_course.paths import checkout_dir, writable
 
 
 def add_arguments(parser):
@@ -33,6 +33,7 @@ def run(args):
     site, sources = args.out or args.build / "book", args.build / "book-sources"
     if site.is_dir() and any(site.iterdir()) and not (site / ".buildinfo").is_file():
         raise ValueError(f"{site} holds files that are no book; name another folder with --out.")
+    writable(site)
     with TemporaryDirectory() as scratch:
         book.assemble(root, lessons, Path(scratch, "sources"))
         reference.write(Path(scratch, "sources", "api"))

@@ -18,7 +18,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from rs_course.paths import checkout_dir
+from rs_course.paths import checkout_dir, writable
 
 
 def add_arguments(parser):
@@ -38,7 +38,7 @@ def run(args):
     lessons = book.executed(args.build, root / "notebooks")
     if not (args.build / "book" / "index.html").is_file():
         raise FileNotFoundError(f"there is no book in {args.build / 'book'}; run `make book` first.")
-    out.mkdir(parents=True, exist_ok=True)
+    writable(out)
     for old in out.glob("rs[_-]course-*"):
         old.unlink()
     done = subprocess.run(

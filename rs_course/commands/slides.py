@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rs_course.paths import notebooks_dir
+from rs_course.paths import notebooks_dir, writable
 
 
 def add_arguments(parser):
@@ -26,4 +26,4 @@ def run(args):
     from rs_course.execution import book, slides
 
     lessons = book.executed(args.build, notebooks_dir())
-    print(f"slides: {slides.write(lessons, args.out or args.build / 'slides')}")
+    print(f"slides: {slides.write(lessons, writable(args.out or args.build / 'slides'))}")

@@ -11,7 +11,7 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
-from rs_course.paths import course_files
+from rs_course.paths import course_files, writable
 
 _RECORD = ".rs-course.json"
 
@@ -21,12 +21,8 @@ def add_arguments(parser):
 
 
 def run(args):
-    folder = args.folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        copied, kept = copy(course_files(), folder)
-    except OSError as error:
-        raise OSError(f"{folder} cannot be written ({error.strerror}); choose another folder.") from None
+    folder = writable(args.folder)
+    copied, kept = copy(course_files(), folder)
     print(f"start: {copied} files copied to {folder}" if copied else f"start: {folder} is up to date")
     for name in kept:
         print(f"  kept: {name}, which you changed; rename it and start again to get the course's version")

@@ -54,7 +54,6 @@ def write(lessons: list[Lesson], folder: Path) -> Path:
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, trim_blocks=True
     )
-    folder.mkdir(parents=True, exist_ok=True)
     _shared(folder / "shared")
     decks = {lesson.name: deck(lesson.notebook) for lesson in lessons}
     for lesson in lessons:

@@ -166,12 +166,14 @@ def test_bad_input_gets_one_sentence(tmp_path, executed, capsys):
 
     (tmp_path / "empty").mkdir()
     assert "run `make course` first" in sentence("--build", tmp_path / "empty")
+    (tmp_path / "file").touch()
     work = tmp_path / "work"
     shutil.copytree(executed / "notebooks", work / "notebooks")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
     assert "holds files that are no book" in sentence("--build", work, "--out", tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+    assert "cannot be written" in sentence("--build", work, "--out", tmp_path / "file" / "book")
     record = work / "notebooks" / f"{_LESSONS[0]}.json"
     kept = record.read_text(encoding="utf-8")
     record.write_text(kept.replace('"error": null', '"error": "cell 3 stopped"'), encoding="utf-8")
