@@ -85,6 +85,8 @@ def run(args):
     release = places.release_notebook(args.assignment, args.release)
     exam = places.exam_source(args.assignment, args.exam, release)
     seed = places.secret_seed(Path(args.seed_file or Path(args.out, "secret_seed.txt")))
+    if not args.scheduler:
+        batch.prepare(args.isolation, args.workers)
     assignment = Assignment.load(release, exam, seed)
     if unknown := set(args.question or ()) - set(assignment.exam.questions):
         raise ValueError(

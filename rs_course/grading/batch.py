@@ -22,6 +22,9 @@ from rs_course.grading.intake import Submission
 from rs_course.grading.sandbox import BUBBLEWRAP, Sandbox, require
 
 _local = threading.local()
+# Sandboxes that warm up while the exam, which needs torch as well, is still being imported.
+_spare: list[Sandbox] = []
+_SPARES, _taking = 2, threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,27 @@ class Plan:
     def path(self, student: str) -> Path:
         """Where the record of a student lies."""
         return self.folder / "records" / f"{records.file_name(student)}.json"
+
+
+def prepare(isolation: str, workers: int) -> None:
+    """Start sandboxes ahead of :func:`run`, which uses them if the exam needs just numpy and torch.
+
+    Raises:
+        RuntimeError: The isolation does not work here.
+    """
+    for _ in range(min(workers, _SPARES)):
+        _spare.append(Sandbox(isolation))
+        _spare[-1].start()
+
+
+def _sandbox(plan):
+    preload = plan.assignment.exam.preload
+    tops = {name.split(".")[0] for name in preload}
+    with _taking:
+        for number, spare in enumerate(_spare):
+            if spare.isolation == plan.isolation and tops == set(spare.preload):
+                return _spare.pop(number)
+    return Sandbox(plan.isolation, preload=preload)
 
 
 def run(
@@ -185,7 +209,7 @@ def _on_threads(workers):
         def one(submission):
             if not hasattr(_local, "sandbox") or _local.owner is not sandboxes:
                 try:
-                    _local.sandbox = Sandbox(plan.isolation, preload=plan.assignment.exam.preload)
+                    _local.sandbox = _sandbox(plan)
                 except RuntimeError as error:  # too many processes, for the moment
                     return _fault(plan, submission, error)
                 _local.owner = sandboxes
@@ -202,8 +226,9 @@ def _on_threads(workers):
                     pool.shutdown(wait=False, cancel_futures=True)
                     raise
         finally:
-            for sandbox in sandboxes:
+            for sandbox in (*sandboxes, *_spare):
                 sandbox.close()
+            _spare.clear()
 
     return grade_each
 

@@ -63,6 +63,7 @@ class Bubblewrap:
     def __init__(self, preload: tuple[str, ...], *, warm: bool):
         self.preload, self.warm, self.nested = preload, warm, False
         self._process = self._control = None
+        self._greeted = False
 
     def close(self) -> None:
         """End the sandbox and everything in it."""
@@ -73,11 +74,12 @@ class Bubblewrap:
             self._process.wait()
             self._process.stderr.close()
         self._process = self._control = None
+        self._greeted = False
 
     def execute(self, request: dict, job_file, results) -> dict:
         """Run one job; returns the report of ``inside/zygote.py``."""
-        if self._process is None or self._process.poll() is not None:
-            self._start()
+        self.start()
+        self._greet()
         files = [job_file.fileno(), results.fileno()]
         report = None
         try:
@@ -93,7 +95,10 @@ class Bubblewrap:
             self.close()
         return report or {"fault": "its sandbox was killed, as happens when memory runs out"}
 
-    def _start(self):
+    def start(self) -> None:
+        """Start the sandbox without waiting until it is warm."""
+        if self._process is not None and self._process.poll() is None:
+            return
         self.close()
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         number = inner.fileno()
@@ -105,6 +110,11 @@ class Bubblewrap:
             stderr=subprocess.PIPE,
         )
         inner.close()
+
+    def _greet(self):
+        """Wait until the sandbox is warm."""
+        if self._greeted:
+            return
         self._control.settimeout(600)
         hello = self._control.recv(1 << 16)
         if not hello:
@@ -112,3 +122,4 @@ class Bubblewrap:
             self.close()
             raise OSError(f"the sandbox did not start: {message}")
         self.nested = self.warm and json.loads(hello)["nested"]
+        self._greeted = True

@@ -140,6 +140,11 @@ class Sandbox:
     def __exit__(self, *_):
         self.close()
 
+    def start(self) -> None:
+        """Let it warm up while something else is done; otherwise this happens at the first job."""
+        if self.isolation == BUBBLEWRAP:
+            self._place.start()
+
     def close(self) -> None:
         """End the sandbox and everything in it."""
         self._place.close()

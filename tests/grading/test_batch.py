@@ -160,6 +160,21 @@ def test_what_a_submission_says_can_be_stored_and_shown(tiny, isolated, tmp_path
     assert "your code stopped with ValueError" in graded[0]["questions"][0]["checks"][0]["message"]
 
 
+def test_sandboxes_warm_up_while_the_exam_is_loaded(tiny, isolated, tmp_path):
+    preload = ("numpy", "torch.nn.functional")
+    batch.prepare("bubblewrap", 1)
+    (spare,) = batch._spare
+    other = replace(tiny, exam=replace(tiny.exam, preload=preload))
+    (record,) = batch.run(batch.Plan(other, tmp_path), _some()[:1])
+    assert records.score(record) == FULL and spare._place.nested, "it was used"
+    assert spare._place._process is None and batch._spare == []
+    batch.prepare("bubblewrap", 1)
+    (spare,) = batch._spare
+    (record,) = batch.run(batch.Plan(tiny, tmp_path / "numpy"), _some()[:1])
+    assert records.score(record) == FULL and not spare._place.nested, "this exam shows no torch"
+    assert spare._place._process is None and batch._spare == []
+
+
 def test_a_second_grader_takes_what_the_first_has_done(tiny, isolated, tmp_path, monkeypatch):
     plan, runs = batch.Plan(tiny, tmp_path), []
     (ana,) = batch.run(plan, _some()[:1])
