@@ -30,7 +30,13 @@ class Board:
 
         self._draw, self.strokes, self._start = draw, [Stroke(*stroke) for stroke in strokes], None
         small = ipywidgets.Layout(
-            width="18px", height="18px", min_width="18px", padding="0px", margin="0px", flex="0 0 auto"
+            width="18px",
+            height="18px",
+            min_width="18px",
+            padding="0px",
+            margin="0px",
+            flex="0 0 auto",
+            border="1px solid rgba(128, 128, 128, 0.35)",  # so that empty cells can be seen on any theme
         )
         # One style per cover, shared by the cells that show it: a repaint sends a name, not a colour.
         self._styles = [

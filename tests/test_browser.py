@@ -84,6 +84,9 @@ def test_run_all_cells_and_move_a_slider(lab):
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         page.wait_for_selector(_PICTURE, state="attached", timeout=300_000)
         before = _bytes_shown(page)
+        # JupyterLab drops the alternative texts of pictures; the words behind each are for screen readers.
+        page.wait_for_selector("p.rs-course-alt", state="attached", timeout=60_000)
+        assert "Ten simulated satellite tiles" in page.locator("p.rs-course-alt").first.text_content()
         month = page.locator(".widget-slider", has_text="month").locator(".noUi-handle")
         month.scroll_into_view_if_needed()
         month.focus()
@@ -94,4 +97,11 @@ def test_run_all_cells_and_move_a_slider(lab):
         while _bytes_shown(page) == before and time.monotonic() < deadline:
             page.wait_for_timeout(300)
         assert _bytes_shown(page) != before
+        page.wait_for_selector(".rs-course-quiz", state="attached", timeout=300_000)
+        options = page.locator(".rs-course-quiz button")
+        options.first.scroll_into_view_if_needed()
+        options.first.focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.locator(".rs-course-quiz button", has_text="✓  b)").first.wait_for(timeout=60_000)
         browser.close()

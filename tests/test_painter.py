@@ -75,3 +75,5 @@ def test_two_clicks_make_a_stroke_and_undo_takes_it_back():
     board.undo.click()
     assert seen[-1] == [LAKE]
     assert board.picture.value == first
+    assert board.busy.value == ""
+    assert {(cell.layout.min_width, cell.layout.flex) for cell in board.cells} == {("18px", "0 0 auto")}

@@ -46,3 +46,54 @@ def test_figures_are_drawn_and_bad_controls_named():
         widgets.sliders(_grey, {"t": 5}, alt="x")
     with pytest.raises(ValueError, match="must return a Figure or a uint8 image"):
         widgets.sliders(lambda t: np.zeros((2, 2)), {"t": (0, 1, 1)}, alt="x")
+
+
+def test_a_busy_sign_says_what_happens_and_an_error_leaves_the_controls():
+    signs = []
+
+    def draw(level):
+        signs.append(sign.value)
+        if level == 9:
+            raise ValueError("level 9 has no picture")
+        return _grey(level)
+
+    sign = widgets.busy_sign()
+    panel = widgets.sliders(_grey, {"level": (0, 9, 1)}, alt="grey")
+    box = panel.widget.children
+    assert box[1].value == "" and box[2] is panel.picture
+    with widgets.working(sign):
+        draw(1)
+    assert signs == ["drawing …"] and sign.value == ""
+    with widgets.working(sign):
+        draw(9)
+    assert sign.value == "nothing new was drawn: level 9 has no picture"
+
+
+def test_a_control_that_changes_nothing_is_switched_off():
+    panel = widgets.sliders(
+        _grey,
+        {"level": (0, 9, 1), "size": ["small", "large"]},
+        alt="grey",
+        idle=lambda values: {"level"} if values["size"] == "large" else set(),
+    )
+    assert not panel.controls["level"].disabled
+    panel.controls["size"].value = "large"
+    assert panel.controls["level"].disabled and not panel.controls["size"].disabled
+
+
+def test_nothing_shrinks_beside_a_wide_picture(panel):
+    tools, _, picture = panel.widget.children
+    assert tools.layout.flex_flow == "row wrap"
+    assert all(control.layout.flex == "0 0 auto" for control in tools.children)
+    assert picture.layout.height == "auto" and picture.layout.max_width == "100%"
+
+
+def test_a_panel_says_its_words_behind_its_picture(panel):
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    InteractiveShell.instance()
+    with capture_output() as captured:
+        panel._ipython_display_()
+    shown, words = captured.outputs
+    assert "image/png" in shown.data and "Picture: grey" in words.data["text/html"]

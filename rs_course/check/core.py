@@ -18,11 +18,8 @@ import inspect
 import linecache
 import traceback
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-
-_PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
 class Mistake(Exception):
@@ -127,7 +124,7 @@ def call(student, *args, where: str = ""):
     except (NotImplementedError, Mistake):
         raise
     except Exception as error:
-        raise Stopped(where + _stopped(error)) from error
+        raise Stopped(where + _stopped(error, student)) from error
     if result is Ellipsis or (result is None and _does_nothing(student)):
         raise NotDone
     if result is None:
@@ -189,15 +186,12 @@ def _does_nothing(student) -> bool:
     return code is not None and {step.opname for step in dis.get_instructions(code)} <= empty
 
 
-def _stopped(error) -> str:
+def _stopped(error, student) -> str:
     """Where in the student's own code an exception arose, and what it says."""
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_PACKAGE, "<__array")) and "site-packages" not in frame.filename
-    ]
+    file = getattr(getattr(student, "__code__", None), "co_filename", None)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     said = f"{type(error).__name__}: {error}"
     if not own:
         return f"your function stopped with {said}"
-    line = linecache.getline(own[-1].filename, own[-1].lineno).strip()
+    line = linecache.getline(file, own[-1].lineno).strip()
     return f"your code stopped in line {own[-1].lineno}{f', `{line}`' if line else ''}, with {said}"
