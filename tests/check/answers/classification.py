@@ -65,6 +65,7 @@ RIGHT = {
         cut(interval),
         lambda *x: interval(differences(*x)).tolist(),
         lambda *x: tuple(interval(differences(*x))),
+        lambda *x: [differences(*x).sort().values[int(share * len(x[2]))] for share in (0.025, 0.975)],
         lambda a, b, draws: np.quantile((a.numpy().astype(int) - b.numpy())[draws].mean(1), [0.025, 0.975]),
         lambda a, b, draws: np.percentile(
             [a[d].float().mean() - b[d].float().mean() for d in draws], [2.5, 97.5]
