@@ -114,8 +114,10 @@ def _pieces(cell):
     """``(HTML, lines, heading)`` of what a cell puts on slides; a long text in several pieces."""
     if cell.cell_type == "markdown":
         yield from _prose(cell.source)
-    elif cell.cell_type == "code":
-        yield _code(cell)
+    elif cell.cell_type == "code" and not any(
+        "text/html" in output.get("data", {}) for output in cell.outputs
+    ):
+        yield _code(cell)  # a quiz or a panel stays in the lesson
 
 
 def _prose(source: str):
@@ -128,7 +130,9 @@ def _prose(source: str):
     group: list[str] = []
     for part in [*parts, None]:
         starts = part is not None and part.startswith("#")
-        if group and (part is None or starts or _lines("\n\n".join([*group, part])) > _LINES):
+        alone = len(group) == 1 and group[0].startswith("#")  # a heading stays with what follows
+        full = part is not None and not alone and _lines("\n\n".join([*group, part])) > _LINES
+        if group and (part is None or starts or full):
             text = "\n\n".join(group)
             html = re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html(text))
             yield html, _lines(text), heading
@@ -161,8 +165,6 @@ def _code(cell) -> tuple[str, float, str]:
         if "image/png" in data:
             alt = output.metadata.get("image/png", {}).get("alt") or cell.metadata.get("alt", "")
             pictures.append((data["image/png"].strip(), escape(alt)))
-        elif "text/html" in data:
-            texts.append('<p class="hint">The questions stand in the lesson.</p>')
         elif text := output.get("text") or data.get("text/plain"):
             texts.append(f"<pre>{escape(text.rstrip()[:900])}</pre>")
     sizes = [Image.open(io.BytesIO(base64.b64decode(encoded))).size for encoded, _ in pictures]
