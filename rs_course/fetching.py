@@ -45,13 +45,14 @@ def fetch(name: str, *, mirror: str | None = None, source: str | Path | None = N
     """
     entry = registry.get(name)
     mirror = mirror or os.environ.get("RS_COURSE_MIRROR")
+    if source is None and entry.here() and not entry.stand_in():  # where nothing may be written, too
+        say(f"{entry.title} is already in {entry.folder}.")
+        return registry.require(name)
     with _alone(entry, say):
         if source is not None:
             _take_over(entry, Path(source).expanduser(), say)
             return entry.here()
-        if entry.here() and not entry.stand_in():
-            say(f"{entry.title} is already in {entry.folder}.")
-        else:
+        if not entry.here() or entry.stand_in():  # else another process has brought it meanwhile
             _download(entry, mirror, say)
         return registry.require(name)
 

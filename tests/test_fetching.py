@@ -113,8 +113,10 @@ def test_fetch_verifies_records_and_is_idempotent(small_registry, mirror):
     }
     assert any(f"recorded SHA-256 {sha(B)} on this first use" in line for line in said)
     asked = len(mirror.requests)
+    (small_registry / "pinned" / ".fetch.lock").unlink(missing_ok=True)
     assert fetching.fetch("pinned", mirror=mirror.url, say=said.append) == files
     assert len(mirror.requests) == asked and "already" in said[-1]
+    assert not (small_registry / "pinned" / ".fetch.lock").exists()  # nothing is written for it
 
 
 def test_an_interrupted_fetch_goes_on(small_registry, mirror):
