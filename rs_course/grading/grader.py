@@ -13,7 +13,6 @@ import binascii
 import hashlib
 import inspect
 import platform
-import re
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rs_course.grading import exam as exams
-from rs_course.grading import notebooks, records
+from rs_course.grading import messages, notebooks, records
 from rs_course.grading.exam import Exam, Examined, Wrong
 from rs_course.grading.inside import codec
 from rs_course.grading.sandbox import Sandbox
@@ -257,7 +256,7 @@ def _collect(events, cells, waiting, results, sentences, hidden):
         elif isinstance(cell := event.get("cell"), str) and cell in known:
             open_step = None
             if not hidden:
-                error = _sentence(event.get("error"), shown=True) if "error" in event else ""
+                error = messages.sentence(event.get("error"), shown=True) if "error" in event else ""
                 results.setdefault(
                     f"cell:{cell}", {"error": error, "output": str(event.get("output", ""))[:20_000]}
                 )
@@ -266,18 +265,18 @@ def _collect(events, cells, waiting, results, sentences, hidden):
             if name not in results:
                 result = _judge(by_name[name], event, shown=not hidden)
                 if hidden:
-                    result["message"] = _fixed(result["message"], by_name[name].check, sentences)
+                    result["message"] = messages.fixed(result["message"], by_name[name].check, sentences)
                 results[name] = result
     return open_step
 
 
 def _judge(examined, event, *, shown):
     if "error" in event:
-        return {"fraction": 0.0, "message": _sentence(event["error"], shown=shown), "measure": None}
+        return {"fraction": 0.0, "message": messages.sentence(event["error"], shown=shown), "measure": None}
     try:
         value = codec.decode(event.get("value"))
     except (ValueError, TypeError, RecursionError, MemoryError, binascii.Error):
-        return {"fraction": 0.0, "message": _UNREADABLE, "measure": None}
+        return {"fraction": 0.0, "message": messages.UNREADABLE, "measure": None}
     try:
         measure = examined.judge(value)
         return {"fraction": 1.0, "message": "", "measure": measure}
@@ -287,45 +286,6 @@ def _judge(examined, event, *, shown):
             "message": wrong.message,
             "measure": wrong.measure,
         }
-
-
-_UNREADABLE = "the result could not be read"
-_NOT_PLAIN = "the result is not made of numbers, text, lists, dicts, arrays or tensors"
-_OUT_OF_TIME = "your code took too long: it was stopped by the limit on processor time"
-# What a hidden check may name: enough to find a mistake, too little to spell out the inputs with.
-_NAMED = ("TypeError", "ValueError", "IndexError", "KeyError", "RuntimeError", "MemoryError")
-_FIXED = frozenset(
-    (
-        *("", "not done yet", _UNREADABLE, _NOT_PLAIN, _OUT_OF_TIME, "your code stopped with an error"),
-        *(f"your code stopped with {name}" for name in _NAMED),
-    )
-)
-
-
-def _fixed(message, check, sentences):
-    """What a hidden check says: a sentence of ours or of the exam's, never one made from the result."""
-    if message in _FIXED or message in check.mistakes or message in sentences:
-        return message
-    return "the result is not the expected one"
-
-
-def _sentence(error, *, shown):
-    """An exception as a sentence; in the closed run only its family, if it is a common one."""
-    if not isinstance(error, dict):
-        return "your code stopped with an error"
-    family = str(error.get("family", "an error"))[:80]
-    if family == "NotImplementedError":
-        return "not done yet"
-    if family == "OutOfTime":
-        return _OUT_OF_TIME
-    if not shown:
-        if family == "NotPlain":
-            return _NOT_PLAIN
-        return f"your code stopped with {family if family in _NAMED else 'an error'}"
-    text = (
-        f"your code stopped with {str(error.get('type', family))[:80]}: {str(error.get('message', ''))[:500]}"
-    )
-    return f"{text} ({line})" if (line := str(error.get("line", ""))[:300]) else text
 
 
 def _fail(examined, results, message):
@@ -353,9 +313,9 @@ def _question(assignment, question, results, answered, record):
                 "message": result["message"],
             }
         )
-    _mark_hard_coded(checks)
+    messages.mark_hard_coded(checks)
     message = cell.get("error", "")
-    name, module = _missing(message, checks)
+    name, module = messages.missing(message, checks)
     if name in answered.elsewhere:
         message = f"{name} is defined in another cell, but only answer cells are run: move it here"
     elif module:
@@ -368,24 +328,6 @@ def _question(assignment, question, results, answered, record):
         "output": cell.get("output", ""),
         "checks": checks,
     }
-
-
-def _mark_hard_coded(checks):
-    """Right on every public input and wrong in value on every hidden one: say what that usually means."""
-    public = [item for item in checks if item["public"]]
-    hidden = [item for item in checks if not item["public"]]
-    if public and hidden and all(item["score"] == item["points"] for item in public):
-        wrong_value = "the values are not the expected ones"
-        if all(item["score"] == 0 and item["message"] == wrong_value for item in hidden):
-            for item in hidden:
-                item["message"] = "right on the public example, wrong on new inputs: is an answer hard-coded?"
-
-
-def _missing(message, checks):
-    """The name, or else the module, that the messages say is missing."""
-    texts = "\n".join([message, *(item["message"] for item in checks)])
-    found = re.search(r"name '(\w+)' is not defined|No module named '(\w+)", texts)
-    return found.groups() if found else (None, None)
 
 
 def _blank(assignment, question):
