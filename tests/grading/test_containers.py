@@ -14,7 +14,6 @@ TRIED = (
     "fork",
     "locks_a_shared_file",
     "thread_bomb",
-    "many_files",
     "disk_bomb",
     "long_loop_without_signals",
     "kill_itself",
@@ -46,7 +45,7 @@ def test_attack_is_contained(graded, name):
     assert (record["status"], records.score(record)) == ("graded", points)
     said = [q["message"] for q in record["questions"]]
     said += [check["message"] for q in record["questions"] for check in q["checks"]]
-    assert any(word in "\n".join(said) for word in [*words.split("|"), "more than 500 files"])
+    assert any(word in "\n".join(said) for word in words.split("|"))
 
 
 def test_without_an_engine_it_says_what_is_missing(tmp_path, monkeypatch):
