@@ -28,7 +28,7 @@ def test_the_cross_entropy_with_a_soft_target_is_the_published_loss():
             recipes.soft_targets(teacher, labels, share=share, temperature=2.0)
         ).double()
         mine = F.cross_entropy(logits, target)
-        # He et al. 2023, supplement: share · CE with softmax(teacher / T), plus (1 - share) · CE with the label
+        # share · CE with softmax(teacher / T) + (1 - share) · CE with the label (He et al. 2023)
         soft = -((teacher / 2.0).softmax(1) * logits.log_softmax(1)).sum(1).mean()
         published = share * soft + (1 - share) * F.cross_entropy(logits, labels)
         assert mine.item() == pytest.approx(published.item(), rel=1e-6)
