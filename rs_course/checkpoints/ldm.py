@@ -158,9 +158,9 @@ def load_parts(file: Path, dtype=None) -> dict:
     config = configs(params := read_config(file))
     states = legacy.split_ldm(read_state_dict(file))
     if not states["local_adapter"] or not states["unet"]:
-        plain = " It is another model of latent-diffusion's layout, such as Stable Diffusion in one file: "
-        plain += (
-            "give the folder with its model_index.json."
+        plain = (
+            " It is another model of latent-diffusion's layout, such as Stable Diffusion in one file: give "
+            "the folder with its model_index.json."
             if states["unet"]
             else " Is it another checkpoint's file?"
         )

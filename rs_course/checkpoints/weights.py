@@ -99,8 +99,9 @@ def _read(file: Path) -> dict:
     _refuse_text(file)
     with file.open("rb") as stream:
         start = stream.read(9)
-    torch_file = start[:2] == b"PK" or start[:1] == b"\x80"
-    if torch_file or (file.suffix != ".safetensors" and start[8:9] != b"{"):
+    # safetensors begins with a length, which may look like any other beginning, and a brace.
+    torch_file = start[:2] == b"PK" or start[:1] == b"\x80" or file.suffix != ".safetensors"
+    if torch_file and start[8:9] != b"{":
         return read_torch_file(file)
     return _read_safetensors(file)
 

@@ -160,6 +160,19 @@ def test_the_content_decides_and_not_the_ending(own):
     assert checkpoints.load(own).family == "stable-diffusion"
 
 
+@pytest.mark.parametrize(("length", "magic"), [(0x180, b"\x80"), (0x4B50, b"PK")], ids=["pickle", "zip"])
+def test_a_header_whose_length_looks_like_another_format(tmp_path, length, magic):
+    """safetensors begins with the length of its header; one in 32 has the first byte of a pickle."""
+    file = tmp_path / "model.safetensors"
+    save_file({"weight": torch.ones(2)}, file, {"note": ""})
+    short = int.from_bytes(file.read_bytes()[:8], "little")
+    save_file({"weight": torch.ones(2)}, file, {"note": "x" * (length - short)})
+    assert file.read_bytes().startswith(magic)
+    assert torch.equal(read_state_dict(file)["weight"], torch.ones(2))
+    other = file.rename(tmp_path / "model.bin")
+    assert torch.equal(read_state_dict(other)["weight"], torch.ones(2))
+
+
 def test_numbers_beyond_float16_are_not_made_infinite(own):
     state = state_of(own / UNET)
     state["conv_in.weight"] *= 1e6
@@ -175,6 +188,8 @@ def test_single_files_beside_a_pipeline(own):
     assert checkpoints.load(own).family == "stable-diffusion"
     with pytest.raises(ValueError, match="Stable Diffusion in one file: give the folder"):
         checkpoints.load(own / "v1-5-pruned-emaonly.ckpt")
+    with pytest.raises(ValueError, match=r"local_adapter\. Is it another checkpoint's file\?"):
+        checkpoints.load(own / "last.ckpt")
 
 
 def test_several_single_files(tmp_path):
