@@ -105,6 +105,22 @@ def test_one_step_and_as_many_as_were_trained(name, spacing, schedule):
             assert x.isfinite().all() and times.min() >= 0 and times.max() < 50
 
 
+@pytest.mark.parametrize(("name", "steps"), [("PNDMScheduler", 1), ("LCMScheduler", 1000)])
+def test_a_number_of_steps_that_a_scheduler_does_not_take(with_scheduler, name, steps):
+    with pytest.raises(ValueError, match=rf"steps is {steps}, which the scheduler {name} does not take: try"):
+        with_scheduler(name, skip_prk_steps=False).sample("a", steps=steps)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["FlowMatchEulerDiscreteScheduler", "UNet2DModel", "VQDiffusionScheduler", "RePaintScheduler",
+     "DDPMWuerstchenScheduler", "ScoreSdeVeScheduler", "KarrasVeScheduler"],
+)  # fmt: skip
+def test_a_scheduler_of_another_kind_of_model(with_scheduler, name):
+    with pytest.raises(ValueError, match=f"names the scheduler {name}, which is none for denoising latents"):
+        with_scheduler(name)
+
+
 def test_all_thousand_steps_of_ddim(folder):
     """With steps_offset 1 the published rule would name step 1,000, which was not trained."""
     scheduler, _ = make_sampler(checkpoints.load(folder).scheduler, "ddim", 0.0, {})

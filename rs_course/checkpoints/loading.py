@@ -115,12 +115,30 @@ def load_scheduler(layout: Layout):
     if scheduler is None:
         raise ValueError(f"{layout.root} names the scheduler {name}, which diffusers does not have.")
     try:
-        return scheduler.from_config(config)
+        made = scheduler.from_config(config)
     except ImportError as error:  # some need a library of their own
         needs = (str(error).strip().splitlines() or ["a library is missing"])[0]
         raise ValueError(
             f"{layout.root} names the scheduler {name}, which cannot be had here: {needs}"
         ) from None
+    except (TypeError, AttributeError):  # of tokens or of another class of model
+        made = None
+    if not _denoises_latents(made):
+        raise ValueError(
+            f"{layout.root} names the scheduler {name}, which is none for denoising latents (flow matching, "
+            "tokens and the like are other kinds of model): is scheduler_config.json of this checkpoint?"
+        )
+    return made
+
+
+def _denoises_latents(scheduler) -> bool:
+    """Whether it has what the engine calls: noise of a known size, and steps from a prediction alone."""
+    if not all(
+        hasattr(scheduler, name) for name in ("init_noise_sigma", "scale_model_input", "step", "order")
+    ):
+        return False
+    needed = [p for p in inspect.signature(scheduler.step).parameters.values() if p.default is p.empty]
+    return sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in needed) <= 3  # prediction, time, latents
 
 
 def load_controlnet(path, dtype: torch.dtype) -> torch.nn.Module:

@@ -84,11 +84,19 @@ def plan(scheduler: SchedulerMixin, steps: int) -> torch.Tensor:
     an offset), the steps start at 0 instead.
 
     Raises:
-        ValueError: So many steps that two of them fall together.
+        ValueError: So many steps that two of them fall together, or a number that the scheduler does not
+            take.
     """
     # The times stay on the CPU, where a scheduler keeps its tables: on a GPU, every look at one would wait
     # for the step before.
-    scheduler.set_timesteps(steps, device="cpu")
+    try:
+        scheduler.set_timesteps(steps, device="cpu")
+    except (ValueError, IndexError) as error:  # PNDM below 4, distilled models' beyond those they were taught
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"steps is {steps}, which the scheduler {type(scheduler).__name__} does not take: try 4 to 50, "
+            f"or name another sampler, such as sampler='ddim' ({reason})."
+        ) from None
     if scheduler.timesteps.max() >= scheduler.config.num_train_timesteps and scheduler.config.get(
         "steps_offset"
     ):
