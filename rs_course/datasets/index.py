@@ -32,6 +32,8 @@ _SPLIT_NAMES = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+# Part of a folder's name that makes it look like a split.
+_SPLIT_LIKE = {**_SPLIT_NAMES, "eval": "eval", "evaluation": "eval", "holdout": "holdout"}
 _COLUMNS = ("file", "file_name", "label", "split", "caption", "captions")
 # Folders that hold the images or what belongs to them; none is the name of a class.
 _NO_CLASSES = (
@@ -197,7 +199,7 @@ def _places(container, paths: list[list[str]], labelled: bool) -> list[tuple[str
     """Split (where folders say it) and path without the split folder of each image.
 
     Raises:
-        ValueError: Split folders beside other folders.
+        ValueError: Split folders beside other folders, or folders that only look like splits.
     """
     deep = [path for path in paths if len(path) > 1]
     heads = {path[0] for path in deep}
@@ -212,6 +214,8 @@ def _places(container, paths: list[list[str]], labelled: bool) -> list[tuple[str
     else:
         second = {path[1].lower() if len(path) > 2 else "" for path in deep}
         level = 1 if second <= _SPLIT_NAMES.keys() and len(second) > 1 else None
+        for names in (heads, second) if level is None and not labelled else ():
+            _refuse_split_like(container, names)
     if level is None:
         return [(None, path) for path in paths]
     return [
@@ -220,6 +224,19 @@ def _places(container, paths: list[list[str]], labelled: bool) -> list[tuple[str
         else (None, path)
         for path in paths
     ]
+
+
+def _refuse_split_like(container, names: set[str]) -> None:
+    """Refuse folders such as ``train_images`` and ``val2017``: no classes, and which split is not certain."""
+    meant = []
+    for name in names:
+        words = re.findall("[a-z]+", name.lower())
+        meant.append(next((_SPLIT_LIKE[word] for word in words if word in _SPLIT_LIKE), None))
+    if None not in meant and len(set(meant)) > 1:
+        raise ValueError(
+            f"{container.path} has the folders {' and '.join(sorted(names))}, which look like splits and not "
+            f"like classes: call them {', '.join(SPLITS)}."
+        )
 
 
 def _folders_are_classes(container, paths: list[list[str]]) -> bool:

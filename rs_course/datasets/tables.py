@@ -133,7 +133,12 @@ class ParquetImages:
             try:
                 rows = pq.read_table(file, columns=list(names)).to_pylist()
             except (KeyError, ValueError, OSError) as error:
-                raise ValueError(f"{file} lacks one of the columns {', '.join(names)} ({error}).") from error
+                has = pq.read_schema(file).names
+                lacking = ", ".join(name for name in names if name not in has) or str(error).split("\n")[0]
+                raise ValueError(
+                    f"{file} lacks {lacking}; it has {', '.join(has)}. Images in Parquet are read as "
+                    "'rs-course generate' writes them: save others as image files with a metadata.csv."
+                ) from error
             for number, row in enumerate(rows):
                 yield f"{file.name}#{number}", row
 

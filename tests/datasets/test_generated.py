@@ -1,6 +1,7 @@
 """Generated sets: what is written is what is read, with prompt, label, metadata, seed and checkpoint."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pictures import picture, png
@@ -97,5 +98,14 @@ def test_labels_outside_the_classes_and_missing_columns(tmp_path):
         datasets.load(tmp_path)
     table = pq.read_table(tmp_path / "a.parquet").drop_columns(["prompt"])
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="lacks one of the columns"):
+    with pytest.raises(ValueError, match="lacks prompt; it has index, image"):
         datasets.load(tmp_path)
+
+
+def test_images_in_parquet_of_another_program(tmp_path):
+    """As the Hugging Face Hub converts a folder of images."""
+    stored = {"image": [{"bytes": b"", "path": "0.png"}], "label": [0]}
+    pq.write_table(pa.table(stored), tmp_path / "train-00000-of-00001.parquet")
+    with pytest.raises(ValueError, match=r"it has image, label\. Images in Parquet are read as") as caught:
+        datasets.load(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -55,7 +55,21 @@ def test_split_folders_beside_others_are_no_classes(tmp_path):
         datasets.load(tmp_path / "set")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("train_images", "test_images"), ("seg_train", "seg_test"), ("train2017", "val2017"), ("Train", "Eval")],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_folders_that_look_like_splits_are_no_classes(tmp_path, names, inside):
+    root = tmp_path / "set"
+    for name in ("Forest", "River") if inside else names:
+        fill(root / name, names if inside else ("Forest", "River"))
+    with pytest.raises(ValueError, match="look like splits and not like classes: call them train, val, test"):
+        datasets.load(root, "all")
+
+
 def test_a_class_may_be_called_train(tmp_path):
+    assert datasets.load(fill(tmp_path / "b", ("train", "train_station")), "all").classes[0] == "train"
     assert datasets.load(fill(tmp_path / "set", ("plane", "train")), "all").classes == ("plane", "train")
 
 
