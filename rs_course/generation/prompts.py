@@ -85,15 +85,23 @@ def _captions(name: str) -> tuple[list[Prompt], list[str]]:
         raise ValueError(f"{name!r} has images without a caption: use a captioned set, or classes:NAME.")
     described = zip(data.captions, data.labels, data.metadata, strict=True)
     prompts = [
-        Prompt(captions[0], data.classes[label] if label >= 0 else None, _known_fields(metadata))
+        Prompt(
+            captions[0],
+            data.classes[label] if label >= 0 else None,
+            _known_fields(metadata or {}, name) or None,
+        )
         for captions, label, metadata in described
     ]
     return prompts, list(data.classes)
 
 
-def _known_fields(metadata: dict | None) -> dict | None:
-    """A collection's own columns say nothing to a generator."""
-    return {key: value for key, value in (metadata or {}).items() if key in FIELDS} or None
+def _known_fields(row: dict, where: str) -> dict:
+    """The fields that are known, text as numbers; a collection's own columns say nothing to a generator.
+
+    What is a number stays as it is written: a folder that was made from 8 is not continued with 8.0.
+    """
+    known = {key: (row[key], _number(row[key], key, where)) for key in FIELDS if row.get(key) is not None}
+    return {key: value if value == number else number for key, (value, number) in known.items()}
 
 
 def _file_rows(file: Path) -> list[tuple[str, object]]:
@@ -130,13 +138,14 @@ def _prompt(row, where: str) -> Prompt:
         raise ValueError(
             f"{where} holds half a character (a surrogate), which no file can: mend it."
         ) from None
-    fields = {key: _number(row[key], key, where) for key in FIELDS if row.get(key) is not None}
     stated = row.get("metadata")
     if isinstance(stated, str):
         stated = table_rows.parse_json(stated, f"metadata of {where}")
     if stated is not None and not isinstance(stated, dict):
         raise TypeError(f"{where}: metadata is an object such as {{'lon': 8.4, 'month': 7}}, not {stated!r}.")
-    return Prompt(text, table_rows.label_of(row.get("label"), where), {**(stated or {}), **fields} or None)
+    columns = {key: _number(row[key], key, where) for key in FIELDS if row.get(key) is not None}
+    fields = {**(stated or {}), **_known_fields(stated or {}, where), **columns}
+    return Prompt(text, table_rows.label_of(row.get("label"), where), fields or None)
 
 
 def _number(value, field: str, where: str) -> float | int:

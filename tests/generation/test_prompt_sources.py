@@ -93,3 +93,17 @@ def test_files_that_are_something_else(tmp_path):
     (tmp_path / "p.txt").write_bytes("ein Fluß".encode("latin-1"))
     with pytest.raises(ValueError, match="is not UTF-8"):
         read_prompts(tmp_path / "p.txt")
+
+
+def test_fields_in_an_object_are_numbers_like_those_in_columns(tmp_path):
+    file = tmp_path / "p.jsonl"
+    for stated, expected in (({"month": "7.0", "lon": 8}, {"month": 7, "lon": 8}), ({"month": None}, None)):
+        file.write_text(json.dumps({"prompt": "a", "metadata": stated}))
+        metadata = read_prompts(file)[0][0].metadata
+        assert {key: value for key, value in (metadata or {}).items() if value is not None} == (
+            expected or {}
+        )
+    for wrong in ("July", 7.5, True):
+        file.write_text(json.dumps({"prompt": "a", "metadata": {"month": wrong}}))
+        with pytest.raises(ValueError, match="line 1: month is .*, not a (whole )?number"):
+            read_prompts(file)
