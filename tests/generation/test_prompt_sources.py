@@ -105,5 +105,5 @@ def test_fields_in_an_object_are_numbers_like_those_in_columns(tmp_path):
         )
     for wrong in ("July", 7.5, True):
         file.write_text(json.dumps({"prompt": "a", "metadata": {"month": wrong}}))
-        with pytest.raises(ValueError, match="line 1: month is .*, not a (whole )?number"):
+        with pytest.raises(ValueError, match=r"line 1: month is .*, not a (whole )?number"):
             read_prompts(file)
