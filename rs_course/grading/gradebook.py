@@ -235,7 +235,7 @@ def _points(text, most, where):
             raise ValueError
     except ValueError:
         raise ValueError(f"{where}: points go from 0 to {most or 'the maximum'}, not {text!r}.") from None
-    return points
+    return abs(points)  # "-0" is no points, not a negative number in every table
 
 
 def read_manual(path: Path) -> dict[tuple[str, str], tuple[float | str, str]]:

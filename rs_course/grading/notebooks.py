@@ -30,6 +30,7 @@ __all__ = [
 _FENCE = re.compile(r"\s*```[\w ]*\n(.*?)\n?```\s*", re.S)
 _LINKED = re.compile(r"""!\[[^\]]*\]\(\s*<?([^)\s>]+)|<img[^>]+src\s*=\s*["']?([^"'\s>]+)""", re.I)
 _RECOGNIZABLE = 20
+_WORD = re.compile(r"[^\W\d_]{2,}")
 # Characters of the pictures that code has drawn, beside what is attached.
 _MAX_DRAWN = 8 * 2**20
 # A syntax tree takes hundreds of times the memory of its source, and no answer is as long as this.
@@ -320,15 +321,25 @@ def _unquoted(name):
 
 
 def _is_prose(cell):
-    """Text, or a code cell without any code: words, comments or a string."""
+    """Text, or a code cell that does nothing but say something: words, comments or strings."""
     if cell.kind != "code":
         return bool(cell.source.strip() or cell.figures)
     tree = _tree(cell.source)
     if tree is None:
-        return len(re.findall(r"[^\W\d_]{2,}", cell.source)) >= 5
-    return bool(cell.source.strip()) and all(
-        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in tree.body
-    )
+        return len(_WORD.findall(cell.source)) >= 5
+    return bool(cell.source.strip()) and all(_is_said(node) for node in tree.body)
+
+
+def _is_said(node):
+    """A constant by itself, or a sentence that is printed, displayed or given a name."""
+    if not isinstance(node, ast.Expr | ast.Assign):
+        return False
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return True
+    parts = list(ast.walk(node.value))
+    plain = ast.Constant | ast.Call | ast.Name | ast.Attribute | ast.keyword | ast.expr_context
+    texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    return all(isinstance(part, plain) for part in parts) and len(_WORD.findall(" ".join(texts))) >= 5
 
 
 def _code_of(cell):

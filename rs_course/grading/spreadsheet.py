@@ -41,7 +41,8 @@ def read(path: str | Path) -> Table:
     formula (``'001``, ``="001"``). Rows without any text are left out.
 
     Raises:
-        ValueError: A workbook instead of text, no header, or a row with more cells than the header.
+        ValueError: A workbook instead of text, a row with more cells than the header, a quotation mark that
+            is never closed (it would swallow the rows below it), or a cell that is too long.
     """
     path = Path(path)
     raw = path.read_bytes()
@@ -52,6 +53,7 @@ def read(path: str | Path) -> Table:
     text = text[separator.end() :] if separator else text.lstrip("\r\n")
     first = re.sub(r'"[^"]*"', "", text.splitlines()[0]) if text.strip() else ""
     delimiter = separator.group(1) if separator else max(",;\t", key=first.count)
+    _check_quotes(path, text, delimiter)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     header, rows = [], []
     for cells in reader:
@@ -69,6 +71,21 @@ def read(path: str | Path) -> Table:
         cells += [""] * (len(header) - len(cells))
         rows.append((reader.line_num, dict(zip(header, cells, strict=False))))
     return Table(path, header, rows)
+
+
+def _check_quotes(path, text, delimiter):
+    """Refuse a table whose last quoted cell runs to the end of the file."""
+    reader, last = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), 0
+    try:
+        for _ in reader:
+            last = reader.line_num
+    except csv.Error as error:
+        # Of what else is not strict, such as text behind a closing quotation mark, the meaning is clear.
+        if "end of data" in str(error) or "field limit" in str(error):
+            raise ValueError(
+                f"{path}, line {last + 1}: a quotation mark is never closed, or a cell is too long; correct "
+                "that row."
+            ) from None
 
 
 def decode(raw: bytes) -> str:

@@ -144,6 +144,19 @@ MUTANTS = {
         2.1,
         "copies of the real tiles",
     ),
+    "verdict_without_interval": (
+        "verdict",
+        replaced(
+            (
+                'return "yes" if low > 0 and control > 0 else "no" if high < 0',
+                "low, control = over_real.mean() - 0.015, over_copies.mean() - 0.015\n"
+                "    high = low + 0.03\n"
+                '    return "yes" if low > 0 and control > 0 else "no" if high < 0',
+            )
+        ),
+        1.25,
+        "some verdicts are wrong",
+    ),
     "verdict_undecided": (
         "verdict",
         replaced(('return "yes" if low', 'return "not decided" if low')),

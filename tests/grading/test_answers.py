@@ -136,6 +136,9 @@ def test_prose_of_another_type(kind):
         _own(PROSE, "raw"),
         _own("# " + PROSE),
         _own(f'"""{PROSE}"""'),
+        _own(f'print("{PROSE}")'),
+        _own(f'display(Markdown("{PROSE}"))'),
+        _own(f'answer = "{PROSE}"'),
         _own(PROSE),
     ],
 )

@@ -102,6 +102,19 @@ def test_rows_that_cannot_be_are_refused_by_name(manual, column, value, sentence
     assert manual.read_bytes() == before
 
 
+def test_a_quotation_mark_that_is_never_closed_swallows_no_row(manual):
+    manual.write_text('student_id,question,points,comment\n007,essay,2,"well\nbob,essay,3,\n')
+    before = manual.read_bytes()
+    with pytest.raises(ValueError, match="line 2: a quotation mark is never closed"):
+        gradebook.write_manual(manual, CLASS)
+    assert manual.read_bytes() == before
+
+
+def test_minus_zero_is_no_points(manual):
+    _save(manual, _fill(manual, "-0"))
+    assert str(gradebook.read_manual(manual)["bob", "essay"][0]) == "0.0"
+
+
 def test_missing_columns_and_contradictions(manual):
     manual.write_text("who,points\nbob,3\n")
     with pytest.raises(ValueError, match="no column “student_id”"):

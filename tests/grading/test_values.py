@@ -53,6 +53,12 @@ def test_anything_else_is_refused(value):
         codec.encode(value)
 
 
+def test_a_whole_number_that_python_cannot_write_is_refused():
+    with pytest.raises(codec.NotPlain, match="whole number"):
+        codec.encode([-(10**5000)])
+    assert json.loads(json.dumps(codec.encode(2**4095))) == 2**4095
+
+
 @pytest.mark.parametrize(
     "payload",
     [

@@ -17,6 +17,8 @@ import numpy as np
 _WIDTHS = {"uint": (8, 16, 32, 64), "int": (8, 16, 32, 64), "float": (16, 32, 64)}
 DTYPES = frozenset({"bool", *(f"{kind}{width}" for kind in _WIDTHS for width in _WIDTHS[kind])})
 DEPTH, DIMENSIONS, LENGTH = 12, 8, 100_000
+# Python refuses to write whole numbers of more than 4300 digits.
+BITS = 4096
 
 
 class NotPlain(TypeError):
@@ -43,6 +45,8 @@ def encode(value, depth=0):
             raise NotPlain(f"a tensor of dtype {value.dtype} cannot be handed in")
         return _encode_array("tensor", value.detach().cpu().numpy())
     if isinstance(value, int):
+        if int.bit_length(value) > BITS:
+            raise NotPlain(f"a whole number of more than {BITS} bits cannot be handed in")
         return int(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
