@@ -18,6 +18,7 @@ def declared(source: str) -> dict:
     [
         ('SEED: int = 0\nPROFILE: str = "fast"', {"SEED": 0, "PROFILE": "fast"}),
         ("%matplotlib inline\nSEED = 0  # of everything", {"SEED": 0}),
+        ("%%time\nSEED = 0", {"SEED": 0}),
         ("!pip list\nSEED = 0", {"SEED": 0}),
         ("LOW = HIGH = -1.5", {"LOW": -1.5, "HIGH": -1.5}),
         ("import math\nLATER: int\nSIZES = [64, 128]", {"SIZES": [64, 128]}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ def _assigned(source: str) -> dict:
     from IPython.core.inputtransformer2 import TransformerManager
 
     try:
+        source = re.sub(r"\A\s*%%(time|capture)\b.*", "", source)  # the rest of the cell runs all the same
         # What IPython makes of magics and shell lines is Python, too.
         statements = ast.parse(TransformerManager().transform_cell(source)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
