@@ -40,6 +40,7 @@ _NO_CLASSES = (
     "images", "image", "imgs", "img", "pictures", "photos", "masks", "mask", "labels", "annotations",
     "previews", "preview", "thumbnails", "thumbs", "quicklooks",
 )  # fmt: skip
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".rar", ".7z")
 _UNREAD = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx", ".xls")
 # Proportions where a collection has no official splits: those of EuroSAT's usual split (Neumann et al. 2019,
 # arXiv 1911.06721).
@@ -67,6 +68,10 @@ def build(
     """
     images = [name for name in container.names if name.lower().endswith(SUFFIXES)]
     if not images:
+        if packed := [name for name in container.names if name.lower().endswith(_ARCHIVES)]:
+            raise ValueError(
+                f"{container.path} contains no images, but {packed[0]}: give that archive, or unpack it."
+            )
         raise ValueError(
             f"{container.path} contains no images: it needs one folder of {', '.join(SUFFIXES[:4])} … files "
             "per class."

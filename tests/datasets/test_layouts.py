@@ -68,6 +68,13 @@ def test_folders_that_look_like_splits_are_no_classes(tmp_path, names, inside):
         datasets.load(root, "all")
 
 
+@pytest.mark.parametrize("name", ["EuroSAT.zip", "NWPU-RESISC45.RAR"])
+def test_a_folder_that_holds_the_archive_alone(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=rf"contains no images, but {name}: give that archive"):
+        datasets.load(tmp_path)
+
+
 def test_a_class_may_be_called_train(tmp_path):
     assert datasets.load(fill(tmp_path / "b", ("train", "train_station")), "all").classes[0] == "train"
     assert datasets.load(fill(tmp_path / "set", ("plane", "train")), "all").classes == ("plane", "train")
