@@ -162,7 +162,7 @@ class _Archive:
         return [name for name, member in self.members.items() if self._is_directory(member)]
 
     def _damaged(self, error: Exception) -> str:
-        reason = str(error).split("\n")[0].rstrip(":") or "it ends early"
+        reason = str(error).split("\n")[0].rstrip(":")[:200] or "it ends early"  # it may hold what is damaged
         return f"{self.path} is not a complete tar or zip archive ({reason}): download or copy it again."
 
     def __getstate__(self):

@@ -9,7 +9,7 @@ import pytest
 from rs_course.grading import own_line
 from rs_course.grading.grader import grade
 
-from .conftest import assignment, changed_solution, replaced, source
+from .conftest import assignment, changed_solution, source
 
 ANSWER = """
 def f(x):
@@ -68,7 +68,7 @@ def test_notebook_and_marker_see_the_same_line(name, capsys):
 
 def test_the_line_reaches_whoever_marks(place):
     name = "a1_alignment"
-    data = changed_solution(name, "explain", replaced(("A model answer", "My answer")))
+    data = changed_solution(name, "explain", lambda text: f"My answer: {text}")
     record = grade(assignment(name), data, "ada", place, only=set())
     (item,) = [item for item in record["manual"] if item["question"] == "explain"]
     cells = {c["metadata"].get("nbgrader", {}).get("grade_id"): c for c in json.loads(data)["cells"]}
