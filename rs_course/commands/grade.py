@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 
@@ -95,9 +96,10 @@ def run(args):
     policy = LatePolicy.parse(args.due, args.late, args.grace)
     students = roster.read(args.roster) if args.roster else []
     known = [student.id for student in students]
+    zone = policy.due.tzinfo if policy.due else UTC
     policy = replace(
         policy,
-        extensions=read_extensions(args.extensions, args.assignment, known) if args.extensions else {},
+        extensions=read_extensions(args.extensions, args.assignment, known, zone) if args.extensions else {},
         pool=args.late_days,
         spent=spent_late_days(Path(args.out), args.assignment, policy.due) if args.late_days else {},
     )

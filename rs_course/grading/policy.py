@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rs_course.grading.intake import Submission
 
 _LEDGER = "late_days.csv"
+_DUE = ("due", "due_date", "duedate")
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ class LatePolicy:
 
     @classmethod
     def parse(cls, due: str | None, late: str | None, grace_minutes: float = 0.0) -> LatePolicy:
-        """From the command line: ``due`` as ``2026-12-01T23:59+01:00``, ``late`` as ``10%/day`` or
-        ``10%/day,50%``.
+        """From the command line: ``due`` as ``2026-12-01T23:59+01:00``, or a date, which lasts until its end;
+        ``late`` as ``10%/day`` or ``10%/day,50%``.
 
         Raises:
             ValueError: Either cannot be read.
         """
-        moment = _moment(due, "The due date") if due else None
+        moment = _moment(due, "The due date", UTC) if due else None
         if not late:
             return cls(moment, 0.0, timedelta(minutes=grace_minutes))
         found = re.fullmatch(r"\s*([\d.]+)\s*%\s*/\s*day\s*(?:,\s*([\d.]+)\s*%\s*)?", late)
@@ -147,18 +148,26 @@ def _days(number):
     return f"{number} day" if number == 1 else f"{number} days"
 
 
-def _moment(text, what):
+def _moment(text, what, zone):
+    """A moment; without a zone of its own it is in this one, and a date alone lasts until its end."""
+    text = text.strip()
     try:
-        moment = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(text)
+        if re.fullmatch(r"[\dW-]+", text):
+            moment = moment.replace(hour=23, minute=59, second=59)
     except ValueError:
         try:
-            return times.parse(text)
+            moment = times.parse(text)
         except ValueError:
             raise ValueError(f"{what} {text!r} is not like 2026-12-01T23:59+01:00.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not 1970 <= moment.year <= 2200:  # Far from both ends of the calendar, where days cannot be added
+        raise ValueError(f"{what} {text!r} is not between 1970 and 2200.")
+    return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
-def read_extensions(path: str | Path, assignment: str, students: list[str]) -> dict[str, Extension]:
+def read_extensions(
+    path: str | Path, assignment: str, students: list[str], zone: tzinfo = UTC
+) -> dict[str, Extension]:
     """Extensions of one assignment: a table with ``student_id`` and ``due``, ``days`` or ``handed_in``.
 
     Rows of another ``assignment`` are skipped; where that column is empty or missing a row is for all.
@@ -167,10 +176,12 @@ def read_extensions(path: str | Path, assignment: str, students: list[str]) -> d
         path: The table.
         assignment: Name of the assignment.
         students: Ids on the roster; empty for no roster.
+        zone: Of moments that name none, as a spreadsheet writes them: that of the due date.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: An unknown student, a date or number that cannot be read, or a student twice.
+        ValueError: An unknown student, a date or number that cannot be read, a student twice, or no column
+            that grants anything.
     """
     path = Path(path)
     if not path.is_file():
@@ -178,6 +189,8 @@ def read_extensions(path: str | Path, assignment: str, students: list[str]) -> d
     table = spreadsheet.read(path)
     if not table.columns("student_id", "id"):
         raise ValueError(f"{path} has no column “student_id”.")
+    if not table.columns(*_DUE, "days", "handed_in"):
+        raise ValueError(f"{path} grants nothing: it needs a column “due”, “days” or “handed_in”.")
     found: dict[str, Extension] = {}
     for line, row in table.rows:
         identity, for_, due, days, when, reason = (
@@ -185,7 +198,7 @@ def read_extensions(path: str | Path, assignment: str, students: list[str]) -> d
             for names in (
                 ("student_id", "id"),
                 ("assignment",),
-                ("due", "due_date", "duedate"),
+                _DUE,
                 ("days",),
                 ("handed_in",),
                 ("reason", "comment"),
@@ -205,9 +218,9 @@ def read_extensions(path: str | Path, assignment: str, students: list[str]) -> d
         except ValueError:
             raise ValueError(f"{where} days must be a number, not {days!r}.") from None
         found[identity] = Extension(
-            _moment(due, f"{where} the due date") if due else None,
+            _moment(due, f"{where} the due date", zone) if due else None,
             number,
-            _moment(when, f"{where} the time") if when else None,
+            _moment(when, f"{where} the time", zone) if when else None,
             reason,
         )
     return found

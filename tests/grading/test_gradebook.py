@@ -2,7 +2,7 @@
 
 import csv
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -231,11 +231,23 @@ def test_the_table_of_extensions(tmp_path):
         ("student_id,days\nana,1\nana,2\n", "line 3: 'ana' has two extensions"),
         ("student_id,days\nana,two\n", "days must be a number"),
         ("student_id,due\nana,soon\n", "the due date 'soon' is not like"),
+        ("student_id,due,days\nana,9999-12-31,999\n", "'9999-12-31' is not between 1970 and 2200"),
+        ("student_id,extra days\nana,3\n", "grants nothing: it needs a column “due”"),
         ("who\nana\n", "no column “student_id”"),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=sentence):
             policy.read_extensions(path, "tiny", ["ana"])
+
+
+def test_a_date_alone_lasts_until_its_end_in_the_zone_of_the_due_date(tmp_path):
+    due = policy.LatePolicy.parse("2026-12-01", "10%/day").due
+    assert due == datetime(2026, 12, 1, 23, 59, 59, tzinfo=UTC)
+    path, zone = tmp_path / "extensions.csv", timezone(timedelta(hours=-8))
+    path.write_text("student_id,due\nana,2026-12-08\nbob,2026-12-08 18:00\n")
+    found = policy.read_extensions(path, "tiny", ["ana", "bob"], zone)
+    assert found["ana"].due == datetime(2026, 12, 8, 23, 59, 59, tzinfo=zone)
+    assert found["bob"].due == datetime(2026, 12, 8, 18, tzinfo=zone)
 
 
 def test_an_unknown_time_is_said_where_it_matters():
