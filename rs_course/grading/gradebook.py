@@ -125,7 +125,8 @@ def write_manual(
         changed: Points that replace those of the list (typed on the marking page); ``("", "")`` takes back.
 
     Raises:
-        ValueError: A row names no student or question, or more points than there are; nothing is written.
+        ValueError: A row with points or a comment names no student or question, or more points than there
+            are; nothing is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The marking page saves while the grader may run.
@@ -136,6 +137,8 @@ def write_manual(
         for (identity, question), row in stored.items():
             student = _same_student(identity, question, items)
             if student is None:
+                if row["points"] == "" and not row["comment"]:
+                    continue  # nothing was said about somebody who is no longer in the class
                 raise ValueError(
                     f"{path}: there is no {question!r} of a student {identity!r}; correct or delete the row."
                 )
