@@ -8,11 +8,13 @@ checks judge them as they judge a submission, here without a sandbox.
 import ast
 import itertools
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from rs_course.grading.exam import Wrong
+from rs_course.grading.exams import cl_tiles
 
 from .conftest import FINISHED, assignment
 
@@ -198,3 +200,14 @@ def test_the_judge_of_guessers_sees_a_right_answer():
     ]
     right = {"similarity": lambda images, texts: F.normalize(images, dim=1) @ F.normalize(texts, dim=1).T}
     assert share(checks, right) == 1.0
+
+
+def test_hand_overs_share_no_generated_tile():
+    """Else the label that most of them give a shared tile would tell the good ones without a look at it."""
+    rng = np.random.default_rng(0)
+    asked, labels = torch.arange(9 * cl_tiles.SIZE) % 5, torch.arange(10) % 5
+    kinds = [cl_tiles.GOOD] * 6 + [cl_tiles.RENUMBERED] * 3 + [cl_tiles.COPIES] * 3
+    tiles, images = cl_tiles.patches(rng, asked), cl_tiles.patches(rng, labels)
+    _, parts = cl_tiles._hand_overs(rng, kinds, tiles, asked, images, labels)
+    places = torch.cat([places for places, _ in parts[:9]])
+    assert len(places.unique()) == 9 * cl_tiles.SIZE

@@ -96,6 +96,9 @@ def copies(rng, images, labels, count):
 def _hand_overs(rng, kinds, pool, asked, images, labels):
     """One (tiles' places in the pool, labels) for each kind; copies are appended to the pool.
 
+    Generated tiles are handed out in turn, so that no two hand-overs share one while the pool lasts: of a
+    shared tile, the label that most hand-overs give it would say which are good without a look at it.
+
     Args:
         kinds: What each hand-over is.
         pool, asked: Generated tiles and their classes.
@@ -103,12 +106,14 @@ def _hand_overs(rng, kinds, pool, asked, images, labels):
     """
     torch = _torch()
     made, made_labels = copies(rng, images, labels, 60)
-    wrong, parts = _renumbering(rng), []
+    wrong, parts, turn = _renumbering(rng), [], torch.tensor(rng.permutation(len(pool)))
     for kind in kinds:
-        first, count = (len(pool), len(made)) if kind == COPIES else (0, len(pool))
-        places = torch.tensor(rng.permutation(count)[:SIZE])
-        given = made_labels[places] if kind == COPIES else asked[places]
-        parts.append((first + places, wrong[given] if kind == RENUMBERED else given))
+        if kind == COPIES:
+            places = torch.tensor(rng.permutation(len(made))[:SIZE])
+            parts.append((len(pool) + places, made_labels[places]))
+            continue
+        places, turn = turn[:SIZE], turn.roll(-SIZE)
+        parts.append((places, wrong[asked[places]] if kind == RENUMBERED else asked[places]))
     return torch.cat([pool, made]), parts
 
 
@@ -118,7 +123,7 @@ def _hand_overs(rng, kinds, pool, asked, images, labels):
 def _twelve(rng):
     images, labels = _real(rng, 5)
     kinds = rng.permutation([GOOD] * 6 + [RENUMBERED] * 3 + [COPIES] * 3)
-    pool, parts = _hand_overs(rng, kinds, *generated(rng, 60), images, labels)
+    pool, parts = _hand_overs(rng, kinds, *generated(rng, 9 * SIZE), images, labels)
     return {"images": images, "labels": labels, "pool": pool, "parts": parts, "_right": kinds == GOOD}
 
 
