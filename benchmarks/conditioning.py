@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from generator_obedience import greenness
 
 from rs_course import checkpoints, datasets, metrics, paths, simulated_earth
+from rs_course.alignment.atoms import greenness
 from rs_course.alignment.landcover import LandcoverReader
 from rs_course.checkpoints import maps as extract
 from rs_course.checkpoints.crsdiff import MAPS

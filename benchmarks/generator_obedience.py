@@ -18,22 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from rs_course import alignment, checkpoints, datasets, simulated_earth
+from rs_course.alignment.atoms import brightness, greenness
 from rs_course.alignment.pairs import KINDS
 from rs_course.checkpoints.images import pixels
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "generator_obedience.json"
 FIRST = 2_100_000_000  # scene seeds of the simulator's test split
-
-
-def greenness(images: np.ndarray) -> float:
-    """Mean of 2g - r - b, chromatic coordinates (Woebbecke et al. 1995: the excess green index)."""
-    r, g, b = np.moveaxis(images / np.maximum(images.sum(-1, keepdims=True), 1), -1, 0)
-    return float((2 * g - r - b).mean())
-
-
-def brightness(images: np.ndarray) -> float:
-    """Share of pixels whose darkest channel is above 150: cloud and snow."""
-    return float((images.min(-1) > 150).mean())
 
 
 def fineness(images: np.ndarray) -> float:

@@ -20,6 +20,7 @@ from rs_course.checkpoints.maps import classes_of_scene
 from rs_course.metrics.intervals import Interval, wilson
 
 from .landcover import NAMES, shrunk
+from .pairs import again
 
 Measure = Callable[[np.ndarray, np.ndarray], float]  # (tile uint8 [H, W, 3], classes [H, W]) -> number
 READABLE = {
@@ -200,21 +201,12 @@ def _touching(sides: set[str], others: set[str], name: str) -> Measure:
     return measure
 
 
-def _again(scene, **changed):
-    """The same place under other conditions."""
-    from rs_course.simulated_earth import scene as render
-
-    m = scene.metadata
-    told = {"date": (m["year"], m["month"], m["day"]), "lon": m["lon"], "lat": m["lat"], "gsd": m["gsd"]}
-    return render(scene.label, scene.seed, **{**told, "cloud_cover": m["cloud_cover"], **changed})
-
-
 def _sky(scenes):
     """A place without clouds and under them."""
     for scene in scenes:
-        clear, cloudy = _again(scene, cloud_cover=0.0), _again(scene, cloud_cover=_CLOUDS)
+        clear, cloudy = again(scene, cloud_cover=0.0), again(scene, cloud_cover=_CLOUDS)
         sentences = [_caption(one, re.compile(r"\b(sky|cloud)", re.IGNORECASE))[0] for one in (clear, cloudy)]
-        yield *sentences, clear.image, cloudy.image, lambda x, _: -float((x.min(-1) > 150).mean())
+        yield *sentences, clear.image, cloudy.image, lambda image, _: -brightness(image)
 
 
 def _season(scenes):
@@ -223,15 +215,26 @@ def _season(scenes):
         if scene.label not in _GREEN or scene.metadata["lat"] < _NORTH:
             continue
         year = scene.metadata["year"]
-        july, january = (_again(scene, date=(year, month, 15), cloud_cover=0.0) for month in (7, 1))
+        july, january = (again(scene, date=(year, month, 15), cloud_cover=0.0) for month in (7, 1))
         asked = re.sub(r" in \w+\.$", " in July.", july.captions[0])
-        yield asked, asked.replace("July", "January"), july.image, january.image, _greenness
+        yield (
+            asked,
+            asked.replace("July", "January"),
+            july.image,
+            january.image,
+            lambda image, _: greenness(image),
+        )
 
 
-def _greenness(image, _):
+def greenness(images: np.ndarray) -> float:
     """Mean of 2g - r - b, chromatic coordinates (Woebbecke et al. 1995: the excess green index)."""
-    r, g, b = np.moveaxis(image / np.maximum(image.sum(-1, keepdims=True), 1), -1, 0)
+    r, g, b = np.moveaxis(images / np.maximum(images.sum(-1, keepdims=True), 1), -1, 0)
     return float((2 * g - r - b).mean())
+
+
+def brightness(images: np.ndarray) -> float:
+    """Share of pixels whose darkest channel is above 150: cloud and snow."""
+    return float((images.min(-1) > 150).mean())
 
 
 def _count(scenes):

@@ -154,9 +154,18 @@ def _side(scenes):
                 break
 
 
-def _season(scenes):
+def again(scene, **changed):
+    """The same place under other conditions: arguments of :func:`rs_course.simulated_earth.scene`."""
     from rs_course.simulated_earth import scene as render
 
+    m = scene.metadata
+    told = {"date": (m["year"], m["month"], m["day"])} | {
+        k: m[k] for k in ("cloud_cover", "gsd", "lon", "lat")
+    }
+    return render(scene.label, scene.seed, **told | changed)
+
+
+def _season(scenes):
     for scene in scenes:
         caption = _caption(scene, _SEASON.pattern)
         word = caption and _SEASON.search(caption)[1]
@@ -164,10 +173,7 @@ def _season(scenes):
             continue
         m = scene.metadata
         later = datetime.date(m["year"], (m["month"] + 5) % 12 + 1, min(m["day"], 28))
-        other = render(
-            scene.label, scene.seed, date=later, cloud_cover=m["cloud_cover"], gsd=m["gsd"],
-            lon=m["lon"], lat=m["lat"],
-        )  # fmt: skip
+        other = again(scene, date=later)
         if _OPPOSITE[word] in (other.facts["season"], other.facts["month"]):
             turned = _turned(_SEASON, caption)
             yield scene.image, caption, turned
@@ -175,22 +181,9 @@ def _season(scenes):
 
 
 def _sky(scenes):
-    from rs_course.simulated_earth import scene as render
-
     for scene in scenes:
-        m = scene.metadata
-        date = (m["year"], m["month"], m["day"])
         for cover, true, false in ((0.0, _CLEAR, _CLOUDY), (_CLOUD_COVER, _CLOUDY, _CLEAR)):
-            image = render(
-                scene.label,
-                scene.seed,
-                date=date,
-                cloud_cover=cover,
-                gsd=m["gsd"],
-                lon=m["lon"],
-                lat=m["lat"],
-            ).image
-            yield image, true, false
+            yield again(scene, cloud_cover=cover).image, true, false
 
 
 _MAKERS = {
