@@ -32,7 +32,7 @@ from rs_course.checkpoints.maps import SEGMENTATION_COLOURS
 from rs_course.metrics.intervals import bootstrap
 from rs_course.superres import baselines, degradation
 from rs_course.superres.quality import texture_distance
-from rs_course.training import mapped
+from rs_course.training import landcover, mapped
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "conditioning.json"
 FIRST = 2_200_000_000  # scene seeds of the simulator's test split
@@ -59,26 +59,14 @@ ARMS = {  # maps that are given, and settings other than the checkpoint's
 def train_reader(scenes: mapped.MappedScenes, steps: int, seed: int = 0, batch: int = 16) -> LandcoverReader:
     """The reader, trained on tiles of any date and scale, once; roads count more, because they are rare."""
     kept = paths.cache_dir() / "training" / simulated_earth.VERSION / f"reader-{steps}-{seed}.pt"
-    torch.manual_seed(seed)
+    if not kept.exists():
+        truth = scenes.truth[:, 2, ::2, ::2]
+        reader = landcover.fit(
+            scenes.images, truth, {"road": 3.0}, steps=steps, seed=seed, batch=batch, fast=False
+        )
+        torch.save(reader.state_dict(), kept)
     reader = LandcoverReader()
-    if kept.exists():
-        reader.load_state_dict(torch.load(kept, weights_only=True))
-        return reader.eval()
-    optimizer = torch.optim.AdamW(reader.parameters(), lr=3e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
-    weight = torch.ones(len(NAMES)).index_fill_(0, torch.tensor(ROAD), 3.0)
-    for step in range(steps):
-        draw = np.random.default_rng([seed, step])
-        chosen = draw.integers(len(scenes.images), size=batch)
-        x = torch.from_numpy(scenes.images[chosen]).permute(0, 3, 1, 2) / 255
-        y = torch.from_numpy(scenes.truth[chosen, 2, ::2, ::2]).long()
-        turns = int(draw.integers(4))
-        loss = F.cross_entropy(reader(x.rot90(turns, (2, 3))), y.rot90(turns, (1, 2)), weight)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    torch.save(reader.state_dict(), kept)
+    reader.load_state_dict(torch.load(kept, weights_only=True))
     return reader.eval()
 
 

@@ -8,6 +8,8 @@ for a real look. It is not always right, so each class has a list of what may be
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -79,33 +81,58 @@ def train_reader(
 
     folder = paths.cache_dir() / "training" / simulated_earth.VERSION
     kept = folder / f"landcover-{scenes}-{steps}-{draw}-{seed}.pt"
+    if not kept.exists():
+        images, truth = _known(scenes, draw, folder)
+        reader = fit(images, truth, WEIGHTS, steps=steps, seed=seed, batch=batch, change_colours=True)
+        torch.save(reader.state_dict(), kept)
+    reader = LandcoverReader()
+    reader.load_state_dict(torch.load(kept, weights_only=True))
+    return reader.eval()
+
+
+def fit(
+    images: np.ndarray,
+    truth: np.ndarray,
+    weights: dict[str, float],
+    *,
+    steps: int,
+    seed: int = 0,
+    batch: int = 16,
+    change_colours: bool = False,
+    fast: bool = True,
+) -> LandcoverReader:
+    """Train a reader on tiles that are turned at random.
+
+    Args:
+        images: uint8 ``[N, 64, 64, 3]``.
+        truth: Places in :data:`NAMES`, ``[N, 64, 64]``.
+        weights: Of classes in the loss, by name; 1 for the others.
+        steps, seed, batch: As in :func:`train_reader`.
+        change_colours: Change each tile's colours at random.
+        fast: Whether the processor's fastest number type may be used (:mod:`rs_course.precision`).
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reader = LandcoverReader()
-    if kept.exists():
-        reader.load_state_dict(torch.load(kept, weights_only=True))
-        return reader.eval()
-    images, truth = _known(scenes, draw, folder)
-    optimizer = torch.optim.AdamW(reader.parameters(), lr=4e-3, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
-    weight = torch.tensor([WEIGHTS.get(name, 1.0) for name in NAMES])
+    weight = torch.tensor([weights.get(name, 1.0) for name in NAMES])
     for step in range(steps):
         rng = np.random.default_rng([seed, step])
         chosen = rng.integers(len(images), size=batch)
         x = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2) / 255
-        gain, shift = rng.uniform(0.85, 1.15, (batch, 3, 1, 1)), rng.uniform(-0.05, 0.05, (batch, 3, 1, 1))
-        x = (x * torch.from_numpy(gain).float() + torch.from_numpy(shift).float()).clamp(0, 1)
+        if change_colours:
+            gain, shift = (rng.uniform(*ends, (batch, 3, 1, 1)) for ends in ((0.85, 1.15), (-0.05, 0.05)))
+            x = (x * torch.from_numpy(gain).float() + torch.from_numpy(shift).float()).clamp(0, 1)
         turns = int(rng.integers(4))
-        with precision.fast():
+        with precision.fast() if fast else contextlib.nullcontext():
             scores = reader(x.rot90(turns, (2, 3)))
-        loss = F.cross_entropy(
-            scores.float(), torch.from_numpy(truth[chosen]).long().rot90(turns, (1, 2)), weight
-        )
+        y = torch.from_numpy(truth[chosen]).long().rot90(turns, (1, 2))
+        loss = F.cross_entropy(scores.float(), y, weight)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    torch.save(reader.state_dict(), kept)
     return reader.eval()
 
 
