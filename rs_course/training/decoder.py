@@ -1,4 +1,4 @@
-"""mini-vae's decoder, taught to draw texture: the encoder stays, so every generator's latents stay valid.
+"""mini-vae, second edition: taught to keep texture, in latents close to those that the generators know.
 
     rs-course train mini-vae-decoder
 
@@ -7,7 +7,10 @@ which is smooth: of the power above a quarter of the sampling frequency it kept 
 classifier took reconstructed streets for meadows. So the decoder also has to match how strong each band of
 fine detail is, window by window, which nothing smooth can, whatever its squared error; and to look right,
 place by place, to classifiers that saw the training tiles (as in LPIPS, Zhang et al. 2018, arXiv 1801.03924,
-whose own network has never seen a satellite image), which must also see the same class.
+whose own network has never seen a satellite image), which must also see the same class. A decoder alone
+cannot draw what its latents do not tell: real tiles through it were recognised at 82 %, untouched ones at
+91 %. So the encoder learns too, held to the first edition's latents, so that a generator trained in those
+has little to learn again.
 """
 
 from __future__ import annotations
@@ -29,8 +32,8 @@ from .clock import Clock
 from .state import restore_state, save_state
 from .vae import reconstruction_psnr, tile_sets
 
-WEIGHTS = {"squared": 10.0, "features": 1.0, "energy": 4.0, "class": 0.3}
-JUDGES = 3  # classifiers; each step is judged by one, so that the decoder cannot learn one's weak spots
+WEIGHTS = {"squared": 10.0, "features": 1.0, "energy": 4.0, "class": 1.0, "drift": 1.0, "kl": 0.02}
+JUDGES = 3  # classifiers; each step is judged by one, so that the autoencoder cannot learn one's weak spots
 WINDOW, FAINT = 8, 1e-4  # pixels; and the energy, in [-1, 1] units, below which a band counts as empty
 
 
@@ -156,13 +159,10 @@ def fit(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    vae.requires_grad_(False)
-    latents = posteriors(vae, images)
+    vae.requires_grad_(True)
+    first = posterior_means(copy.deepcopy(vae), images)
     ema = EMA(vae, 0.998)
-    learned = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
-    for parameter in learned:
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(learned, lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)
     clock, step = Clock(minutes), 0
     if resume and (left := restore_state(out, vae, ema, optimizer)):
         step = ema.updates = left["step"]
@@ -171,12 +171,13 @@ def fit(
     while clock.share < 1:
         for group in optimizer.param_groups:
             group["lr"] = lr * min(1, (step + 1) / 100) * min(1, 2 - 2 * clock.share)
-        x, z = draw_batch(images, latents, batch, seed, step)
+        chosen = np.random.default_rng([seed, step]).integers(len(images), size=batch)
+        x, known = from_pixels(images[chosen]), first[chosen].float()
         with precision.fast(x.device.type):
-            parts = losses(vae, judges[step % len(judges)], x, z)
+            parts = losses(vae, judges[step % len(judges)], x, known, seed=seed * 1_000_003 + step)
         optimizer.zero_grad(set_to_none=True)
         sum(WEIGHTS[name] * part for name, part in parts.items()).backward()
-        torch.nn.utils.clip_grad_norm_(learned, 1.0)
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         ema.update(vae)
         step += 1
@@ -191,32 +192,34 @@ def fit(
     return ema.model
 
 
-def losses(vae, judge, x, z) -> dict[str, torch.Tensor]:
-    """What is wrong with the tiles drawn from latents ``z``, where true tiles are ``x`` in [-1, 1]."""
-    y = vae.decode(z).sample.float()
+def losses(vae, judge, x, known, *, seed: int) -> dict[str, torch.Tensor]:
+    """What is wrong with the tiles ``x`` in [-1, 1] that went through ``vae``, and with their latents.
+
+    Args:
+        judge: See :class:`FeatureDistance`.
+        known: The first edition's latents ``[N, C, h, w]`` of ``x``.
+        seed: Of the draw from the posterior.
+    """
+    posterior = vae.encode(x).latent_dist
+    y = vae.decode(posterior.sample(torch.Generator(x.device).manual_seed(seed))).sample.float()
     energy = sum(F.l1_loss(a, b) for a, b in zip(energies(y), energies(x), strict=True))
     distance, divergence = judge(x, y)
     return {
-        "squared": F.mse_loss(y, x), "features": distance.float(), "energy": energy, "class": divergence
-    }  # fmt: skip
+        "squared": F.mse_loss(y, x),
+        "features": distance.float(),
+        "energy": energy,
+        "class": divergence,
+        "drift": F.mse_loss(posterior.mean.float(), known) * vae.config.scaling_factor**2,
+        "kl": posterior.kl().float().mean() / x[0].numel(),
+    }
 
 
 @torch.inference_mode()
-def posteriors(vae, images: np.ndarray, batch: int = 50) -> torch.Tensor:
-    """Mean and standard deviation of the latents of all tiles: float16 ``[N, 2, C, h, w]``."""
+def posterior_means(vae, images: np.ndarray, batch: int = 50) -> torch.Tensor:
+    """Means of the latents of all uint8 tiles ``[N, H, W, 3]``: float16 ``[N, C, h, w]``."""
     parts = []
     for start in range(0, len(images), batch):
         with precision.fast():
-            posterior = vae.encode(
-                from_pixels(np.ascontiguousarray(images[start : start + batch]))
-            ).latent_dist
-        parts.append(torch.stack([posterior.mean, posterior.std], 1).half())
+            x = from_pixels(np.ascontiguousarray(images[start : start + batch]))
+            parts.append(vae.encode(x).latent_dist.mean.half())
     return torch.cat(parts).clone()
-
-
-def draw_batch(images: np.ndarray, latents: torch.Tensor, count: int, seed: int, step: int):
-    """Tiles ``[count, 3, H, W]`` in [-1, 1] and a draw of their latents; a function of (seed, step)."""
-    chosen = np.random.default_rng([seed, step]).integers(len(images), size=count)
-    mean, spread = latents[chosen].float().unbind(1)
-    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(seed * 1_000_003 + step))
-    return from_pixels(images[chosen]), mean + spread * noise
