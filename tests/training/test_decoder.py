@@ -60,7 +60,7 @@ def test_losses_are_a_function_of_the_seed(tiles, distance, vae):
     one, same, other = (decoder.losses(vae, distance, x, known, seed=seed) for seed in (7, 7, 8))
     assert one["squared"] == same["squared"] != other["squared"]
     assert one["drift"] < 1e-4  # nothing has been learnt yet
-    far = decoder.losses(vae, distance, x, known + 0.5, seed=7)["drift"]
+    far = decoder.losses(vae, distance, x, known + 0.5, seed=7)["drift"].item()
     assert far == pytest.approx(0.25 * vae.config.scaling_factor**2, rel=0.02)
 
 
