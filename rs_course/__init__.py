@@ -7,30 +7,8 @@ The submodules below load on first use, so that ``import rs_course`` stays fast:
 imported only by the functions that need them.
 """
 
-from . import lazy
+import lazy_loader
 
 __version__ = "1.0.0"
 
-_SUBMODULES = (
-    "alignment",
-    "check",
-    "checkpoints",
-    "classification",
-    "datasets",
-    "diffusion",
-    "generation",
-    "grading",
-    "metrics",
-    "plots",
-    "quiz",
-    "sampling",
-    "simulated_earth",
-    "study",
-    "study",
-    "superres",
-    "toys",
-    "training",
-    "widgets",
-)
-
-__getattr__, __dir__ = lazy.attach(__name__, submodules=_SUBMODULES)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import rs_course
+
 _PACKAGE = Path(__file__).resolve().parents[1] / "rs_course"
 # A checkpoint samples itself, and scorers and metrics load networks as checkpoints do.
 _KNOT = frozenset({"alignment", "metrics", "checkpoints", "sampling"})
@@ -95,3 +97,24 @@ def test_importing_the_package_loads_neither_torch_nor_a_notebook_library():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("package", rs_course.__all__)
+def test_each_package_gives_its_names_to_a_star_import(package):
+    names: dict = {}
+    exec(f"from rs_course.{package} import *", names)
+    module = getattr(rs_course, package)
+    assert set(getattr(module, "__all__", ())) <= names.keys()
+    assert set(getattr(module, "__all__", ())) <= set(dir(module))
+
+
+def test_help_lists_functions_that_are_not_loaded_yet():
+    code = "import pydoc, rs_course.metrics as m; print(pydoc.plain(pydoc.render_doc(m)))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for name in ("psnr(pred: ", "fid(real, generated)", "precision_recall("):
+        assert f"\n    {name}" in shown, name
+
+
+def test_a_name_that_a_package_lacks_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"rs_course\.metrics attribute nothing"):
+        rs_course.metrics.nothing  # noqa: B018

@@ -8,23 +8,6 @@ A scorer judges with what it was trained on. The text tower of a generator must 
 alone: what the two share, the score cannot see.
 """
 
-from rs_course import lazy
+import lazy_loader
 
-_HOME = {
-    "load": "loading",
-    "Scorer": "scorer",
-    "retrieval": "ranking",
-    "ranks": "ranking",
-    "Retrieval": "ranking",
-    "zero_shot": "classes",
-    "class_embeddings": "classes",
-    "EUROSAT_TEMPLATES": "classes",
-    "minimal_pairs": "pairs",
-    "MinimalPair": "pairs",
-    "minimal_pair_accuracy": "pairs",
-    "EmbeddingCache": "cache",
-    "info_nce": "contrastive",
-    "sigmoid_loss": "contrastive",
-}
-
-__getattr__, __dir__ = lazy.attach(__name__, _HOME)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

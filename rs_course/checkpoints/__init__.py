@@ -8,14 +8,6 @@
 The published models and the course's minis share this interface and every line of code behind it.
 """
 
-from rs_course import lazy
+import lazy_loader
 
-from .load import load
-from .metadata import normalize_metadata
-
-# Loaded on first use, because they import torch.
-_LAZY = {"load_enhancer": "enhancement", "outpaint": "outpainting"}
-
-__all__ = ["load", "load_enhancer", "normalize_metadata", "outpaint"]
-
-__getattr__, __dir__ = lazy.attach(__name__, _LAZY)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,44 +7,6 @@ Recipes and arms follow He et al. 2023 ("Is synthetic data from generative model
 recognition?", ICLR, arXiv 2210.07574) and the course's own protocol; the controls are what both lack.
 """
 
-from rs_course import lazy
+import lazy_loader
 
-_HOME = {
-    "Task": "experiment",
-    "run_task": "experiment",
-    "fit": "training",
-    "predict": "training",
-    "build": "classifiers",
-    "Tiles": "sets",
-    "compose": "arms",
-    "real_shots": "arms",
-    "evaluate": "evaluation",
-    "Scores": "evaluation",
-    "spread": "statistics",
-    "paired_difference": "statistics",
-    "clip_filter": "recipes",
-    "soft_targets": "recipes",
-    "leakage": "controls",
-    "nearest": "controls",
-    "duplicates": "controls",
-    "shuffled_labels": "controls",
-    "pre_event_control": "controls",
-}
-_SUBMODULES = (
-    "arms",
-    "augment",
-    "classifiers",
-    "controls",
-    "evaluation",
-    "experiment",
-    "inputs",
-    "making",
-    "prompts",
-    "recipes",
-    "sets",
-    "statistics",
-    "training",
-    "tuning",
-)
-
-__getattr__, __dir__ = lazy.attach(__name__, _HOME, _SUBMODULES)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -35,7 +35,7 @@ def public_packages() -> list[ModuleType]:
     """
     ask = "import rs_course; print(*(name for name in dir(rs_course) if name[0] != '_'))"
     answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-    values = [import_module(f"rs_course.{name}") for name in answer.stdout.split() if name != "lazy"]
+    values = [import_module(f"rs_course.{name}") for name in answer.stdout.split()]
     return sorted(values, key=lambda module: module.__name__)
 
 

@@ -9,16 +9,6 @@ row of results; each finished task is a *record* on disk; the *ledger* is all re
 file.
 """
 
-from rs_course import lazy
+import lazy_loader
 
-_HOME = {
-    "Plan": "plan",
-    "read": "plan",
-    "run": "engine",
-    "ledger": "records",
-    "made": "sets",
-    "stored": "records",
-}
-
-__getattr__, __dir__ = lazy.attach(__name__, _HOME)
-__all__ = ["Plan", "ledger", "made", "read", "run", "stored"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,31 +5,6 @@
 >>> sharp = superres.upscale(superres.degradation.bicubic(high), network)       # doctest: +SKIP
 """
 
-from rs_course import lazy
+import lazy_loader
 
-_HOME = {
-    "load": "loading",
-    "build": "loading",
-    "imresize": "resize",
-    "upscale": "inference",
-    "SPAN": "span",
-    "EFDN": "efdn",
-}
-_SUBMODULES = (
-    "baselines",
-    "conv_lora",
-    "degradation",
-    "distillation",
-    "efdn",
-    "generative",
-    "inference",
-    "inputs",
-    "learning",
-    "loading",
-    "quality",
-    "resize",
-    "scenes",
-    "span",
-)
-
-__getattr__, __dir__ = lazy.attach(__name__, _HOME, _SUBMODULES)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

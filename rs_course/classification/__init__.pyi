@@ -1,0 +1,31 @@
+from . import (
+    arms as arms,
+    augment as augment,
+    classifiers as classifiers,
+    controls as controls,
+    evaluation as evaluation,
+    experiment as experiment,
+    inputs as inputs,
+    making as making,
+    prompts as prompts,
+    recipes as recipes,
+    sets as sets,
+    statistics as statistics,
+    training as training,
+    tuning as tuning,
+)
+from .arms import compose as compose, real_shots as real_shots
+from .classifiers import build as build
+from .controls import (
+    duplicates as duplicates,
+    leakage as leakage,
+    nearest as nearest,
+    pre_event_control as pre_event_control,
+    shuffled_labels as shuffled_labels,
+)
+from .evaluation import Scores as Scores, evaluate as evaluate
+from .experiment import Task as Task, run_task as run_task
+from .recipes import clip_filter as clip_filter, soft_targets as soft_targets
+from .sets import Tiles as Tiles
+from .statistics import paired_difference as paired_difference, spread as spread
+from .training import fit as fit, predict as predict
