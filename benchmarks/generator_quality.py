@@ -38,7 +38,7 @@ from diffusers import AutoencoderKL
 
 from rs_course import alignment, classification, datasets, metrics
 from rs_course.checkpoints.images import pixels
-from rs_course.checkpoints.load import locate
+from rs_course.checkpoints.loading import locate
 from rs_course.training.vae import reconstructions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,7 +17,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from rs_course import alignment, datasets, metrics
-from rs_course.checkpoints.load import locate
+from rs_course.checkpoints.loading import locate
 from rs_course.checkpoints.prompts import parse_level
 from rs_course.training.vae import reconstructions
 

@@ -18,3 +18,5 @@ from . import (
     training as training,
     widgets as widgets,
 )
+
+__version__: str

@@ -1,4 +1,8 @@
-"""One file over HTTP: progress, resume after an interruption, and a sentence when the network says no."""
+"""One file over HTTP: progress, resume after an interruption, and a sentence when the network says no.
+
+Written by hand, because pooch begins a broken download again, and huggingface_hub's snapshots know neither a
+plain mirror nor one receipt for hubs, archives and files that were brought by hand.
+"""
 
 from __future__ import annotations
 
@@ -64,24 +68,6 @@ def read_json(url: str):
         raise OSError(unreachable(url, error)) from error
     except (ValueError, RecursionError):
         raise OSError(f"{url} answers with something that is not JSON: check the mirror's address.") from None
-
-
-def refuse_text(file: Path):
-    """Refuse what stands in for a file that was asked for.
-
-    Raises:
-        ValueError: A pointer of Git LFS, or a web page: the answer of a login or an error page.
-    """
-    with open(file, "rb") as stream:
-        start = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith(b"version https://git-lfs"):
-        raise ValueError(
-            f"{file} is a Git LFS pointer, not the file: run `git lfs pull` where it was cloned, or load it"
-        )
-    if start.startswith((b"<!doctype html", b"<html", b"<head")):
-        raise ValueError(
-            f"{file} is a web page, not the file: the download was answered with a login or error page"
-        )
 
 
 def _refused(url: str, error: urllib.error.HTTPError) -> str:

@@ -6,6 +6,7 @@ and every later fetch must agree (trust on first use).
 
 from __future__ import annotations
 
+import json
 import lzma
 import os
 import shutil
@@ -15,10 +16,10 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
-from rs_course import registry
+from rs_course import paths, registry
 from rs_course.datasets.containers import open_container
-from rs_course.download import download, read_json, refuse_text
-from rs_course.hashing import sha256
+from rs_course.download import download, read_json
+from rs_course.files import refuse_text, sha256, write_json
 from rs_course.registry import Entry, File, files_of, readable, receipt_files
 
 HUB = "https://huggingface.co"
@@ -45,14 +46,14 @@ def fetch(name: str, *, mirror: str | None = None, source: str | Path | None = N
     """
     entry = registry.get(name)
     mirror = mirror or os.environ.get("RS_COURSE_MIRROR")
-    if source is None and entry.here() and not entry.stand_in():  # where nothing may be written, too
+    if source is None and entry.local_files() and not entry.fallback():  # where nothing may be written, too
         say(f"{entry.title} is already in {entry.folder}.")
         return registry.require(name)
     with _alone(entry, say):
         if source is not None:
             _take_over(entry, Path(source).expanduser(), say)
-            return entry.here()
-        if not entry.here() or entry.stand_in():  # else another process has brought it meanwhile
+            return entry.local_files()
+        if not entry.local_files() or entry.fallback():  # else another process has brought it meanwhile
             _download(entry, mirror, say)
         return registry.require(name)
 
@@ -81,11 +82,11 @@ def _download(entry: Entry, mirror: str | None, say):
             f"The mirror {mirror!r} is no address: it begins with http:// or https:// (a file or folder on "
             "this machine is taken with --from)."
         )
-    if entry.by_hand and not mirror:
-        files = ", ".join(file.path for file in entry.files)
+    if entry.manual_download and not mirror:
+        wanted, by_hand = ", ".join(file.path for file in entry.files), entry.manual_download
         raise OSError(
-            f"{entry.title} cannot be fetched by a program ({entry.by_hand['why']}): download {files} from "
-            f"{entry.by_hand['page']} and run 'rs-course fetch {entry.name} --from FILE'."
+            f"{entry.title} cannot be fetched by a program ({by_hand['why']}): download {wanted} from "
+            f"{by_hand['page']} and run 'rs-course fetch {entry.name} --from FILE'."
         )
     files = listing(entry, mirror)
     _check_disk(entry, files)
@@ -102,10 +103,11 @@ def _download(entry: Entry, mirror: str | None, say):
             refuse_text(path)
         except ValueError as error:
             if was_here:
-                raise ValueError(f"{error}: remove {path}, then fetch {entry.name} again.") from None
+                raise ValueError(f"{_clause(error)}: remove {path}, then fetch {entry.name} again.") from None
             path.unlink()
             raise ValueError(
-                f"{error}: it was removed; fetch it again, and if that repeats, do not trust the source."
+                f"{_clause(error)}: it was removed; fetch it again, and if that repeats, do not trust the "
+                "source."
             ) from None
         _accept(entry, file, path, digest, url, say)
 
@@ -205,6 +207,44 @@ def _accept(entry: Entry, file: File, path: Path, digest: str, origin: str, say)
     say(f"{file.path}: {readable(size)}, verified, in {entry.folder}.")
 
 
+def from_hub(repository: str) -> Path:
+    """A repository of the Hugging Face hub, from its cache or downloaded; only weights, configs and
+    vocabularies.
+
+    Args:
+        repository: ``owner/name``, or ``owner/name@revision``. Without a revision, the one of the first use
+            is kept in the cache's ``hub.json``, so that a name does not change its meaning.
+
+    Raises:
+        FileNotFoundError: No such repository or revision, or it is out of reach.
+        OSError: The files cannot be stored.
+    """
+    from huggingface_hub import errors as hub
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = repository.partition("@")
+    pins_file = paths.cache_dir() / "hub.json"
+    pins = json.loads(pins_file.read_text(encoding="utf-8")) if pins_file.is_file() else {}
+    wanted = ["*.json", "*.txt", "*.safetensors", "*.bin"]
+    try:
+        folder = Path(snapshot_download(name, revision=revision or pins.get(name), allow_patterns=wanted))
+    except hub.GatedRepoError:
+        reason = "is open only to those who accept its licence on huggingface.co and log in with a token"
+    except hub.RevisionNotFoundError:
+        reason = f"has no revision {revision or pins.get(name)!r}"
+    except (hub.RepositoryNotFoundError, hub.HFValidationError):
+        reason = "is neither a folder here nor a repository of the Hugging Face hub"
+    except (hub.HfHubHTTPError, hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled, ConnectionError):
+        reason = "is neither a folder here nor in the cache, and the Hugging Face hub is out of reach"
+    except OSError as error:
+        raise OSError(f"{repository!r} cannot be stored in the Hugging Face cache ({error}).") from None
+    else:
+        if not revision and name not in pins:
+            write_json(pins_file, {**pins, name: folder.name})
+        return folder
+    raise FileNotFoundError(f"{repository!r} {reason}.")
+
+
 def unpack(archive: Path, folder: Path):
     """Unpack a tar or zip into a folder; unsafe names, links and devices are refused.
 
@@ -242,7 +282,7 @@ def _take_over(entry: Entry, source: Path, say):
         taken = {file.path for _, file in recognised}
         entry.keep_listing([f for f in entry.listing() if f.path not in taken] + [f for _, f in recognised])
     missing = [file.path for file in entry.listing() if not entry.verified(file)]
-    if missing and not entry.here():
+    if missing and not entry.local_files():
         say(f"Still missing for {entry.title}: {', '.join(missing)}.")
     there = (path.relative_to(entry.folder).as_posix() for path in entry.folder.rglob("*"))
     if entry.beside and not any(map(entry.wants, there)):
@@ -263,10 +303,15 @@ def _take(entry: Entry, path: Path, file: File, say):
             shutil.copyfile(path, part)
         _accept(entry, file, part, entry.check(file, part), str(path), say)
     except ValueError as error:
-        raise ValueError(f"{path} was not taken over: {error}.") from None
+        raise ValueError(f"{path} was not taken over: {_clause(error)}.") from None
     finally:
         if part != path:
             part.unlink(missing_ok=True)
+
+
+def _clause(error: Exception) -> str:
+    """An error's sentence, to be continued."""
+    return str(error).removesuffix(".")
 
 
 def _recognise(entry: Entry, path: Path, source: Path) -> File | None:

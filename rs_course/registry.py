@@ -11,13 +11,12 @@ from __future__ import annotations
 import fnmatch
 import functools
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rs_course import paths
-from rs_course.hashing import sha256
+from rs_course.files import sha256, write_json
 
 KINDS = ("dataset", "checkpoint", "scorer", "super-resolution")
 _OWN = ("receipt.json", "listing.json")  # what this module writes beside the fetched files
@@ -79,7 +78,7 @@ class Entry:
     files: tuple[File, ...] = ()
     alternatives: tuple[File, ...] = ()
     hub: dict | None = None
-    by_hand: dict | None = None
+    manual_download: dict | None = None
     beside: dict | None = None  # files that are taken along when they are brought by hand: "only", "what"
     family: str | None = None
     image_size: tuple[int, int] | None = None
@@ -158,7 +157,7 @@ class Entry:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".receipt.lock"):
             row = {"bytes": size, "sha256": digest, "from": origin}
-            self._write("receipt.json", {**self.receipt(), file.path: row})
+            write_json(self.folder / "receipt.json", {**self.receipt(), file.path: row})
 
     def listing(self) -> tuple[File, ...]:
         """The entry's files: the registry's, or those that the first fetch found on the hub; empty before."""
@@ -190,24 +189,18 @@ class Entry:
 
     def keep_listing(self, files):
         """Remember the files of the entry, so that an interrupted fetch goes on with the same ones."""
-        self._write("listing.json", [asdict(file) for file in files])
+        write_json(self.folder / "listing.json", [asdict(file) for file in files])
 
-    def _write(self, name: str, content):
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{name}.{os.getpid()}"
-        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        os.replace(partial, self.folder / name)
-
-    def here(self) -> list[Path]:
+    def local_files(self) -> list[Path]:
         """The usable files on this machine, official ones first; empty if something is missing."""
         for group in (self.listing(), *((alternative,) for alternative in self.alternatives)):
             if group and all(self._present(file) for file in group):
                 return [self._unpacked() if file.unpack else self.folder / file.path for file in group]
         return []
 
-    def stand_in(self) -> File | None:
+    def fallback(self) -> File | None:
         """The alternative that is here in place of the official files, or None."""
-        files = self.here()
+        files = self.local_files()
         return next((file for file in self.alternatives if [self.folder / file.path] == files), None)
 
     def _unpacked(self) -> Path:
@@ -219,8 +212,8 @@ class Entry:
 
     def _present(self, file: File) -> bool:
         path = self.folder / file.path
-        by_hand = not file.unpack and path.is_file() and file.bytes in (None, path.stat().st_size)
-        return by_hand or self.verified(file)
+        put_there = not file.unpack and path.is_file() and file.bytes in (None, path.stat().st_size)
+        return put_there or self.verified(file)
 
 
 def receipt_files(content, source) -> dict[str, File]:
@@ -272,6 +265,8 @@ def entries() -> dict[str, Entry]:
     try:
         for name, values in stored["entries"].items():
             lists = {key: files_of(values.get(key, ()), name) for key in ("files", "alternatives")}
+            if "by_hand" in values:  # as it was called before version 1.1
+                values["manual_download"] = values.pop("by_hand")
             size = {"image_size": tuple(values["image_size"])} if values.get("image_size") else {}
             result[name] = Entry(**{**values, **lists, **size, "name": name})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -320,16 +315,14 @@ def require(name: str) -> list[Path]:
         ValueError: No such entry, or a file that was put there by hand has the wrong hash.
     """
     entry = get(name)
-    files = entry.here()
+    files = entry.local_files()
     if not files:
         size = f" ({readable(entry.size)})" if entry.size else ""
-        by_hand = f"put {', '.join(file.path for file in entry.files)} into {entry.folder}"
+        manual = f"put {', '.join(file.path for file in entry.files)} into {entry.folder}"
         if entry.hub:
-            by_hand = (
-                f"'rs-course fetch {name} --from FOLDER' to copy {entry.hub['repo']} into {entry.folder}"
-            )
+            manual = f"'rs-course fetch {name} --from FOLDER' to copy {entry.hub['repo']} into {entry.folder}"
         raise FileNotFoundError(
-            f"{entry.title} is not on this machine: run 'rs-course fetch {name}'{size}, or {by_hand}."
+            f"{entry.title} is not on this machine: run 'rs-course fetch {name}'{size}, or {manual}."
         )
     for file in (*entry.listing(), *entry.alternatives):
         path = entry.folder / file.path

@@ -77,7 +77,7 @@ def small_registry(tmp_path, monkeypatch):
             **common,
             "title": "Drive",
             "beside": {"only": ["words/*", "*.yaml"], "what": "a folder words"},
-            "by_hand": {"page": "https://drive.example/file", "why": "a browser is needed"},
+            "manual_download": {"page": "https://drive.example/file", "why": "a browser is needed"},
             "files": [{"path": "last.ckpt", "url": None, "bytes": None, "sha256": None}],
         },
     }
@@ -123,7 +123,7 @@ def test_an_interrupted_fetch_goes_on(small_registry, mirror):
     mirror.break_after = [10**6, 4000, 0, 0, 0]  # a.bin complete, b.bin broken for good
     with pytest.raises(OSError, match="what was downloaded so far is kept"):
         fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
-    assert not registry.get("pinned").here()
+    assert not registry.get("pinned").local_files()
     fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
     assert mirror.requests[-1] == ("pinned/sub/b.bin", "bytes=4000-")
     assert [path for path, _ in mirror.requests].count("pinned/a.bin") == 1
@@ -157,7 +157,7 @@ def test_an_interrupted_unpacking_is_done_again(small_registry, mirror, monkeypa
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr(fetching, "unpack", lambda archive, folder: 1 / 0)
         fetching.fetch("archive", mirror=mirror.url)
-    assert not registry.get("archive").here()
+    assert not registry.get("archive").local_files()
     asked = len(mirror.requests)
     fetching.fetch("archive", mirror=mirror.url, say=lambda line: None)
     assert (small_registry / "archive" / "model" / "unet" / "config.json").exists()
@@ -207,7 +207,7 @@ def test_an_interrupted_hub_fetch_is_not_complete_and_keeps_its_commit(small_reg
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         with pytest.raises(OSError, match=r"b\.json answers 404"):
             fetching.fetch("listed", say=lambda line: None)
-        assert not registry.get("listed").here()
+        assert not registry.get("listed").local_files()
         files["api/models/someone/model"] = json.dumps({"sha": "second"}).encode()
         files["someone/model/resolve/first/b.json"] = b"{}"
         assert len(fetching.fetch("listed", say=lambda line: None)) == 2
@@ -260,7 +260,7 @@ def test_a_mirror_cannot_write_outside_the_cache(small_registry, tmp_path, path)
     unsafe = pytest.raises(ValueError, match=r"is no list of fetched files .*unsafe path")
     with serve(files) as server, unsafe:
         fetching.fetch("listed", mirror=server.url)
-    assert not list(tmp_path.rglob("*outside.json")) and not registry.get("listed").here()
+    assert not list(tmp_path.rglob("*outside.json")) and not registry.get("listed").local_files()
 
 
 def test_a_mirror_cannot_replace_what_the_registry_writes_there_or_add_files(small_registry):
@@ -339,7 +339,7 @@ def test_an_archive_with_a_damaged_member_is_kept_and_named(small_registry, tmp_
     (tmp_path / "w.tar").write_bytes(damaged)
     with pytest.raises(ValueError, match=r"w\.tar is damaged at model/unet/config\.json \(Bad CRC"):
         fetching.fetch("unpinned-archive", source=tmp_path / "w.tar", say=lambda line: None)
-    assert (tmp_path / "w.tar").exists() and not registry.get("unpinned-archive").here()
+    assert (tmp_path / "w.tar").exists() and not registry.get("unpinned-archive").local_files()
 
 
 def test_two_processes_note_their_files_in_one_receipt(small_registry):
@@ -371,14 +371,14 @@ def test_a_file_brought_by_hand_is_recognised_by_its_content(small_registry, tmp
     (tmp_path / "x.bin").write_bytes(b"tiny")
     fetching.fetch("pinned", source=tmp_path / "x.bin", say=said.append)
     assert registry.require("pinned") == [small_registry / "pinned" / "small.bin"]
-    assert registry.get("pinned").stand_in().what == "subset"
+    assert registry.get("pinned").fallback().what == "subset"
 
 
 def test_the_whole_can_be_fetched_where_a_subset_is(small_registry, mirror, tmp_path):
     (tmp_path / "x.bin").write_bytes(b"tiny")
     fetching.fetch("pinned", source=tmp_path / "x.bin", say=lambda line: None)
     assert len(fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)) == 2
-    assert registry.get("pinned").stand_in() is None
+    assert registry.get("pinned").fallback() is None
 
 
 def test_a_file_without_published_hash_is_recognised_by_name(small_registry, tmp_path):

@@ -78,7 +78,7 @@ def test_any_bytes_in_the_cache(cache, content):
         entry.folder.mkdir(parents=True, exist_ok=True)
         for file in ("receipt.json", "listing.json"):
             (entry.folder / file).write_bytes(content)
-        here = _taken(entry.here)
+        here = _taken(entry.local_files)
         assert not here  # nothing but the lists is there
         _lie_inside(_taken(entry.listing) or ())
 

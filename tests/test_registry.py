@@ -5,7 +5,7 @@ import re
 import pytest
 
 from rs_course import cli, datasets, registry
-from rs_course.hashing import sha256
+from rs_course.files import sha256
 
 
 def test_every_entry_is_complete():
@@ -13,7 +13,7 @@ def test_every_entry_is_complete():
         assert entry.kind in registry.KINDS and entry.licence and entry.citation and entry.homepage
         assert entry.files or entry.hub
         for file in entry.files:
-            assert file.url or entry.by_hand, file
+            assert file.url or entry.manual_download, file
             assert file.url is None or file.url.startswith("https://")
             assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
             assert (file.sha256 and file.bytes) or file.unknown, f"{file.path}: say why a fact is missing"

@@ -48,7 +48,7 @@ def load(name_or_folder="mini-landcover") -> LandcoverReader:
     Raises:
         FileNotFoundError, ValueError: No such folder, or another network's weights.
     """
-    from rs_course.checkpoints.load import locate
+    from rs_course.checkpoints.loading import locate
     from rs_course.checkpoints.weights import read_state_dict
 
     reader = LandcoverReader()

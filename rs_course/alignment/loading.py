@@ -48,7 +48,7 @@ def load(
         ValueError: A model that does not score image-text pairs, or damaged files.
     """
     from rs_course import registry
-    from rs_course.checkpoints.load import locate, read_device
+    from rs_course.checkpoints.loading import locate, read_device
 
     path = locate(name_or_folder, "scorer")
     if quick_gelu is None and (entry := registry.find(name_or_folder, "scorer")):

@@ -7,7 +7,6 @@ hundredths of a second.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rs_course.hashing import sha256
+from rs_course.files import sha256, write_json
 
 from .layout import shared_parts
 from .weights import read_json
@@ -84,9 +83,7 @@ def write_card(
     files = {Path(os.path.relpath(file, folder.resolve())).as_posix(): sha256(file) for file in found}
     stated = {"source": source, "licence": licence, "training_data": training_data, **more}
     content = {**stated, "settings": settings or {}, "files": dict(sorted(files.items()))}
-    partial = folder / f".{CARD}.{os.getpid()}"
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / CARD)
+    write_json(folder / CARD, content, ensure_ascii=False)
     return folder / CARD
 
 

@@ -1,15 +1,153 @@
-"""From a folder to the parts of a generator in memory."""
+"""``load``: the way from a name or a folder to a generator, part by part."""
 
 from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from . import ldm, legacy
-from .layout import CRSDIFF_PARTS, Layout, controlnet_folders
-from .weights import filled, find_weights, read_json, read_state_dict
+from rs_course import fetching, paths, registry
+
+from . import legacy
+from .card import read_card, verify
+from .layout import CRSDIFF_PARTS, Layout, controlnet_folders, find
+from .weights import filled, find_weights, read_json, read_state_dict, weight_parts
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
+
+
+def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpoint:
+    """Load a generator.
+
+    Args:
+        name_or_folder: A name of the registry, or a folder or file in a published on-disk layout.
+        device: ``None`` takes a GPU where there is one.
+        dtype: A torch type or its name; ``None`` is float32 on a CPU and bfloat16 on a GPU.
+        controlnet: Folder or name of a DiffusionSat ControlNet; a list of them adds their residuals.
+
+    Returns:
+        The generator, ready to sample.
+
+    Raises:
+        FileNotFoundError: No such checkpoint, or a part of it is missing.
+        ValueError: Damaged, changed or mismatching files, or an unknown device or type.
+        RuntimeError: Too little memory.
+    """
+    from .checkpoint import Checkpoint  # and with it diffusers, which scorers do not need
+
+    device = read_device(device)
+    dtype = read_dtype(dtype, device)
+    layout = find(locate(name_or_folder))
+    files = weight_files(layout)
+    require_memory(layout.root, files)
+    verify(layout.root, files)
+    parts = load_parts(layout, dtype)
+    if layout.family == "crsdiff":
+        if controlnet is not None:
+            raise ValueError(
+                "CRS-Diff has its own map encoder: pass maps as conditions=, and leave controlnet out."
+            )
+        parts["controlnet"] = parts.pop("local_adapter")
+    elif controlnet is not None:
+        if layout.family != "diffusionsat":
+            raise ValueError(f"{name_or_folder} is of the family {layout.family}, which takes no ControlNet.")
+        several = isinstance(controlnet, list | tuple)
+        located = [locate(one) for one in controlnet] if several else locate(controlnet)
+        parts["controlnet"] = load_controlnet(located, dtype)
+    card, settings = read_card(layout, str(name_or_folder), files)
+    checkpoint = Checkpoint(layout.family, **parts, card=card, settings=settings)
+    if device.type == "cuda":
+        # What tensor cores convolve fastest; on a CPU it was measured to cost 4 to 10 %.
+        for part in (checkpoint.unet, checkpoint.vae):
+            part.to(memory_format=torch.channels_last)
+    return checkpoint.to(device)
+
+
+def locate(name_or_folder, kind: str = "checkpoint") -> Path:
+    """Folder or file of a checkpoint or scorer: an existing path, a shipped mini, what was fetched, a hub id.
+
+    Args:
+        name_or_folder: Name, path or hub id.
+        kind: ``"checkpoint"`` or ``"scorer"``: which entries of the registry count.
+
+    Raises:
+        FileNotFoundError: None of these, or not fetched yet.
+    """
+    path = Path(name_or_folder).expanduser()
+    if path.exists():
+        return path
+    name = str(name_or_folder)
+    shipped = paths.data_dir() / "checkpoints"
+    if (shipped / name).is_dir():
+        return shipped / name
+    if entry := registry.find(name, kind):
+        files = registry.require(name)
+        return files[0] if kind == "scorer" and len(files) == 1 else entry.folder
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return fetching.from_hub(name)
+    minis = sorted(folder.name for folder in shipped.glob("mini-clip*" if kind == "scorer" else "mini-*"))
+    raise FileNotFoundError(
+        f"There is no {kind} {name!r}: give a folder or file that exists, a hub id, or one of "
+        f"{', '.join([*minis, *registry.names(kind)])}."
+    )
+
+
+def read_device(device):
+    """A ``torch.device`` that exists on this machine."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"{device!r} is no device: use 'cpu', 'cuda' or 'cuda:1'.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(
+            "device='cuda' was asked for, but this machine has no usable NVIDIA GPU (or this PyTorch was "
+            "built without CUDA): leave device out to use the CPU."
+        )
+    return device
+
+
+def read_dtype(dtype, device):
+    """A floating ``torch.dtype``."""
+    if dtype is None:
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"{dtype!r} is no floating type: use 'float32', 'bfloat16' or 'float16'.")
+    return found
+
+
+def weight_files(layout: Layout) -> list[Path]:
+    """All weight files of a checkpoint."""
+    if layout.single_file is not None:
+        return [layout.single_file]
+    weighted = [name for name in layout.parts if name not in ("tokenizer", "scheduler", "controlnet")]
+    stems = {"text_encoder": "model", "image_encoder": "model"}
+    found = (
+        find_weights(layout.parts[name], stems.get(name, "diffusion_pytorch_model")) for name in weighted
+    )
+    return [part for file in found for part in weight_parts(file)]
+
+
+def require_memory(folder: Path, files: list[Path]) -> None:
+    """Refuse before reading what cannot fit: weights pass through main memory on their way to any device.
+
+    Raises:
+        RuntimeError: The files are larger than the free memory.
+    """
+    import psutil
+
+    needed = sum(file.stat().st_size for file in files)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise RuntimeError(
+            f"{folder} has {needed / 2**30:.1f} GiB of weights, but {free / 2**30:.1f} GiB are free: "
+            "close other programs, or take a smaller checkpoint."
+        )
 
 
 def load_parts(layout: Layout, dtype: torch.dtype) -> dict:
@@ -19,7 +157,7 @@ def load_parts(layout: Layout, dtype: torch.dtype) -> dict:
         FileNotFoundError, ValueError: A part is missing, damaged, or does not fit its config.
     """
     if layout.single_file is not None:
-        return ldm.load_parts(layout.single_file, dtype)
+        return legacy.load_parts(layout.single_file, dtype)
     from diffusers import AutoencoderKL
     from transformers import CLIPTokenizer
 
@@ -34,7 +172,7 @@ def load_parts(layout: Layout, dtype: torch.dtype) -> dict:
     if "local_adapter" in folders:
         config = {name: read_json(folders[name] / "config.json") for name in CRSDIFF_PARTS}
         config = {name: {k: v for k, v in c.items() if not k.startswith("_")} for name, c in config.items()}
-        builders = ldm.builders(config)
+        builders = legacy.builders(config)
         for name in CRSDIFF_PARTS:
             file = find_weights(folders[name])
             parts[name] = filled(builders[name], read_state_dict(file), file, dtype)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rs_course.files import refuse_text
+
 from .torch_files import read_torch_file
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def weight_parts(file: Path) -> list[Path]:
 
 
 def _read(file: Path) -> dict:
-    _refuse_text(file)
+    refuse_text(file, "the weights")
     with file.open("rb") as stream:
         start = stream.read(9)
     # safetensors begins with a length, which may look like any other beginning, and a brace.
@@ -127,19 +129,6 @@ def _read_safetensors(file: Path) -> dict:
             "the download is incomplete or damaged, fetch it again."
         )
     return load_file(file)
-
-
-def _refuse_text(file: Path) -> None:
-    with file.open("rb") as stream:
-        start = stream.read(64)
-    if start.startswith(b"version https://git-lfs"):
-        raise ValueError(
-            f"{file} is a Git LFS pointer, not the weights: run `git lfs pull`, or fetch it again."
-        )
-    if start.lstrip()[:1] == b"<":
-        raise ValueError(
-            f"{file} is a web page, not weights: the download was answered with a login or error page."
-        )
 
 
 def find_weights(folder: Path, stem: str = "diffusion_pytorch_model") -> Path:

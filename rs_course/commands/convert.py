@@ -19,7 +19,7 @@ def run(args):
 
     from rs_course.checkpoints import load
     from rs_course.checkpoints.convert import write_checkpoint, write_controlnet
-    from rs_course.checkpoints.load import locate
+    from rs_course.checkpoints.loading import locate
 
     source = locate(args.source)
     if is_controlnet(source):

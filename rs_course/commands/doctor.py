@@ -136,7 +136,7 @@ def _cached(_args):
     absent = 0
     for name in registry.names():
         try:
-            if registry.get(name).here():
+            if registry.get(name).local_files():
                 yield name, registry.get(name).title, None
             else:
                 absent += 1

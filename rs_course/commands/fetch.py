@@ -59,7 +59,7 @@ def table() -> str:
             memory = registry.readable(entry.memory) if entry.memory else ""
             licence = re.split(r"[;(]", entry.licence)[0].strip()
             lines.append(row.format(name, _state(entry), registry.readable(entry.size), memory, licence))
-            by_hand = " (in a browser, then --from)" if entry.by_hand else ""
+            by_hand = " (in a browser, then --from)" if entry.manual_download else ""
             lines.append(f"    {entry.what}{by_hand}")
     lines += [
         "",
@@ -72,6 +72,6 @@ def table() -> str:
 
 def _state(entry) -> str:
     try:
-        return "subset" if entry.stand_in() else "yes" if entry.here() else "no"
+        return "subset" if entry.fallback() else "yes" if entry.local_files() else "no"
     except ValueError:  # its list of files, of which doctor and fetch say more
         return "damaged"

@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from rs_course.hashing import sha256
+from rs_course.files import sha256
 from rs_course.paths import relative
 
 # What systems leave beside the files of a person: names, and beginnings of names (.DS_Store, ._tile.png,

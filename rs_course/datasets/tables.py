@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
+
+from rs_course.files import atomic_write
 
 # Columns of a generated set: name -> (Arrow type, nullable, meaning). The sampling engine writes these.
 GENERATED_SCHEMA = {
@@ -53,7 +54,6 @@ def write_shard(path, rows: list[dict], *, classes=None):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = Path(path)
     encoded = []
     for row in rows:
         row = {**row, "image": row["image"] if isinstance(row["image"], bytes) else _png(row["image"])}
@@ -61,16 +61,14 @@ def write_shard(path, rows: list[dict], *, classes=None):
             if isinstance(row.get(key), dict):
                 row[key] = json.dumps(row[key])
         encoded.append(row)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     # PNG bytes do not shrink further; small row groups let one image be read without the whole shard.
-    pq.write_table(
-        pa.Table.from_pylist(encoded, schema=generated_schema(classes)),
-        partial,
-        compression={name: "none" if name == "image" else "zstd" for name in GENERATED_SCHEMA},
-        row_group_size=64,
-    )
-    os.replace(partial, path)
+    with atomic_write(path) as partial:
+        pq.write_table(
+            pa.Table.from_pylist(encoded, schema=generated_schema(classes)),
+            partial,
+            compression={name: "none" if name == "image" else "zstd" for name in GENERATED_SCHEMA},
+            row_group_size=64,
+        )
 
 
 def _png(pixels) -> bytes:

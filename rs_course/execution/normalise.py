@@ -6,6 +6,8 @@ import copy
 
 import nbformat
 
+from rs_course.files import atomic_write
+
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 _KEPT_CELL_METADATA = {"tags", "slideshow", "alt", "nbgrader"}
@@ -41,9 +43,8 @@ def normalise(notebook):
 
 def write(notebook, path) -> None:
     """Store a normalised notebook; the file appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    nbformat.write(normalise(notebook), partial)
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        nbformat.write(normalise(notebook), partial)
 
 
 def without_widget(output):

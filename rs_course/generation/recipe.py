@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rs_course.datasets import write_shard
+from rs_course.files import write_json
 
 from .prompts import Prompt
 
@@ -97,9 +97,7 @@ class Folder:
             raise ValueError(
                 f"{self.path} holds Parquet files that no run of generate wrote: choose another folder."
             )
-        partial = self.path / f"{_RECORD}.{os.getpid()}"
-        partial.write_text(json.dumps(asdict(recipe), indent=1), encoding="utf-8")
-        os.replace(partial, record)
+        write_json(record, asdict(recipe))
 
     def missing(self, shards: list[Shard]) -> list[Shard]:
         """Those that are not there, or with fewer images than asked for now."""

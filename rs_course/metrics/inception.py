@@ -225,7 +225,7 @@ def load(file: str | Path, *, device=None) -> InceptionV3:
         FileNotFoundError: No such file.
         ValueError: Another kind of file, or weights of another network.
     """
-    from rs_course.checkpoints.load import read_device
+    from rs_course.checkpoints.loading import read_device
     from rs_course.checkpoints.weights import filled, read_state_dict
 
     state = {key: value for key, value in read_state_dict(file).items() if not key.startswith("AuxLogits.")}

@@ -118,7 +118,7 @@ def load(network: str, file: str | Path, heads: str | Path | None = None, *, dev
         FileNotFoundError: No such file.
         ValueError: An unknown network, or weights of another one, by name.
     """
-    from rs_course.checkpoints.load import read_device
+    from rs_course.checkpoints.loading import read_device
     from rs_course.checkpoints.weights import filled, read_state_dict
 
     if network not in _STAGES:

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from rs_course.hashing import sha256
+from rs_course.files import sha256
 
 _DIGITS = 16
 
@@ -95,7 +95,7 @@ def listing(folder: str) -> str:
 def _of_checkpoint(name: str) -> str:
     """Weights and configurations of a folder, and of the folders whose parts it shares."""
     from rs_course.checkpoints.layout import shared_parts
-    from rs_course.checkpoints.load import locate
+    from rs_course.checkpoints.loading import locate
 
     path = Path(locate(name))
     if path.is_file():

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from pathlib import Path
 
 import numpy as np
+
+from rs_course import files
 
 LEDGER = "ledger.parquet"
 _BYTES = "bytes in base64"
@@ -23,10 +24,7 @@ _BYTES = "bytes in base64"
 
 def write_json(path: Path, content: dict) -> None:
     """Write a file that appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(json.dumps(content, default=_plain), encoding="utf-8")
-    os.replace(partial, path)
+    files.write_json(path, content, indent=None, default=_plain)
 
 
 def finished(folder: Path) -> set[str]:
@@ -59,9 +57,8 @@ def merge(folder: Path, ids) -> Path | None:
     if not rows:
         return None
     path = folder / LEDGER
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    pd.DataFrame(rows).to_parquet(partial, index=False, compression="zstd")
-    os.replace(partial, path)
+    with files.atomic_write(path) as partial:
+        pd.DataFrame(rows).to_parquet(partial, index=False, compression="zstd")
     return path
 
 

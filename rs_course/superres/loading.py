@@ -118,7 +118,7 @@ def _locate(name_or_file: str | Path) -> Path:
             f"no super-resolution network {str(name_or_file)!r}: 'mini-dscf' ships with the course, "
             f"{' and '.join(map(repr, PUBLISHED))} are published, or give a file."
         )
-    if name_or_file in FETCHED and registry.get(FETCHED[name_or_file]).here():
+    if name_or_file in FETCHED and registry.get(FETCHED[name_or_file]).local_files():
         return registry.require(FETCHED[name_or_file])[0]
     stem, url = PUBLISHED[name_or_file]
     folder = cache_dir() / "superres"

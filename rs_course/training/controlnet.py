@@ -64,8 +64,7 @@ def train(out, *, minutes=50, seed=0, resume=True, data=6_000, base="mini-diffus
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.convert import write_model
-    from rs_course.checkpoints.load import locate
-    from rs_course.checkpoints.loading import load_model, unet_class
+    from rs_course.checkpoints.loading import load_model, locate, unet_class
 
     vae, tokenizer, text_encoder, _ = latent.shared_parts()
     folder = locate(base) / "unet"

@@ -89,8 +89,7 @@ def train(out, *, minutes=205, seed=0, resume=True, data=6_000, base="mini-diffu
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.images import clip_image_features
-    from rs_course.checkpoints.load import locate
-    from rs_course.checkpoints.loading import load_image_encoder, load_model, unet_class
+    from rs_course.checkpoints.loading import load_image_encoder, load_model, locate, unet_class
 
     vae, tokenizer, text_encoder, folders = latent.shared_parts()
     unet_folder, clip = locate(base) / "unet", folders["text_encoder"]

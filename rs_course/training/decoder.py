@@ -108,8 +108,7 @@ def train(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_0
     from diffusers import AutoencoderKL
 
     from rs_course import classification
-    from rs_course.checkpoints.load import locate
-    from rs_course.checkpoints.loading import load_model
+    from rs_course.checkpoints.loading import load_model, locate
 
     tiles, unseen = tile_sets(data, simulated)
     images = np.concatenate([np.asarray(one.images) for one in tiles])

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from rs_course import precision
-from rs_course.checkpoints.load import locate, read_device
+from rs_course.checkpoints.loading import locate, read_device
 from rs_course.diffusion.learning import EMA
 from rs_course.diffusion.learning import train as learn
 from rs_course.diffusion.pixel import from_pixels

@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from rs_course.checkpoints import ldm
+from rs_course.checkpoints import legacy
 from rs_course.checkpoints.satunet import SatUNet
 
 _BLOCKS = {
@@ -75,7 +75,7 @@ SMALL = Sizes(
     vae={**_VAE, "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_num_groups": 4},
     text=_TEXT,
     crsdiff={
-        **ldm.PUBLISHED,
+        **legacy.PUBLISHED,
         "image_size": 16,
         "unet_config": {"params": _UNET},
         "local_control_config": {"params": {**_UNET, "local_channels": 18, "inject_channels": [8, 8, 8, 8]}},
@@ -174,8 +174,8 @@ def write_crsdiff(folder: Path, sizes: Sizes = SMALL, seed: int = 0) -> Path:
     write_tokenizer(folder / "tokenizer")
     if sizes.crsdiff:
         (folder / "config.json").write_text(json.dumps({"model": {"params": sizes.crsdiff}}))
-    config = ldm.configs(sizes.crsdiff or ldm.PUBLISHED)
-    states = {name: random_state(build, draw) for name, build in ldm.builders(config).items()}
+    config = legacy.configs(sizes.crsdiff or legacy.PUBLISHED)
+    states = {name: random_state(build, draw) for name, build in legacy.builders(config).items()}
     layers, levels = config["unet"]["layers_per_block"], len(config["unet"]["block_out_channels"])
     names = {
         "unet": lambda key: "model.diffusion_model." + unet_name(key, layers, config["unet"]),

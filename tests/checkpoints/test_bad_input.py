@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from rs_course import checkpoints
 from rs_course.checkpoints.card import write_card
-from rs_course.hashing import sha256
+from rs_course.files import sha256
 
 STATED = {"source": "made here", "licence": "MIT", "training_data": "none"}
 UNET = "unet/diffusion_pytorch_model.safetensors"

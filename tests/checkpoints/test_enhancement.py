@@ -6,7 +6,7 @@ from checkpoints.golden import golden
 from checkpoints.tiny import formula
 
 from rs_course import checkpoints
-from rs_course.checkpoints.enhancement import RRDBNet
+from rs_course.checkpoints.text2earth import RRDBNet
 
 
 def test_equals_the_official_network():

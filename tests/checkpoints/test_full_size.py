@@ -17,11 +17,11 @@ def builders() -> dict:
     """
     from diffusers import UNet2DConditionModel
 
-    from rs_course.checkpoints import ldm
+    from rs_course.checkpoints import legacy
     from rs_course.checkpoints.controlnets import SatControlNet, SatControlNet3D
     from rs_course.checkpoints.satunet import SatUNet
 
-    own = ldm.builders(ldm.configs(ldm.PUBLISHED))
+    own = legacy.builders(legacy.configs(legacy.PUBLISHED))
     return {
         "diffusionsat unet": lambda: SatUNet(**SD2),
         "controlnet, superres": lambda: SatControlNet(

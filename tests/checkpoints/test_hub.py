@@ -7,7 +7,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
-from rs_course.checkpoints.load import from_hub
+from rs_course.fetching import from_hub
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from checkpoints.tiny import write_checkpoint
 
 from rs_course import checkpoints
-from rs_course.checkpoints.outpainting import offsets
+from rs_course.checkpoints.text2earth import offsets
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pictures import picture, png
 from PIL import Image
 
 from rs_course import registry
-from rs_course.datasets import official
+from rs_course.datasets import loading
 
 
 def files_of(store, split):
@@ -27,7 +27,7 @@ def test_eurosat_zip_with_its_split_lists(tmp_path):
     for split, listed in lists.items():
         (tmp_path / f"eurosat-{split}.txt").write_text("\n".join(listed) + "\n")
     files = [tmp_path / file.path for file in registry.get("eurosat").files]
-    store = official.open_store(registry.get("eurosat"), files, None)
+    store = loading.open_store(registry.get("eurosat"), files, None)
     assert store.index["classes"] == ["AnnualCrop", "SeaLake"]
     for split, listed in lists.items():
         assert [name.split("/")[1] for name in files_of(store, split)] == listed
@@ -54,7 +54,7 @@ def test_ucm_images_meet_their_numbered_captions(tmp_path, odd_size):
     ]
     (tmp_path / "dataset_ucm_modified.json").write_text(json.dumps({"images": images}))
     files = [tmp_path / file.path for file in registry.get("ucm-captions").files]
-    store = official.open_store(registry.get("ucm-captions"), files, None)
+    store = loading.open_store(registry.get("ucm-captions"), files, None)
     rows = {row["id"]: row for row in store.index["rows"]}
     assert len(rows) == 12 and rows["airplane/airplane03.tif"]["captions"] == ["image 104 .", "a tile ."]
     assert rows["beach/beach00.tif"]["split"] == "train" and rows["beach/beach01.tif"]["split"] == "test"
@@ -73,7 +73,7 @@ def test_rsicd_parquet(tmp_path):
         )
         pq.write_table(table, tmp_path / f"{split}-00000-of-00001.parquet")
     files = [tmp_path / file.path for file in registry.get("rsicd").files]
-    store = official.open_store(registry.get("rsicd"), files, None)
+    store = loading.open_store(registry.get("rsicd"), files, None)
     assert store.index["classes"] == ["airport", "baseballfield"]
     rows = [row for row in store.index["rows"] if row["split"] == "val"]
     assert [row["label"] for row in rows] == [-1, 0, 1] and rows[0]["captions"] == ["one valid .", "two ."]

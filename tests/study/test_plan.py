@@ -92,7 +92,7 @@ def test_an_id_changes_with_settings_code_data_and_checkpoint_and_with_nothing_e
     (tmp_path / "data" / "a.png").write_bytes(b"one")
     (tmp_path / "weights" / "model.safetensors").write_bytes(b"one")
     inputs = {
-        "code": "rs_course.hashing",
+        "code": "rs_course.files",
         "data": str(tmp_path / "data"),
         "checkpoint": str(tmp_path / "weights"),
     }

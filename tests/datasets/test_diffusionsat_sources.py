@@ -11,10 +11,9 @@ import torch
 from checkpoints.golden import golden
 from scipy.integrate import quad
 
-from rs_course.checkpoints import builders, normalize_metadata
-from rs_course.checkpoints.builders.captions import countries
-from rs_course.checkpoints.builders.places import centroid, fmow_location, from_utm
-from rs_course.checkpoints.builders.sentinel2 import stretch
+from rs_course.checkpoints import normalize_metadata
+from rs_course.datasets import diffusionsat
+from rs_course.datasets.diffusionsat import centroid, countries, fmow_location, from_utm, stretch
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +35,24 @@ def offset(fields: dict) -> list[float]:
 def test_captions(data):
     for case in data["captions_nothing_dropped"]:
         if case["kind"] == "fmow":
-            got = builders.fmow_caption(case.get("cls", case["category"]), case["country_code"])
+            got = diffusionsat.fmow_caption(case.get("cls", case["category"]), case["country_code"])
         elif case["kind"] == "texas":
-            got = builders.texas_caption(case["year_built"], case["acres"])
+            got = diffusionsat.texas_caption(case["year_built"], case["acres"])
         else:
-            got = builders.xbd_caption(case["disaster_type"], after=case["md_key"].startswith("post"))
+            got = diffusionsat.xbd_caption(case["disaster_type"], after=case["md_key"].startswith("post"))
         assert got == case["caption"]
-    assert list(builders.FMOW_CATEGORIES) == data["categories_62"]
+    assert list(diffusionsat.FMOW_CATEGORIES) == data["categories_62"]
 
 
 def test_pieces_are_dropped_in_the_official_order(data):
     case = data["captions_random_seeded"]
     rng = random.Random(case["seed"])
-    got = [builders.fmow_caption(0, "ITA", drop=case["drop_pct"], rng=rng) for _ in case["captions"]]
+    got = [diffusionsat.fmow_caption(0, "ITA", drop=case["drop_pct"], rng=rng) for _ in case["captions"]]
     assert got == case["captions"]
     everything = {"drop": 1.0, "rng": rng}
-    assert builders.fmow_caption(0, "ITA", **everything) == data["captions_all_dropped"]["fmow"]
-    assert builders.xbd_caption("fire", after=True, **everything) == data["captions_all_dropped"]["xbd"]
-    assert builders.texas_caption(1987, 1, **everything) == data["captions_all_dropped"]["texas"]
+    assert diffusionsat.fmow_caption(0, "ITA", **everything) == data["captions_all_dropped"]["fmow"]
+    assert diffusionsat.xbd_caption("fire", after=True, **everything) == data["captions_all_dropped"]["xbd"]
+    assert diffusionsat.texas_caption(1987, 1, **everything) == data["captions_all_dropped"]["texas"]
 
 
 def test_country_names():
@@ -66,26 +65,26 @@ def test_country_names():
     assert hashlib.sha256(text.encode()).hexdigest() == fingerprint
     different = {c.alpha_3 for c in pycountry.countries if names[c.alpha_3] != c.name}
     assert different == {"BOL", "COD", "VAT", "IRN", "PRK", "FSM", "TUR", "GBR", "USA", "VEN", "VGB", "VIR"}
-    assert builders.fmow_caption("port", "NA").endswith(
+    assert diffusionsat.fmow_caption("port", "NA").endswith(
         " in NA"
     )  # Namibia's code is missing in the training table
 
 
 def test_metadata_in_words(fixture, data):
     rows = fixture["md.raw_offset"].float()
-    got = [builders.append_metadata("a satellite image", rows[i]) for i in range(4)]
+    got = [diffusionsat.append_metadata("a satellite image", rows[i]) for i in range(4)]
     assert got == data["combine_text_and_metadata"]
 
 
 def test_spacenet_captions():
-    assert builders.spacenet_caption("Paris", roads=1523.25) == (
+    assert diffusionsat.spacenet_caption("Paris", roads=1523.25) == (
         "a spacenet satellite image of roads of length 1523.25 meters in Paris"
     )
-    assert builders.spacenet_caption("Vegas", buildings=3, area=120.12345) == (
+    assert diffusionsat.spacenet_caption("Vegas", buildings=3, area=120.12345) == (
         "a spacenet satellite image of 3 buildings covering an area of 120.123 squared meters in Vegas"
     )
-    assert builders.spacenet_caption("Rio", roads=0).endswith("no roads in Rio")
-    assert builders.satlas_caption("two wind turbines") == "a satlas satellite image of two wind turbines"
+    assert diffusionsat.spacenet_caption("Rio", roads=0).endswith("no roads in Rio")
+    assert diffusionsat.satlas_caption("two wind turbines") == "a satlas satellite image of two wind turbines"
 
 
 def close(fixture, case, rows, key):
@@ -97,7 +96,7 @@ def close(fixture, case, rows, key):
 def test_fmow(fixture, data):
     rows = []
     for case in data["fmow_numeric_inputs"]:
-        category = builders.FMOW_CATEGORIES[case["cls"]]
+        category = diffusionsat.FMOW_CATEGORIES[case["cls"]]
         table = [
             {
                 "category": category,
@@ -109,7 +108,9 @@ def test_fmow(fixture, data):
         ]
         place = fmow_location(table, case["metadata_json"]["img_filename"], category)
         rows.append(
-            builders.fmow_metadata(case["metadata_json"], place, case["image_hw"], case["target_resolution"])
+            diffusionsat.fmow_metadata(
+                case["metadata_json"], place, case["image_hw"], case["target_resolution"]
+            )
         )
     close(fixture, "fmow", rows, "data.fmow_numeric")
     normal = torch.stack([normalize_metadata(**row) for row in rows])
@@ -120,7 +121,7 @@ def test_fmow(fixture, data):
 
 def test_texas(fixture, data):
     rows = [
-        builders.texas_metadata(case["key"], case, case["hw"], case["target_resolution"])
+        diffusionsat.texas_metadata(case["key"], case, case["hw"], case["target_resolution"])
         for case in data["texas_numeric_inputs"]
     ]
     close(fixture, "texas", rows, "data.texas_numeric")
@@ -128,7 +129,7 @@ def test_texas(fixture, data):
 
 def test_xbd(fixture, data):
     rows = [
-        builders.xbd_metadata(case["post"], case["pre"], case["hw"], case["target_resolution"])
+        diffusionsat.xbd_metadata(case["post"], case["pre"], case["hw"], case["target_resolution"])
         for case in data["xbd_numeric_inputs"]
     ]
     close(fixture, "xbd", rows, "data.xbd_numeric")
@@ -136,17 +137,17 @@ def test_xbd(fixture, data):
 
 def test_spacenet(fixture, data):
     rows = [
-        builders.spacenet_metadata(case["key"].split("_")[3], None, case["hw"], case["target_resolution"])
+        diffusionsat.spacenet_metadata(case["key"].split("_")[3], None, case["hw"], case["target_resolution"])
         for case in data["spacenet_numeric_inputs"]
     ]
     close(fixture, "spacenet", rows, "data.spacenet_numeric")
     with pytest.raises(ValueError, match="SpaceNet has no city 'atlanta'"):
-        builders.spacenet_metadata("Atlanta", None, (650, 650), 512)
+        diffusionsat.spacenet_metadata("Atlanta", None, (650, 650), 512)
 
 
 def test_spacenet_place_is_the_middle_of_its_labels():
     label = {"features": [{"geometry": {"type": "Polygon", "coordinates": [[[2, 48], [3, 48], [3, 49]]]}}]}
-    found = builders.spacenet_metadata("paris", label, (650, 650), 512)
+    found = diffusionsat.spacenet_metadata("paris", label, (650, 650), 512)
     assert (found["lon"], found["lat"]) == (2.5, 48.5)
 
 
@@ -155,9 +156,9 @@ def test_satlas(fixture, data):
     for case in data["satlas_numeric_inputs"]:
         tile = tuple(int(part) for part in case["key"].split("_")[1:3])
         arguments = (case["image_name"], case["hw"], case["target_resolution"], case["scale_factor"])
-        rows.append(builders.satlas_metadata(tile, *arguments))
+        rows.append(diffusionsat.satlas_metadata(tile, *arguments))
     close(fixture, "satlas", rows, "data.satlas_numeric")
-    true = builders.satlas_metadata((2**16, 2**16), "naip_2020-11-30", (512, 512), 512, as_trained=False)
+    true = diffusionsat.satlas_metadata((2**16, 2**16), "naip_2020-11-30", (512, 512), 512, as_trained=False)
     assert (true["lon"], true["lat"]) == pytest.approx((0, 0), abs=1e-9)
 
 
@@ -198,13 +199,13 @@ def test_sentinel_condition(fixture):
     assert np.array_equal(stretch(values), fixture["data.sentinel_norm_u8"].numpy())
     scaled = torch.from_numpy(stretch(values)).permute(2, 0, 1) / 255
     fixture.close("sentinel-2", "bands", scaled, "data.sentinel_tensor", 1e-6)
-    condition = builders.sentinel_condition(values, resolution=None)
+    condition = diffusionsat.sentinel_condition(values, resolution=None)
     fixture.close("sentinel-2", "condition", condition[0], "data.sentinel_cond", 1e-6)
-    assert builders.sentinel_condition(values, resolution=32).shape == (1, 10, 32, 32)
+    assert diffusionsat.sentinel_condition(values, resolution=32).shape == (1, 10, 32, 32)
     with pytest.raises(ValueError, match=r"is \[H, W, 13\]"):
-        builders.sentinel_condition(values[..., :10])
+        diffusionsat.sentinel_condition(values[..., :10])
 
 
 def test_percentile_stretch(fixture):
-    got = builders.percentile_stretch(fixture["data.percentile_in"].numpy())
+    got = diffusionsat.percentile_stretch(fixture["data.percentile_in"].numpy())
     fixture.close("16-bit", "stretch", got, "data.percentile_out", 1e-9)

@@ -1,10 +1,14 @@
-"""Text2Earth's enhancement network: RRDBNet (Wang et al. 2018, ESRGAN, arXiv 1809.00219) in Real-ESRGAN's
-form.
+"""What Text2Earth has beside its generator: the enhancement network, and scenes of any size.
 
-It doubles the size of a generated picture and takes its noise away:
+The network is RRDBNet (Wang et al. 2018, ESRGAN, arXiv 1809.00219) in Real-ESRGAN's form. It doubles the
+size of a generated picture and takes its noise away:
 
 >>> enhancer = load_enhancer("best_PSNR_iter_22000_new.pth")  # doctest: +SKIP
 >>> sharp = enhancer.enhance(images)  # [N, 3, 256, 256] -> [N, 3, 512, 512]  # doctest: +SKIP
+
+A scene: a window slides over a canvas, and each window is painted where it is still empty. As the authors
+propose for their inpainting model, the prompt, and with it the resolution level, stays the same, so that the
+whole scene has one scale.
 """
 
 from __future__ import annotations
@@ -16,6 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rs_course.validation import image_batch
+
+from .images import images
+from .loading import read_device
 from .weights import filled, read_state_dict
 
 
@@ -79,8 +87,6 @@ class RRDBNet(nn.Module):
     @torch.no_grad()
     def enhance(self, images: torch.Tensor, batch_size: int = 16) -> torch.Tensor:
         """Pictures ``[N, 3, H, W]`` in [0, 1], enlarged and clipped to [0, 1], on the input's device."""
-        from rs_course.validation import image_batch
-
         images = image_batch(images)
         if any(side % self.fold for side in images.shape[-2:]):
             raise ValueError(
@@ -99,8 +105,6 @@ def load_enhancer(file: str | Path, *, device=None) -> RRDBNet:
         FileNotFoundError: No such file.
         ValueError: Not such a network.
     """
-    from .load import read_device
-
     state = read_state_dict(file)
     blocks = {int(match[1]) for key in state if (match := re.match(r"body\.(\d+)\.", key))}
     first, dense = state.get("conv_first.weight"), state.get("body.0.rdb1.conv1.weight")
@@ -111,3 +115,59 @@ def load_enhancer(file: str | Path, *, device=None) -> RRDBNet:
         raise ValueError(f"{file} takes {first.shape[1]} channels; an RRDBNet takes 3, 12 or 48.")
     sizes = (scale, first.shape[0], len(blocks), dense.shape[0])
     return filled(lambda: RRDBNet(*sizes), state, file).to(read_device(device))
+
+
+def outpaint(
+    checkpoint, prompt: str, size, *, image=None, window=None, overlap: float = 0.5, seed: int = 0, **sampling
+) -> torch.Tensor:
+    """Paint a scene larger than the model's own pictures.
+
+    Args:
+        checkpoint: An inpainting model, or any model that edits pictures.
+        prompt: What the scene shows, with its level.
+        size: (height, width) of the scene in pixels.
+        image: A picture ``[3, h, w]`` in [0, 1] (or PIL) to go on from, in the upper left corner.
+        window: (height, width) of a window; ``None`` is the model's own size.
+        overlap: Share of a window that it has in common with the one before, 0..1 exclusive.
+        seed: The k-th window is image k of this seed.
+        sampling: Further arguments of ``Checkpoint.sample``.
+
+    Returns:
+        float32 ``[1, 3, height, width]`` in [0, 1].
+
+    Raises:
+        ValueError: A scene smaller than a window or not a multiple of the latent grid, or no overlap.
+    """
+    height, width = window or checkpoint.default_size
+    unit = checkpoint.vae_factor
+    if not 0 < overlap < 1:
+        raise ValueError(
+            f"overlap is {overlap}; windows must share more than 0 and less than 1 of their side."
+        )
+    if any(side % unit for side in size) or size[0] < height or size[1] < width:
+        raise ValueError(
+            f"size is {tuple(size)}; a scene is at least {height}×{width}, its sides multiples of {unit}."
+        )
+    canvas, empty = torch.full((1, 3, *size), 0.5), torch.ones(1, 1, *size)
+    if image is not None:
+        start = images(image)[..., : size[0], : size[1]]
+        canvas[..., : start.shape[-2], : start.shape[-1]] = start
+        empty[..., : start.shape[-2], : start.shape[-1]] = 0
+    tops, lefts = (offsets(*sides, overlap, unit) for sides in zip(size, (height, width), strict=True))
+    for k, (top, left) in enumerate((top, left) for top in tops for left in lefts):
+        view = (..., slice(top, top + height), slice(left, left + width))
+        hole = empty[view]
+        if not hole.any():
+            continue
+        known = {} if hole.all() else {"image": canvas[view], "mask": hole}
+        place = {"size": (height, width), "seed": seed, "start": k}
+        painted = checkpoint.sample(prompt, **place, **known, **sampling)
+        canvas[view] = torch.where(hole > 0, painted, canvas[view])
+        empty[view] = 0
+    return canvas
+
+
+def offsets(length: int, window: int, overlap: float, unit: int) -> list[int]:
+    """Where windows start so that neighbours share at least ``overlap`` and the last ends at ``length``."""
+    stride = max(int(window * (1 - overlap)) // unit * unit, unit)
+    return [*range(0, length - window, stride), length - window]
