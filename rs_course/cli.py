@@ -42,7 +42,8 @@ COMMANDS = {
 }
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(
         prog="rs-course", description="The remote-sensing course at the command line."
@@ -53,7 +54,7 @@ def main(argv=None) -> int:
         command = subparsers.add_parser(name, help=summary, description=summary)
         if argv[:1] == [name]:
             implementation = import_module(module)
-            implementation.add_arguments(command)
+            describe(command, implementation)
             command.set_defaults(run=implementation.run)
     args = parser.parse_args(argv)
     try:
@@ -78,6 +79,15 @@ def main(argv=None) -> int:
             raise
         print(f"rs-course: {error}", file=sys.stderr)
         return 1
+
+
+def describe(parser: argparse.ArgumentParser, implementation) -> None:
+    """Give a command's parser its arguments and, as examples, the calls in its module's docstring."""
+    implementation.add_arguments(parser)
+    _, *lines = (implementation.__doc__ or "").splitlines() or [""]
+    if examples := [line.strip() for line in lines if f"{parser.prog} " in f"{line} "]:
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = "\n  ".join(["examples:", *examples])
 
 
 if __name__ == "__main__":

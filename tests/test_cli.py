@@ -31,7 +31,9 @@ def test_each_command_is_there_and_has_help(name, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main([name, "--help"])
     assert exit_.value.code == 0
-    assert f"rs-course {name}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"usage: rs-course {name}" in shown
+    assert f"rs-course {name}" in shown.partition("\nexamples:\n  ")[2], "its docstring shows no call"
 
 
 def _command(monkeypatch, error):

@@ -1,4 +1,7 @@
-"""``rs-course check NOTEBOOK``: the public checks, run as the grader would run them."""
+"""``rs-course check NOTEBOOK``: the public checks, run as the grader would run them.
+
+rs-course check assignments/release/a3_super_resolution/a3_super_resolution.ipynb
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,8 @@
-"""``rs-course convert SRC DST``: a published checkpoint as a clean folder of safetensors."""
+"""``rs-course convert SRC DST``: a published checkpoint as a clean folder of safetensors.
+
+rs-course convert last.ckpt runs/crsdiff
+rs-course convert text2earth runs/text2earth-half --dtype float16
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,8 @@
-"""``rs-course doctor``: what this machine has, what is missing, and the command that mends it."""
+"""``rs-course doctor``: what this machine has, what is missing, and the command that mends it.
+
+rs-course doctor               what this machine has and lacks
+rs-course doctor --full        also what the profile full needs
+"""
 
 from __future__ import annotations
 

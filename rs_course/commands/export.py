@@ -1,4 +1,8 @@
-"""``rs-course export NAME --out DIR``: a generator as ONNX graphs and a JSON, for programs without Python."""
+"""``rs-course export NAME --out DIR``: a generator as ONNX graphs and a JSON, for programs without Python.
+
+rs-course export mini-text2earth --out build/onnx
+rs-course export mini-diffusionsat --steps 6 12 --out build/sat
+"""
 
 from pathlib import Path
 

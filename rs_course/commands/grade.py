@@ -1,4 +1,8 @@
-"""``rs-course grade SUBMISSIONS --assignment NAME``: grade a class in isolation; grades and feedback."""
+"""``rs-course grade SUBMISSIONS --assignment NAME``: grade a class in isolation; grades and feedback.
+
+rs-course grade submissions.zip --assignment a3_super_resolution --roster class.csv
+rs-course grade submissions --assignment a2_classification --due 2026-12-01T23:59+01:00 --late 10%/day
+"""
 
 import os
 from dataclasses import replace

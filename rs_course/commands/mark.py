@@ -1,4 +1,7 @@
-"""``rs-course mark NAME``: mark prose and figures of a graded class in the browser, question by question."""
+"""``rs-course mark NAME``: mark prose and figures of a graded class in the browser, question by question.
+
+rs-course mark a3_super_resolution
+"""
 
 import webbrowser
 from pathlib import Path

@@ -1,4 +1,8 @@
-"""``rs-course release``: make the student and the solution version of the assignments from their sources."""
+"""``rs-course release``: make the student and the solution version of the assignments from their sources.
+
+rs-course release                          all assignments
+rs-course release --check                  fail if a student version is out of date
+"""
 
 from pathlib import Path
 

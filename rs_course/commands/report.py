@@ -1,4 +1,7 @@
-"""``rs-course report DIR``: weigh a study: figures and a one-page summary with the answer."""
+"""``rs-course report DIR``: weigh a study: figures and a one-page summary with the answer.
+
+rs-course report runs/eurosat
+"""
 
 from __future__ import annotations
 

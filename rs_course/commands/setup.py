@@ -1,6 +1,8 @@
 """``rs-course setup``: create ``.venv`` with the pinned environment; it needs only Python.
 
-    python3 -m rs_course.cli setup        from the root of a checkout, before anything is installed
+    python3 -m rs_course.cli setup      from the root of a checkout, before anything is installed
+    rs-course setup                     the same later, after an update
+    rs-course setup --torch default     the build of torch that pip chooses
 
 Only the standard library is imported here, and nothing is installed outside ``.venv``. The step that
 differs between machines is torch: on Linux the build that pip chooses by itself may bring gigabytes of CUDA,

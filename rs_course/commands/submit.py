@@ -1,4 +1,7 @@
-"""``rs-course submit NOTEBOOK``: a zip with the notebook and a manifest of its hash, ready to upload."""
+"""``rs-course submit NOTEBOOK``: a zip with the notebook and a manifest of its hash, ready to upload.
+
+rs-course submit a3_super_resolution.ipynb --student ada
+"""
 
 import hashlib
 import json

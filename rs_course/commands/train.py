@@ -1,4 +1,8 @@
-"""``rs-course train NAME``: train one of the minis that ship with the course."""
+"""``rs-course train NAME``: train one of the minis that ship with the course.
+
+rs-course train mini-ddpm --minutes 5
+rs-course train mini-text2earth --start mini-text2earth --out runs/longer
+"""
 
 from importlib import import_module
 from inspect import signature

@@ -121,11 +121,11 @@ def first_paragraph(module) -> str:
 
 def commands_page() -> str:
     """Every command with its arguments, as ``rs-course COMMAND --help`` prints them."""
-    from rs_course.cli import COMMANDS
+    from rs_course.cli import COMMANDS, describe
 
     lines = ["# The command line", "", "`rs-course COMMAND --help` prints the same.", ""]
     for name, (module, summary) in COMMANDS.items():
         parser = argparse.ArgumentParser(prog=f"rs-course {name}", description=summary)
-        import_module(module).add_arguments(parser)
+        describe(parser, import_module(module))
         lines += [f"## `rs-course {name}`", "", "```text", parser.format_help().rstrip(), "```", ""]
     return "\n".join(lines)

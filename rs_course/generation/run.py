@@ -1,17 +1,23 @@
-"""``generate``: which images are missing, who makes them, and how far it has come."""
+"""``generate``: which images are missing, who makes them, and how far it has come.
+
+What a process does, here or on a worker, is to :func:`describe` the request and to :func:`make` a shard.
+"""
 
 from __future__ import annotations
 
+import functools
+import io
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import work
+from rs_course import jobs
+
 from .prompts import Prompt, read_prompts
 from .recipe import Folder, Recipe, Shard, prompts_hash
 
@@ -19,6 +25,30 @@ if TYPE_CHECKING:
     from rs_course.datasets import Dataset
 
 SETTINGS = ("steps", "guidance", "guidance_interval", "sampler", "eta", "size", "negative_prompt")
+
+
+@dataclass(frozen=True)
+class Order:
+    """How images are made.
+
+    Attributes:
+        checkpoint: Name or absolute path for ``rs_course.checkpoints.load``.
+        arguments: For ``Checkpoint.sample``.
+        device, dtype: For ``load``; ``device=None`` spreads the workers of one machine over its GPUs.
+        compiled: Whether to compile the UNet.
+        batch_size: Images per pass, or ``None``.
+        threads: CPU threads of a worker, or ``None`` for as they are.
+        run: Tells one run from the next, whose checkpoint of the same name may be another.
+    """
+
+    checkpoint: str
+    arguments: dict = field(default_factory=dict)
+    device: str | None = None
+    dtype: str | None = None
+    compiled: bool = False
+    batch_size: int | None = None
+    threads: int | None = None
+    run: str = ""
 
 
 def generate(
@@ -87,29 +117,38 @@ def generate(
         for one in seeds
         for first in range(0, count, shard_size)
     ]
-    path = Path(checkpoint).expanduser()
-    order = work.Order(
+    path, workers = Path(checkpoint).expanduser(), 0 if scheduler else workers or _gpus()
+    order = Order(
         str(path.resolve() if path.exists() else checkpoint),
         {name: value for name, value in settings.items() if value is not None},
         device,
         dtype,
         compiled,
         batch_size,
+        threads=_threads_of_each(workers),
         run=uuid.uuid4().hex,
     )
     from rs_course.sampling.progress import image_bar
 
-    with Folder(out) as folder, _makers(order, workers, scheduler) as (describe, make_all):
-        weights, completed, cut = describe(rows)
+    with ExitStack() as stack:
+        stack.callback(_loaded.cache_clear)
+        folder = stack.enter_context(Folder(out))
+        runner = stack.enter_context(jobs.runner(workers if workers > 1 else 0, scheduler))
+        weights, completed, cut = runner.call(describe, order, rows)
         for warning in cut:
             warnings.warn(warning, stacklevel=2)
         folder.claim(Recipe(path.name, weights, completed, prompts_hash(rows), shard_size))
         missing = folder.missing(shards)
-        tasks = [(shard, _turn(rows, shard)) for shard in missing]
         total, waiting = count * len(seeds), sum(shard.count for shard in missing)
         with image_bar(total, total - waiting) if progress else nullcontext(_silent) as advance:
-            for shard, pictures in make_all(tasks, weights, advance):
+            here = advance if runner.client is None else None  # in this process a bar moves within a shard
+            asked = {shard: (order, shard, _turn(rows, shard), weights, here) for shard in missing}
+            for shard, pictures, error in runner.each(make, asked):
+                if error:
+                    raise error
                 folder.write(shard, _turn(rows, shard), pictures, classes)
+                if not here:
+                    advance(shard.count)
     return _asked_for(out, seeds, count)
 
 
@@ -128,57 +167,114 @@ def _asked_for(out, seeds: list[int], count: int) -> Dataset:
     return data if all(wanted) else data.subset(wanted)
 
 
-@contextmanager
-def _makers(order: work.Order, workers: int | None, scheduler: str | None):
-    """Two functions: ``describe(prompts)`` and ``make_all(tasks, weights, advance)``, which yields shards."""
-    if scheduler is None and (workers or _gpus()) == 1:
-        try:
-            yield lambda prompts: work.describe(order, prompts), lambda *tasks: _here(order, *tasks)
-        finally:
-            work.forget()
-        return
-    from distributed import Client, LocalCluster
+def describe(order: Order, prompts: list[Prompt]) -> tuple[str, dict, list[str]]:
+    """Check the whole request before the first image.
 
-    local = workers or _gpus()
-    cluster = (
-        nullcontext(scheduler)
-        if scheduler
-        else LocalCluster(n_workers=local, threads_per_worker=1, dashboard_address=None)
-    )
-    if scheduler is None:
+    Returns:
+        Hash of the checkpoint's weights; the settings with all defaults; warnings about prompts that are cut.
+
+    Raises:
+        TypeError, ValueError: As ``Checkpoint.sample`` would.
+    """
+    from rs_course import sampling
+
+    generator = _generator(order)
+    with warnings.catch_warnings(record=True) as cut:
+        warnings.simplefilter("always")
+        settings = sampling.describe(generator, *_rows(prompts), **order.arguments)
+    return generator.card.hash, settings, [str(warning.message) for warning in cut]
+
+
+def make(
+    order: Order, shard: Shard, rows: list[Prompt], weights: str, advance: Callable | None
+) -> list[bytes]:
+    """The pictures of a shard, as PNG files.
+
+    Args:
+        order: How.
+        shard: Which images.
+        rows: Their prompts.
+        weights: Hash of the weights that the run is made with.
+        advance: Called with the number of images (a fraction of them) that are done since the last call, or
+            ``None``.
+
+    Raises:
+        ValueError: The checkpoint of that name has other weights on this machine.
+    """
+    from rs_course.checkpoints.images import pixels
+
+    generator = _generator(order)
+    if generator.card.hash != weights:
+        raise ValueError(f"{order.checkpoint} has other weights on this worker than where the run began.")
+    texts, metadata = _rows(rows)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The prompt has .* tokens")  # said once, before the first image
+        images = generator.sample(
+            texts,
+            metadata=metadata,
+            seed=shard.seed,
+            start=shard.first,
+            batch_size=order.batch_size,
+            progress=advance or False,
+            **order.arguments,
+        )
+    return [_png(image) for image in pixels(images)]
+
+
+def _generator(order: Order):
+    if order.threads:
         import torch
 
-        order = replace(order, threads=max(1, torch.get_num_threads() // local))
-    with cluster as address, Client(address) as client:
-        yield (
-            lambda prompts: client.submit(work.describe, order, prompts, pure=False).result(),
-            lambda *tasks: _on_dask(client, order, *tasks),
-        )
+        torch.set_num_threads(order.threads)
+    return _loaded(order.checkpoint, order.device or _own_gpu(), order.dtype, order.compiled, order.run)
 
 
-def _here(order: work.Order, tasks, weights: str, advance) -> Iterator[tuple[Shard, list[bytes]]]:
-    for shard, rows in tasks:
-        yield shard, work.make(order, shard, rows, weights, advance)
+@functools.lru_cache(maxsize=1)
+def _loaded(checkpoint, device, dtype, compiled, run):
+    from rs_course import checkpoints
+
+    generator = checkpoints.load(checkpoint, device=device, dtype=dtype)
+    return generator.compile() if compiled else generator
 
 
-def _on_dask(client, order: work.Order, tasks, weights: str, advance):
-    """Shards as they are finished; a task whose worker dies is given to another one by Dask."""
-    from distributed import as_completed
+def _own_gpu() -> str | None:
+    """The GPU of a worker on a machine with several: those of a local cluster are numbered 0, 1, …"""
+    import torch
 
-    shards = {}
-    for shard, rows in tasks:
-        shards[client.submit(work.make, order, shard, rows, weights, pure=False)] = shard
-    for future in as_completed(list(shards)):
-        shard, pictures = shards.pop(future), future.result()
-        future.release()
-        yield shard, pictures
-        advance(shard.count)
+    if torch.cuda.device_count() < 2:
+        return None
+    try:
+        from distributed import get_worker
+
+        name = get_worker().name
+    except (ImportError, ValueError):  # not on a worker
+        return None
+    return f"cuda:{name % torch.cuda.device_count()}" if isinstance(name, int) else None
+
+
+def _rows(prompts: list[Prompt]) -> tuple[list[str], list[dict | None] | None]:
+    metadata = [prompt.metadata for prompt in prompts]
+    return [prompt.text for prompt in prompts], metadata if any(metadata) else None
+
+
+def _png(pixels) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _gpus() -> int:
     import torch
 
     return max(1, torch.cuda.device_count())
+
+
+def _threads_of_each(workers: int) -> int | None:
+    import torch
+
+    return max(1, torch.get_num_threads() // workers) if workers > 1 else None
 
 
 def _silent(images: float) -> None:

@@ -21,9 +21,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from sysconfig import get_path
 
-from rs_course.environment import environment
 from rs_course.grading import records
 from rs_course.grading.grader import Assignment
+from rs_course.jobs import environment
 
 # A student id becomes a folder name, and nbgrader searches it with glob.
 _IS_FOLDER_NAME = re.compile(r"[\w@][\w@. -]*").fullmatch

@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from rs_course.environment import environment
+from rs_course.jobs import environment
 
 ANSWER_SECONDS = 5  # how long a scheduler may take to answer
 WORKER_SECONDS = 30  # how long a cluster may take to show its first worker
