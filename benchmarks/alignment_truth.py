@@ -5,7 +5,7 @@
     python benchmarks/alignment_truth.py ucmerced --ucmerced PATH
     python benchmarks/alignment_truth.py guidance [--count 80]
 
-Each part writes its own key of ``data/results/alignment_truth.json``, which notebook 03 reads. The truth
+Each part writes its own key of ``data/results/alignment_truth.json``, which its lesson reads. The truth
 comes from the simulator, which knows what is in a scene; ``scorers`` and ``ucmerced`` add real tiles (the
 test splits of EuroSAT and UC Merced).
 """

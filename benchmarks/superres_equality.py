@@ -5,7 +5,7 @@
 The folder holds what the official repositories computed (DSCF-SR at 0532888, SPAN at c77a591, basicsr, and
 FAKD's affinities): ``golden.npz``, ``golden.json``, and the published weights of DSCF and EFDN. It is not in
 the repository; ``tests/superres`` and ``tests/metrics`` make these comparisons too, where it is there. Writes
-``data/results/superres_equality.json``, which notebook 05 prints.
+``data/results/superres_equality.json``, which the lesson on super-resolution prints.
 
 A difference of images is relative to max(1, largest absolute value), as the float32 noise of the network is.
 """

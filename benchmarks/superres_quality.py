@@ -5,7 +5,7 @@
     python benchmarks/superres_quality.py fine-tuning --dscf FILE --real FOLDER
     python benchmarks/superres_quality.py recognition [--generator NAME] [--controlnet NAME]
 
-Each part writes its own key of ``data/results/superres_quality.json``, which notebook 05 reads. PSNR and SSIM
+Each part writes its own key of ``data/results/superres_quality.json``, which its lesson reads. PSNR and SSIM
 are of the luma, crop 4, 8-bit images (convention ``basicsr_y``), means over images with bootstrap intervals.
 """
 

@@ -1,4 +1,4 @@
-"""Five families of generative models on six islands, over seeds: the numbers that notebook 00 shows.
+"""Five families of generative models on six islands, over seeds: the numbers that the first lesson shows.
 
 python benchmarks/toy_families.py            # writes data/results/toy_families.json
 """

@@ -20,9 +20,9 @@ from rs_course import checkpoints, cli, registry, simulated_earth
 from rs_course.execution.runner import declared_parameters
 
 _NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("[0-9]*.ipynb"))
-_PER_CLASS = 1000  # of which a fifth is for the test: notebook 03 asks for 2,000 test tiles in full
+_PER_CLASS = 1000  # of which a fifth is for the test: one lesson asks for 2,000 test tiles
 # What keeps a rehearsal short where a notebook has a parameter for it.
-_SHORT = {"04": {"STEPS": 2}, "05": {"SCENES": 2}}
+_SHORT = {"05": {"STEPS": 2}, "06": {"SCENES": 2}}
 
 
 def _archive(file: Path, name: str, sharp: bool, count: int) -> Path:

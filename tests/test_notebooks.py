@@ -58,7 +58,7 @@ def test_cells_are_short_and_the_page_has_its_parts(path):
     lengths = [cell.source.count("\n") + 1 for cell in _code(notebook)]
     assert statistics.median(lengths) <= 8
     assert max(lengths) <= 25
-    assert sum("setup" not in cell.metadata.get("tags", []) for cell in notebook.cells) <= 48
+    assert sum("setup" not in cell.metadata.get("tags", []) for cell in notebook.cells) <= 45
     prose = _prose(notebook)
     read_aloud = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|```.*?```|\]\([^)]*\)|<[^>]+>", " ", prose, flags=re.S)
     assert len(re.findall(r"\w+", read_aloud)) <= 2500
@@ -68,6 +68,17 @@ def test_cells_are_short_and_the_page_has_its_parts(path):
     assert f'quiz.show("{path.stem}")' in sources
     assert quiz.load(path.stem)
     assert all("slideshow" in cell.metadata for cell in notebook.cells)
+
+
+@_each_notebook
+def test_lessons_name_each_other_by_links_that_lead_there(path):
+    prose = _prose(_read(path))
+    assert re.match(rf"# {path.stem[:2]} · ", prose)
+    for words, target in re.findall(r"\[([^]]*)\]\((\d\d_\w+\.ipynb)\)", prose):
+        assert (_FOLDER / target).is_file(), target
+        assert set(re.findall(r"\b0\d\b", words)) <= {target[:2]}, (words, target)
+    plain = re.sub(r"\[[^]]*\]\([^)]*\)", "", prose)
+    assert not re.findall(r"(?:notebook|lesson)s? 0\d", plain, re.I)
 
 
 @_each_notebook

@@ -74,23 +74,30 @@ def test_speed_counts_evaluations_and_names_every_variant():
 
 
 def test_the_quality_table_shows_generated_beside_real():
+    ask = {"sampler": "DDIMScheduler", "steps": 8, "guidance": 4.0, "guidance_interval": [0.0, 0.5]}
     part = {
         "checkpoint": "mini-x",
+        "settings": ask | {"guidance": 1.5},
+        "tiles": {"generated": 1200, "as many real": 1100},
         "recognised": {"seeds": [0.8, 0.9]},
-        "guided": {"recognised": {"seeds": [0.9]}},
-        "recognised real test tiles": {"seeds": [0.95]},
-        "classification accuracy score": {"generated": [0.5, 0.7], "real": [0.8], "ratio": 0.75},
+        "guided": {"settings": ask, "tiles": 300, "recognised": {"seeds": [0.9, 0.9]}},
+        "recognised real test tiles": {"seeds": [0.95, 0.95]},
+        "recognised real test tiles through mini-vae": {"seeds": [0.7, 0.8]},
+        "classification accuracy score": {"generated": [0.5, 0.7], "real": [0.8, 0.8], "ratio": 0.75},
         "memorisation": {"nearer than 99.9 % of unseen real": 0.002},
     } | {
         k: {"generated": 2.0, "real": 0.5}
         for k in ("fid", "fid within a class", "kid", "precision", "recall")
     }
-    table = figures.quality_table({"eurosat": part, "made by": {"command": "x"}})
-    assert "| prompted class recognised | 85.0 % | 95.0 % |" in table
-    assert "| the same, strongly guided | 90.0 % |  |" in table
-    assert "| the same, as a share of real | 75.0 % | 100 % |" in table
-    assert "| FID | 2 | 0.5 |" in table
-    assert "| 0.20 % | 0.10 % |" in table
+    table = figures.quality_table({"eurosat": part, "made by": {"features": "mini-judge"}})
+    assert "|  | eurosat: mini-x | eurosat: real tiles |" in table
+    assert "| tiles | 1,200 | 1,100 |" in table
+    assert "recognised, % ± sd over seeds | 85.0 ± 7.1 | 95.0 ± 0.0 |" in table
+    assert "(a ceiling) |  | 75.0 ± 7.1 |" in table
+    assert "| DDIM, 8 steps, guidance 4 from 0 to 0.5 of the way |" in table
+    assert "share of real, % | 75.0 | 100 |" in table
+    assert "| FID (mini-judge) | 2 | 0.5 |" in table
+    assert "| 0.20 | 0.10 |" in table
 
 
 def test_the_conditioning_table_shows_agreement_and_what_chance_gives():

@@ -1,4 +1,4 @@
-"""Checks for the notebooks' exercises: one module per notebook, one function per exercise.
+"""Checks for the notebooks' exercises: one module per subject, one function per exercise.
 
 >>> from rs_course import check
 >>> check.orientation.chance_level(lambda classes: 1 / classes)  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Exercises of notebook 03: the contrastive loss, recall at k, Fréchet distance, what a metric cannot see."""
+"""Exercises on text and images: the contrastive loss, recall at k, Fréchet distance, and what is not seen."""
 
 from __future__ import annotations
 

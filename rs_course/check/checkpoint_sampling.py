@@ -1,14 +1,10 @@
-"""Exercises of notebook 02, checkpoint sampling.
+"""Exercises about a checkpoint: its sampler's steps, and the numbers that DiffusionSat takes.
 
-The first two ask for the two lines of a latent sampler as a checkpoint needs them (guidance on a stacked
-batch, a DDIM step from a velocity); notebook 01 asks for their plain forms.
+Two ask for the lines of a latent sampler as a checkpoint needs them (guidance on a stacked batch, a DDIM step
+from a velocity); the lesson on diffusion asks for their plain forms.
 """
 
 from __future__ import annotations
-
-import copy
-
-import torch
 
 from rs_course.check.core import Mistake
 from rs_course.check.diffusion_basics import GUIDANCE, SCALES, two_levels
@@ -264,117 +260,56 @@ def normalise_metadata(random):
     return random.cycle(*_PLACES)
 
 
-class _Generator:
-    """Stands for drawing: at scale s, ``right[s]`` of the images will be named rightly.
-
-    The copy that a student's function gets notes in ``asked`` what it is asked for.
-    """
-
-    def __init__(self, right: dict, labels, classes: int):
-        self.right, self.labels, self.classes, self.asked, self.notes = right, labels, classes, [], False
-
-    def __deepcopy__(self, memo):
-        noting = copy.copy(self)
-        noting.notes = True
-        return noting
-
-    def __call__(self, scale):
-        if not isinstance(scale, float | int) or scale not in self.right:
-            raise Mistake(f"draw was asked for scale {scale!r}, which is not one of scales")
-        if self.notes:
-            self.asked.append(scale)
-        named = torch.where(
-            torch.arange(len(self.labels)) < self.right[scale], self.labels, (self.labels + 1) % self.classes
-        )
-        return named.reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2) / 8 + 0.01
-
-
-def _recognise(images):
-    return ((images[:, 0, 0, 0] - 0.01) * 8).round().long()
-
-
-_HILLS = (  # scales in the order of the list, and the number of right answers at each
-    ({8.0: 29, 1.0: 20, 3.0: 37, 2.0: 32, 5.0: 37}, 40, 4),
-    ({2.5: 9, 1.5: 21, 4.0: 17, 1.0: 20}, 35, 5),
-    ({6.0: 22, 3.0: 14, 1.0: 5, 2.0: 13, 4.5: 22, 12.0: 18}, 24, 3),
-    ({1.0: 11, 2.0: 8, 3.0: 10, 9.0: 26}, 28, 7),
-)
-
-
-def _tried(raw, want, args):
-    draw, _, _, scales = args
-    if not draw.asked:
-        raise Mistake("draw was never called: the best scale has to be measured")
-    if missed := sorted(set(scales) - set(draw.asked)):
-        raise Mistake(f"scale {missed[0]:g} was never tried: accuracy may fall and rise again")
-
-
-def _chosen(key):
-    """The scale at which a key of (scale, accuracy, place in the list) is largest."""
-    return {"key": key}
-
-
 @formula(
     hints=(
-        "For each scale: draw images, let the recogniser name them, and count how often it says their label.",
-        "accuracy[s] = (recognise(draw(s)) == labels).float().mean(). Several scales may tie: which costs "
-        "least?",
-        "max(scales, key=lambda s: (accuracy[s], -s)) prefers the smaller scale among equals",
+        "Try Euler's step first, and ask for the slope where it lands.",
+        "Euler's point is x + (s − t) slope(x, t). Heun's step starts at x again, with the mean of both "
+        "slopes.",
+        "here = slope(x, t); there = slope(x + (s - t) * here, s); x + (s - t) * …",
     ),
-    takes="draw recognise labels scales",
+    takes="x t s slope",
     right="""
-        right = draw.right
-        tried = {s: (recognise(draw(s)) == labels).double().mean().item() for s in scales}
-        key = lambda s: (tried[s], -s)
-        best = max(scales, key=key)
-        back = best
-        answer = back
+        h = s - t
+        here = slope(x, t)
+        length = h
+        trial = x + length * here
+        there = slope(trial, s)
+        mean = (here + there) / 2
+        answer = x + h * mean
     """,
     slips="""
-        key = lambda s: (tried[s], s)  # scales may tie; take the smaller, which leaves more variety
-        key = lambda s: (tried[s], -scales.index(s))  # scales may tie, and the list is not sorted: you took
-          # the first of the tied ones, take the smaller
-        key = lambda s: (tried[s], scales.index(s))  # scales may tie, and the list is not sorted: you took
-          # the last of the tied ones, take the smaller
-        key = lambda s: (-tried[s], -s)  # this is the least accurate scale: take the maximum
-        key = lambda s: (-tried[s], s)  # this is the least accurate scale, and the larger of two that tie
-        key = lambda s: -scales.index(s)  # this is the first scale of the list, not the most accurate
-        key = lambda s: scales.index(s)  # this is the last scale of the list, not the most accurate
-        key = lambda s: s  # this is the largest scale, not the most accurate
-        key = lambda s: -s  # this is the smallest scale, not the most accurate
-        answer = sorted(scales)[len(scales) // 2]  # this is the middle of the sorted scales, not the most
-          # accurate
-        answer = sorted(scales, key=lambda s: (draw.right[s], -s))[-2]  # this is the second best scale
-        back = tried[best]  # this is the best accuracy; return the scale that reaches it
-        back = 100 * tried[best]  # this is the best accuracy in percent; return the scale that reaches it
-        back = scales.index(best)  # this is its place in the list; return the scale itself
-        answer = sorted(scales).index(max(scales, key=lambda s: (draw.right[s], -s)))  # this is its place in
-          # the sorted list; return the scale itself
-        answer = max(draw.right.values())  # this is the number of right answers; return the scale that
-          # reaches it
-        answer = ((s := max(scales, key=lambda s: (draw.right[s], -s))), draw.right[s] / len(labels))  # this
-          # is the scale and its accuracy; return the scale alone
-        answer = [draw.right[s] / len(labels) for s in scales]  # these are all accuracies; return the scale
-          # with the highest
-        answer = sum(scales) / len(scales)  # this is the mean of the scales
-        answer = sum((s * draw.right[s] for s in scales)) / sum(draw.right.values())  # scales were weighed by
-          # their accuracy; one of them is asked for
-        answer = max(scales, key=lambda s: (recognise(draw(s)).double().mean().item(), -s))  # the labels are
-          # not compared: this is the scale whose named classes have the highest mean
-        answer = max(scales, key=lambda s: ((recognise(draw(s)) > 0).sum().item(), -s))  # the labels are not
-          # compared: this is the scale with most images outside class 0
-        key = lambda s: tried[s] / s  # accuracy was divided by the scale; only among equals does the smaller
-          # win
+        mean = here  # this is Euler's step: the slope at its end was not asked
+        mean = there  # only the slope at the end is used; Heun takes the mean of both
+        mean = here + there  # the two slopes were added; take their mean
+        mean = (here - there) / 2  # the slopes were subtracted; take their mean
+        mean = (3 * here - there) / 2  # the end's slope has the wrong sign: take the mean of both
+        mean = slope(x + h * here / 2, (t + s) / 2)  # this is the midpoint method: one slope, half way
+        there = slope(x, s)  # the second slope was asked at x; ask where Euler's step lands
+        there = slope(trial, t)  # the second slope was asked at time t; Euler's point is at time s
+        length = t - s  # Euler's trial step went the wrong way: it is x + (s − t) slope
+        length = 1  # Euler's trial step has the length 1; it is s − t
+        length = h / 2  # Euler's trial step went half of the way; it is s − t long
+        h = t - s  # the step goes the wrong way: its length is s − t
+        h = abs(s - t)  # the step has lost its sign: it is s − t, whichever is larger
+        h = s  # the step has the length s; it is s − t
+        answer = x + mean  # the mean slope is not multiplied by s − t
+        answer = x - h * mean  # the step is subtracted; it is added, with s − t
+        answer = trial + h * mean  # the step starts at Euler's point; it starts at x
+        answer = trial  # this is Euler's step: the slope at its end was not asked
+        answer = h * mean  # x itself is missing
+        answer = mean  # this is the mean slope; x_s is x plus s − t times it
+        answer = x + h * mean / 2  # the slopes were halved twice
+        answer = (x + trial) / 2  # this is half of Euler's step
     """,
-    name="the scale",
-    done="the most accurate scale, and the smaller of two that tie",
-    look=_tried,
+    name="x at s",
+    done="two slopes for one step, and an error that falls with the square of the step",
 )
-def best_guidance(random):
-    """``student(draw, recognise, labels, scales) -> scale``: the smallest of the most accurate scales.
+def heun_step(random):
+    """``student(x [N, D], t, s, slope) -> x at s``, where ``slope(x, t)`` is dx/dt."""
+    turn, pull = random.uniform(0.5, 1.5), random.uniform(0.2, 0.9)
 
-    ``draw(scale)`` gives images ``[N, 3, h, w]``, ``recognise(images)`` their classes ``[N]``.
-    """
-    right, count, classes = random.cycle(*_HILLS)
-    labels = torch.arange(count) % classes
-    return _Generator(right, labels, classes), _recognise, labels, list(right)
+    def slope(x, t):
+        return pull * x.sin() * (1 + t) - turn * t**2 * x.flip(-1)
+
+    t, s = random.cycle((0.9, 0.4), (0.2, 0.7), (1.3, 1.0), (0.6, 0.1))
+    return random.normal(*random.sizes(2)), t, s, slope

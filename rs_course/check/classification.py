@@ -1,4 +1,4 @@
-"""Exercises of notebook 04: soft targets, the CLIP filter, the paired bootstrap, and splits that leak."""
+"""Exercises on classification: soft targets, the CLIP filter, the paired bootstrap, and splits that leak."""
 
 from __future__ import annotations
 

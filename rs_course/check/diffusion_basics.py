@@ -1,4 +1,4 @@
-"""Exercises of notebook 01, diffusion basics: six formulas. What all of them share stands first."""
+"""Exercises of the lesson on diffusion: six formulas. What all of them share stands first."""
 
 from __future__ import annotations
 

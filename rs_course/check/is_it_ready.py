@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: verdicts from intervals, what synthetic images are worth, controls."""
+"""Exercises of the last lesson: verdicts from intervals, what synthetic images are worth, controls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 00: the image convention, the level of chance, and a fair nested subset."""
+"""Exercises of the first lesson: the image convention, the level of chance, and a fair nested subset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: PSNR, merging ConvLoRA, the affinity matrix, and reports that are wrong."""
+"""Exercises on super-resolution: PSNR, merging ConvLoRA, the affinity matrix, and reports that are wrong."""
 
 from __future__ import annotations
 

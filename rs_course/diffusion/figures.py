@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from rs_course import plots
@@ -96,16 +98,20 @@ def losses(curve, by_step: dict, *, provenance):
     return fig
 
 
-def error_lines(evaluations, errors: dict, *, provenance, fit_from: int | None = None):
-    """Error against number of network evaluations, on log-log axes.
+def error_lines(
+    evaluations, errors: dict, *, provenance, fit_from: int | None = None, cost="network evaluations (NFE)"
+):
+    """Error against cost, on log-log axes.
 
     Args:
-        evaluations: NFE, one per point of a line.
+        evaluations: Cost, one per point of a line.
         errors: Name of the sampler to its errors.
         provenance: Of the figure.
         fit_from: Write the slope, fitted from this point on, beside each name.
+        cost: What ``evaluations`` counts.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     fig, ax = plt.subplots(figsize=(5.6, 3.4))
     for name, values in errors.items():
@@ -113,9 +119,11 @@ def error_lines(evaluations, errors: dict, *, provenance, fit_from: int | None =
         if fit_from is not None:
             label += f": slope {slope(evaluations[fit_from:], values[fit_from:]):.1f}"
         ax.loglog(evaluations, values, "o-", label=label)
-    ax.set(xlabel="network evaluations (NFE)", ylabel="distance to the exact end (RMS)")
+    ax.set(xlabel=cost, ylabel="distance to the exact end (RMS)")
     ax.set_xticks(evaluations, [str(n) for n in evaluations])
     ax.minorticks_off()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # else there may be one tick in all
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.legend()
     plots.badge(fig, provenance)
     return fig
@@ -124,3 +132,65 @@ def error_lines(evaluations, errors: dict, *, provenance, fit_from: int | None =
 def slope(x, y) -> float:
     """Slope of the straight line through log y over log x: minus the order of a method."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def steps_on_a_curve(slope, start: float, times, *, provenance):
+    """Euler, Heun and a two-step method on one curve, with every slope that they ask for.
+
+    Args:
+        slope: ``slope(x, t)``, dx/dt as a number.
+        start: x at ``times[0]``.
+        times: Decreasing or increasing times, one more than there are steps.
+        provenance: Of the figure.
+
+    Returns:
+        The figure, and for each method its number of slopes and its distance to the exact end.
+    """
+    import matplotlib.pyplot as plt
+
+    fine = np.linspace(times[0], times[-1], 2001)
+    exact = [start]
+    for t, s in pairwise(fine):  # Heun with so small a step that no eye sees its error
+        here = slope(exact[-1], t)
+        exact.append(exact[-1] + (s - t) * (here + slope(exact[-1] + (s - t) * here, s)) / 2)
+    fig, axes = plt.subplots(1, 3, figsize=(9, 2.8), sharey=True)
+    found = {}
+    for axis, (name, rule) in zip(axes, _RULES.items(), strict=True):
+        axis.plot(fine, exact, color="#909090", lw=3, label="exact")
+        x, before, asked = start, None, 0
+        for t, s in pairwise(times):
+            here, asked = slope(x, t), asked + 1
+            step, trial = rule(slope, x, t, s, here, before)
+            if trial is not None:  # where the second slope is asked
+                asked += 1
+                axis.plot([t, s], [x, trial], ":", color=plots.COLOURS[4])
+                axis.plot([s], [trial], "o", mfc="white", color=plots.COLOURS[4], ms=5)
+            axis.plot([t, s], [x, x + step], color=plots.COLOURS[1])
+            axis.plot([t], [x], "o", color=plots.COLOURS[1], ms=5)
+            x, before = x + step, (here, t)
+        axis.plot(times[-1:], [x], "s", color="black", ms=5, label="end")
+        axis.set(title=f"{name}: {asked} slopes", xlabel="t, from noise (right) to image (left)")
+        found[name] = (asked, abs(x - exact[-1]))
+    axes[0].set_ylabel("x")
+    axes[0].legend()
+    plots.badge(fig, provenance)
+    return fig, found
+
+
+def _two_step(slope, x, t, s, here, before):
+    """Adams and Bashforth's: the slope is continued in a straight line from the one before."""
+    if before is None:
+        return (s - t) * here, None
+    return (s - t) * (here + (s - t) / (t - before[1]) * (here - before[0]) / 2), None
+
+
+def _heun(slope, x, t, s, here, before):
+    trial = x + (s - t) * here
+    return (s - t) * (here + slope(trial, s)) / 2, trial
+
+
+_RULES = {
+    "Euler": lambda slope, x, t, s, here, before: ((s - t) * here, None),
+    "Heun": _heun,
+    "two-step": _two_step,
+}

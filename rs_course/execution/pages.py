@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from html import escape
 from pathlib import Path
 
@@ -34,7 +35,12 @@ def write_page(notebook, path: Path, title: str) -> None:
     page.metadata["title"] = title
     # Widgets show their fallback, so that no page waits for scripts from the network.
     html, _ = HTMLExporter(template_name="lab", require_js_url="", jquery_url="").from_notebook_node(page)
-    path.write_text(_described(html), encoding="utf-8")
+    path.write_text(to_pages(_described(html)), encoding="utf-8")
+
+
+def to_pages(html: str) -> str:
+    """Links from lesson to lesson lead to pages: in a notebook they lead to notebooks."""
+    return re.sub(r'(href="\d\d_\w+)\.ipynb', r"\1.html", html)
 
 
 def _described(html: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from PIL import Image
 
 from rs_course.execution.book import Lesson
+from rs_course.execution.pages import to_pages
 
 # A slide of 1280 by 720 has room for about this many lines of 24 pixels below its heading.
 _LINES = 21
@@ -30,11 +31,11 @@ LECTURE = (
     ("Introduction: can a recogniser be trained on generated images?", "00", "The question"),
     ("Background: generative models", "00", ""),
     ("Preliminaries: diffusion models", "01", ""),
-    ("Applications: DiffusionSat, Text2Earth, CRS-Diff", "02", ""),
-    ("Evaluation: do text and image agree?", "03", ""),
-    ("Evaluation: synthetic data in classification", "04", ""),
-    ("Evaluation: super-resolution", "05", ""),
-    ("Evaluation: is it ready?", "06", ""),
+    ("Applications: DiffusionSat, Text2Earth, CRS-Diff", "03", ""),
+    ("Evaluation: do text and image agree?", "04", ""),
+    ("Evaluation: synthetic data in classification", "05", ""),
+    ("Evaluation: super-resolution", "06", ""),
+    ("Evaluation: is it ready?", "07", ""),
 )
 
 
@@ -58,7 +59,7 @@ def write(lessons: list[Lesson], folder: Path) -> Path:
     decks = {lesson.name: deck(lesson.notebook) for lesson in lessons}
     for lesson in lessons:
         page = pages.get_template("slides.html").render(title=lesson.title, stacks=decks[lesson.name])
-        (folder / f"{lesson.name}.html").write_text(page, encoding="utf-8")
+        (folder / f"{lesson.name}.html").write_text(to_pages(page), encoding="utf-8")
     topics = [
         {
             "title": title,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+
 from rs_course import plots
+
+_UNITS = {"cloud_cover": "cloud cover (share)", "gsd": "gsd (m per pixel)", "lat": "latitude (°N)"}
 
 
 def guidance(scales, recognised, variety, *, trials: int, reference, provenance):
@@ -51,7 +55,7 @@ def obedience(results: dict, *, provenance):
         axis.plot(row["values"], row["simulator"], "k--", label="simulator")
         axis.plot(row["values"], row["generated"], "o-", color=plots.COLOURS[1], ms=4, label="generated")
         axis.set_title(f"r = {row['correlation']:.2f}")
-        axis.set(xlabel=field.replace("_", " "), ylabel=row["measure"])
+        axis.set(xlabel=_UNITS.get(field, field), ylabel=row["measure"])
     axes[0].legend()
     plots.badge(figure, provenance)
     return figure
@@ -98,46 +102,64 @@ def speed(record: dict, *, provenance):
 
 
 def quality_table(results: dict) -> str:
-    """``data/results/generator_quality.json`` as a Markdown table: generated beside real, with floors."""
-    parts = [value for value in results.values() if "classification accuracy score" in value]
-    rows = [
-        ["", *(f"{part['checkpoint']}: generated" for part in parts), *("real" for _ in parts)],
-        ["---"] * (1 + 2 * len(parts)),
-    ]
+    """``data/results/generator_quality.json`` as a Markdown table: generated beside real."""
+    parts = {name: part for name, part in results.items() if "classification accuracy score" in part}
+    rows = [[""], ["---"] * (1 + 2 * len(parts))]
+    for name, part in parts.items():
+        rows[0] += [f"{name}: {part['checkpoint']}", f"{name}: real tiles"]
 
-    def mean(values) -> str:
-        return f"{100 * sum(values) / len(values):.1f} %"
+    def score(part, key):
+        return part["classification accuracy score"][key]
 
+    features = results["made by"]["features"]
     measures = {
-        "prompted class recognised": (
-            lambda p: mean(p["recognised"]["seeds"]),
-            lambda p: mean(p["recognised real test tiles"]["seeds"]),
+        "settings": (lambda p: _settings(p["settings"]), lambda p: ""),
+        "tiles": (lambda p: f"{p['tiles']['generated']:,}", lambda p: f"{p['tiles']['as many real']:,}"),
+        "prompted class recognised, % ± sd over seeds": (
+            lambda p: _percent(p["recognised"]["seeds"]),
+            lambda p: _percent(p["recognised real test tiles"]["seeds"]),
         ),
-        "the same, strongly guided": (
-            lambda p: mean(p["guided"]["recognised"]["seeds"]) if "guided" in p else "",
+        "… of true tiles that went through the autoencoder (a ceiling)": (
+            lambda p: "",
+            lambda p: _percent(p["recognised real test tiles through mini-vae"]["seeds"]),
+        ),
+        "strongly guided: settings": (lambda p: _settings(p["guided"]["settings"]), lambda p: ""),
+        "strongly guided: tiles": (lambda p: f"{p['guided']['tiles']:,}", lambda p: ""),
+        "strongly guided: class recognised, %": (
+            lambda p: _percent(p["guided"]["recognised"]["seeds"]),
             lambda p: "",
         ),
-        "accuracy after training on these tiles only": (
-            lambda p: mean(p["classification accuracy score"]["generated"]),
-            lambda p: mean(p["classification accuracy score"]["real"]),
+        "accuracy after training on these tiles only, %": (
+            lambda p: _percent(score(p, "generated")),
+            lambda p: _percent(score(p, "real")),
         ),
-        "the same, as a share of real": (
-            lambda p: mean([p["classification accuracy score"]["ratio"]]),
-            lambda p: "100 %",
-        ),
-        "FID": _pair("fid"),
+        "the same, as a share of real, %": (lambda p: f"{100 * score(p, 'ratio'):.1f}", lambda p: "100"),
+        f"FID ({features})": _pair("fid"),
         "FID within a class": _pair("fid within a class"),
         "KID": _pair("kid"),
         "precision": _pair("precision"),
         "recall": _pair("recall"),
-        "nearer to a training tile than 99.9 % of unseen real ones": (
-            lambda p: f"{100 * p['memorisation']['nearer than 99.9 % of unseen real']:.2f} %",
-            lambda p: "0.10 %",
+        "nearer to a training tile than 99.9 % of unseen real ones, %": (
+            lambda p: f"{100 * p['memorisation']['nearer than 99.9 % of unseen real']:.2f}",
+            lambda p: "0.10",
         ),
     }
     for name, (generated, real) in measures.items():
-        rows.append([name, *map(generated, parts), *map(real, parts)])
+        cells = [cell for part in parts.values() for cell in (generated(part), real(part))]
+        rows.append([name, *cells])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _percent(shares) -> str:
+    """Mean and standard deviation over seeds, in percent."""
+    return f"{100 * statistics.mean(shares):.1f} ± {100 * statistics.stdev(shares):.1f}"
+
+
+def _settings(chosen: dict) -> str:
+    name = chosen["sampler"].removesuffix("Scheduler")
+    low, high = chosen["guidance_interval"]
+    way = f"guidance {chosen['guidance']:g} from {low:g} to {high:g} of the way"
+    return f"{name}, {chosen['steps']} steps, {way}"
 
 
 def conditioning_table(results: dict) -> str:

@@ -168,7 +168,7 @@ def batches(
 
 
 def blurred(pictures: torch.Tensor) -> torch.Tensor:
-    """Shrunk :data:`COARSER` times by notebook 05's rule, and enlarged as the sampling engine does it."""
+    """Shrunk :data:`COARSER` times as in super-resolution, and enlarged as the sampling engine does it."""
     return resize(bicubic(pictures, COARSER), pictures.shape[-2:])
 
 

@@ -11,8 +11,8 @@ import pytest
 from rs_course import check
 
 _LESSONS = (
-    "orientation", "diffusion_basics", "checkpoint_sampling", "alignment", "classification", "superres",
-    "is_it_ready",
+    "orientation", "diffusion_basics", "checkpoint_sampling", "control", "alignment", "classification",
+    "superres", "is_it_ready",
 )  # fmt: skip
 _TABLES = {lesson: import_module(f"answers.{lesson}") for lesson in _LESSONS}
 _EXERCISES = [(lesson, name) for lesson, table in _TABLES.items() for name in table.RIGHT]

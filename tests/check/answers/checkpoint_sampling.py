@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 02: right ones, and wrong ones by what their verdict must say."""
+"""Answers to the exercises about a checkpoint: right ones, and wrong ones by what their verdict must say."""
 
 import torch
 from answers.diffusion_basics import GUIDED
@@ -58,27 +58,19 @@ def row(times=1000, gap=0.0, unknown=lambda x: x is None, **changed):
     ]
 
 
-def best(key=lambda accuracy, s: (accuracy, -s), back=lambda scales, accuracy, s: s):
-    def answer(draw, recognise, labels, scales):
-        accuracy = {s: (recognise(draw(s)) == labels).float().mean().item() for s in scales}
-        return back(scales, accuracy, max(scales, key=lambda s: key(accuracy[s], s)))
+def heun(x, t, s, slope, ends=lambda here, there: (here + there) / 2):
+    here = slope(x, t)
+    return x + (s - t) * ends(here, slope(x + (s - t) * here, s))
+
+
+def heun_from(step):
+    """A wrong step, of (x, t, s, slope, here, trial)."""
+
+    def answer(x, t, s, slope):
+        here = slope(x, t)
+        return step(x, t, s, slope, here, x + (s - t) * here)
 
     return answer
-
-
-def best_by_loop(draw, recognise, labels, scales):
-    found, most = None, -1
-    for scale in sorted(scales):
-        right = sum(a == b for a, b in zip(recognise(draw(scale)).tolist(), labels.tolist(), strict=True))
-        if right > most:
-            found, most = scale, right
-    return found
-
-
-def hill_climb(draw, recognise, labels, scales):
-    first, second = scales[:2]
-    right = {s: (recognise(draw(s)) == labels).sum() for s in (first, second)}
-    return max(right, key=right.get)
 
 
 RIGHT = {
@@ -95,7 +87,13 @@ RIGHT = {
         lambda *values: torch.tensor(row()(*values)),
         lambda *values: tuple(row()(*values)),
     ],
-    "best_guidance": [best(), best_by_loop, lambda *a: torch.tensor(best()(*a))],
+    "heun_step": [
+        heun,
+        lambda *a: heun(*a).numpy(),
+        lambda x, t, s, slope: (
+            (x + x + (s - t) * slope(x, t) + (s - t) * slope(x + (s - t) * slope(x, t), s)) / 2
+        ),
+    ],
 }
 WRONG = {
     "guide_halves": {text: on_halves(line) for text, line in GUIDED.items() if "argument 2" not in text}
@@ -164,27 +162,40 @@ WRONG = {
             [1000 * (lon + 180) / 360] * 7
         ),
     },
-    "best_guidance": {
-        "has to be measured": lambda *a: 3.0,
-        "this is the best accuracy; ": best(back=lambda scales, accuracy, s: accuracy[s]),
-        "which leaves more variety": best(lambda accuracy, s: (accuracy, s)),
-        "you took the first of the tied": best(lambda accuracy, s: accuracy),
-        "least accurate scale: take": best(lambda accuracy, s: (-accuracy, -s)),
-        "largest scale": best(lambda accuracy, s: s),
-        "smallest scale": best(lambda accuracy, s: -s),
-        "its place in the list": best(back=lambda scales, accuracy, s: scales.index(s)),
-        "place in the sorted list": best(back=lambda scales, accuracy, s: sorted(scales).index(s)),
-        "first scale of the list": best(back=lambda scales, accuracy, s: scales[0]),
-        "last scale of the list": best(back=lambda scales, accuracy, s: scales[-1]),
-        "not one of scales": lambda draw, *rest: draw(2.25),
-        "was never tried": hill_climb,
-        "scale and its accuracy": best(back=lambda scales, accuracy, s: (s, accuracy[s])),
-        "these are all accuracies": best(back=lambda scales, accuracy, s: list(accuracy.values())),
-        "mean of the scales": best(back=lambda scales, accuracy, s: sum(scales) / len(scales)),
-        "second best": best(
-            back=lambda scales, accuracy, s: sorted(scales, key=lambda s: (accuracy[s], -s))[-2]
+    "heun_step": {
+        "this is Euler's step": heun_from(lambda x, t, s, slope, here, trial: trial),
+        "only the slope at the end": lambda *a: heun(*a, ends=lambda here, there: there),
+        "slopes were added": lambda *a: heun(*a, ends=lambda here, there: here + there),
+        "slopes were subtracted": lambda *a: heun(*a, ends=lambda here, there: (here - there) / 2),
+        "this is the midpoint method": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * slope((x + trial) / 2, (t + s) / 2)
         ),
-        "divided by the scale": best(lambda accuracy, s: accuracy / s),
-        "draw was asked for scale .8.0": lambda draw, recognise, labels, scales: recognise(draw(scales)),
+        "asked at x; ask where": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * (here + slope(x, s)) / 2
+        ),
+        "asked at time t": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * (here + slope(trial, t)) / 2
+        ),
+        "trial step went the wrong way": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * (here + slope(2 * x - trial, s)) / 2
+        ),
+        "trial step has the length 1": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * (here + slope(x + here, s)) / 2
+        ),
+        "step goes the wrong way": heun_from(
+            lambda x, t, s, slope, here, trial: x + (t - s) * (here + slope(x + (t - s) * here, s)) / 2
+        ),
+        "not multiplied by s − t": heun_from(
+            lambda x, t, s, slope, here, trial: x + (here + slope(trial, s)) / 2
+        ),
+        "step is subtracted": heun_from(lambda x, t, s, slope, here, trial: 2 * x - heun(x, t, s, slope)),
+        "starts at Euler's point": heun_from(
+            lambda x, t, s, slope, here, trial: trial + heun(x, t, s, slope) - x
+        ),
+        "x itself is missing": lambda x, *rest: heun(x, *rest) - x,
+        "this is the mean slope": heun_from(lambda x, t, s, slope, here, trial: (here + slope(trial, s)) / 2),
+        "halved twice": lambda x, *rest: (x + heun(x, *rest)) / 2,
+        "half of Euler's step": heun_from(lambda x, t, s, slope, here, trial: (x + trial) / 2),
+        "stopped in line": lambda x, t, s, slope: slope(x),
     },
 }

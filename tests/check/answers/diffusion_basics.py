@@ -1,4 +1,4 @@
-"""Answers to the exercises of notebook 01: right ones, and wrong ones by what their verdict must say."""
+"""Answers to the exercises of its lesson: right ones, and wrong ones by what their verdict must say."""
 
 import math
 

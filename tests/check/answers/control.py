@@ -1,0 +1,98 @@
+"""Answers to the exercises on control: right ones, and wrong ones by what their verdict must say."""
+
+import numpy as np
+import torch
+
+
+def put(drawn, known, eps, mask, a, level=lambda x, e, a: a**0.5 * x + (1 - a) ** 0.5 * e):
+    return mask * drawn + (1 - mask) * level(known, eps, a)
+
+
+def with_level(level):
+    return lambda *args: put(*args, level=level)
+
+
+def moments(true, drawn):
+    a, b = true - true.mean(), drawn - drawn.mean()
+    return (a * b).mean(), (a * a).mean(), (b * b).mean()
+
+
+def of_moments(r, slope):
+    """An answer from mean(ab), mean(a²), mean(b²)."""
+    return lambda true, drawn: (r(*moments(true, drawn)), slope(*moments(true, drawn)))
+
+
+def right_r(ab, aa, bb):
+    return ab / (aa * bb) ** 0.5
+
+
+def right_slope(ab, aa, bb):
+    return ab / aa
+
+
+def with_slope(slope):
+    """The right r beside another slope, of the two curves."""
+    return lambda true, drawn: (right_r(*moments(true, drawn)), slope(true, drawn))
+
+
+RIGHT = {
+    "put_back": [
+        put,
+        lambda d, k, e, m, a: torch.where(m.bool(), d, a**0.5 * k + (1 - a) ** 0.5 * e),
+        lambda *args: put(*args).numpy(),
+        lambda *args: put(*(x.double() if hasattr(x, "double") else x for x in args)),
+    ],
+    "response": [
+        of_moments(right_r, right_slope),
+        lambda t, d: [float(np.corrcoef(t, d)[0, 1]), float(np.polyfit(t.double(), d.double(), 1)[0])],
+        lambda t, d: torch.stack(of_moments(right_r, right_slope)(t, d)),
+        lambda t, d: tuple(x.item() for x in of_moments(right_r, right_slope)(t, d)),
+    ],
+}
+WRONG = {
+    "put_back": {
+        "you put its latents outside": lambda d, k, e, m, a: put(d, k, e, 1 - m, a),
+        "put back clean": with_level(lambda x, e, a: x),
+        "noise of the known part is missing": with_level(lambda x, e, a: a**0.5 * x),
+        "known picture is missing: √": with_level(lambda x, e, a: (1 - a) ** 0.5 * e),
+        "there is only noise": with_level(lambda x, e, a: e),
+        "known picture is not scaled": with_level(lambda x, e, a: x + (1 - a) ** 0.5 * e),
+        "the noise is not scaled": with_level(lambda x, e, a: a**0.5 * x + e),
+        "neither the known": with_level(lambda x, e, a: x + e),
+        "where the formula has their roots": with_level(lambda x, e, a: a * x + (1 - a) * e),
+        "1 − √ᾱ_s where": with_level(lambda x, e, a: a**0.5 * x + (1 - a**0.5) * e),
+        "two roots are swapped": with_level(lambda x, e, a: (1 - a) ** 0.5 * x + a**0.5 * e),
+        "a / 2, not the root": with_level(lambda x, e, a: a**1 / 2 * x + (1 - a) ** 1 / 2 * e),
+        "nothing was put back": lambda d, k, e, m, a: d.clone(),
+        "mask was not used": lambda d, k, e, m, a: a**0.5 * k + (1 - a) ** 0.5 * e,
+        "noised once more": lambda d, k, e, m, a: put(a**0.5 * d + (1 - a) ** 0.5 * e, k, e, m, a),
+        "outside the mask everything is 0": lambda d, k, e, m, a: m * d,
+        "averaged everywhere": lambda d, k, e, m, a: (d + a**0.5 * k + (1 - a) ** 0.5 * e) / 2,
+        "noise is subtracted": with_level(lambda x, e, a: a**0.5 * x - (1 - a) ** 0.5 * e),
+    },
+    "response": {
+        "two numbers are swapped": of_moments(right_slope, right_r),
+        "means were not taken off": lambda t, d: (
+            (t * d).mean() / ((t * t).mean() * (d * d).mean()) ** 0.5,
+            (t * d).mean() / (t * t).mean(),
+        ),
+        "true curve over the drawn one": of_moments(right_r, lambda ab, aa, bb: ab / bb),
+        "ratio of spreads": with_slope(lambda t, d: d.std() / t.std()),
+        "ratio of variances": with_slope(lambda t, d: d.var() / t.var()),
+        "ratio of ranges": with_slope(lambda t, d: (d.max() - d.min()) / (t.max() - t.min())),
+        "ratio of means": with_slope(lambda t, d: d.mean() / t.mean()),
+        "mean of ratios": with_slope(lambda t, d: (d / t).mean()),
+        "not divided by the true curve's variance": of_moments(right_r, lambda ab, aa, bb: ab),
+        "divided by the standard deviation": of_moments(right_r, lambda ab, aa, bb: ab / aa**0.5),
+        "r stands in the slope's place": of_moments(right_r, right_r),
+        "first and last point": with_slope(lambda t, d: (d[-1] - d[0]) / (t[-1] - t[0])),
+        "the other by K − 1": with_slope(lambda t, d: moments(t, d)[0] / t.var()),
+        "not divided by the two standard": of_moments(lambda ab, aa, bb: ab, right_slope),
+        "root in r is missing": of_moments(lambda ab, aa, bb: ab / (aa * bb), right_slope),
+        "this is r²": of_moments(lambda ab, aa, bb: ab**2 / (aa * bb), right_slope),
+        "sign of r is lost": of_moments(lambda ab, aa, bb: abs(ab) / (aa * bb) ** 0.5, right_slope),
+        "slope stands in r's place": of_moments(right_slope, right_slope),
+        "this is r alone": lambda t, d: right_r(*moments(t, d)),
+        "this is the slope alone": lambda t, d: right_slope(*moments(t, d)),
+    },
+}
