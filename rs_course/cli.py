@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from importlib import import_module
+from types import ModuleType
 
 from rs_course import __version__
 
@@ -81,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def describe(parser: argparse.ArgumentParser, implementation) -> None:
+def describe(parser: argparse.ArgumentParser, implementation: ModuleType) -> None:
     """Give a command's parser its arguments and, as examples, the calls in its module's docstring."""
     implementation.add_arguments(parser)
     _, *lines = (implementation.__doc__ or "").splitlines() or [""]

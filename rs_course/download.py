@@ -14,6 +14,7 @@ import urllib.parse
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 _CHUNK = 1 << 20
 _ATTEMPTS = 4
@@ -53,7 +54,7 @@ def download(url: str, target: Path, *, size: int | None = None) -> Path:
     return target
 
 
-def read_json(url: str):
+def read_json(url: str) -> Any:
     """A JSON document from the network.
 
     Raises:

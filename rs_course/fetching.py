@@ -13,6 +13,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +26,13 @@ from rs_course.registry import Entry, File, files_of, readable, receipt_files
 HUB = "https://huggingface.co"
 
 
-def fetch(name: str, *, mirror: str | None = None, source: str | Path | None = None, say=print) -> list[Path]:
+def fetch(
+    name: str,
+    *,
+    mirror: str | None = None,
+    source: str | Path | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Path]:
     """Bring an entry of the registry onto this machine.
 
     Args:
@@ -245,7 +252,7 @@ def from_hub(repository: str) -> Path:
     raise FileNotFoundError(f"{repository!r} {reason}.")
 
 
-def unpack(archive: Path, folder: Path):
+def unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar or zip into a folder; unsafe names, links and devices are refused.
 
     Raises:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_json(path: str | Path, content, **options) -> None:
+def write_json(path: str | Path, content: Any, **options) -> None:
     """Write a JSON file, whole or not at all; ``options`` are those of ``json.dumps``."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, **{"indent": 1, **options}) + "\n", encoding="utf-8")

@@ -11,14 +11,17 @@ rest.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
+Key = TypeVar("Key", bound=Hashable)
 ANSWER_SECONDS = 5  # how long a scheduler may take to answer
 WORKER_SECONDS = 30  # how long a cluster may take to show its first worker
 
@@ -35,15 +38,15 @@ class Runner:
     client: Any = None
     workers: int = 0
 
-    def call(self, function: Callable, *arguments):
+    def call(self, function: Callable, *arguments) -> Any:
         """Run one job and wait for it; its error is raised."""
         if self.client is None:
             return function(*arguments)
         return self.client.submit(function, *arguments, pure=False).result()
 
     def each(
-        self, function: Callable, jobs: Mapping[Hashable, tuple], *, retries: int = 0
-    ) -> Iterator[tuple[Hashable, Any, Exception | None]]:
+        self, function: Callable, jobs: Mapping[Key, tuple], *, retries: int = 0
+    ) -> Iterator[tuple[Key, Any, Exception | None]]:
         """Run all jobs, each ``function(*arguments)``.
 
         A worker that dies gives its job to another one, as often as Dask allows.
@@ -82,7 +85,7 @@ def runner(workers: int = 0, scheduler: str | None = None) -> Iterator[Runner]:
 
     Raises:
         ValueError: Both, or a negative number of workers.
-        RuntimeError: No scheduler answers, or it has no workers.
+        RuntimeError: No scheduler answers, it has no workers, or they have other sources of the course.
     """
     if workers < 0:
         raise ValueError(f"workers={workers}: give 0 to run in this process, or a number of processes.")
@@ -132,6 +135,14 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
+def sources() -> str:
+    """SHA-256 of the package's sources: workers with others would make something else."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def _outcome(job: Callable) -> tuple[Any, Exception | None]:
     try:
         return job(), None
@@ -176,4 +187,14 @@ def _cluster(address: str):
             raise RuntimeError(
                 f"the scheduler at {address} has no workers: start some with `dask worker {address}`."
             ) from error
+        try:
+            theirs = client.submit(sources, pure=False).result()
+        except Exception as error:
+            raise RuntimeError(
+                f"the workers of {address} cannot import rs_course ({error}): install the same version there."
+            ) from error
+        if theirs != sources():
+            raise RuntimeError(
+                f"the workers of {address} have another version of rs_course: install the same one there."
+            )
         yield client

@@ -61,7 +61,7 @@ def notebooks_dir() -> Path:
     return checkout if checkout.is_dir() else Path("notebooks")
 
 
-def relative(name) -> str:
+def relative(name: object) -> str:
     """A path as a file of somebody else states it (archive, receipt, index), fit to be joined to a folder.
 
     Raises:

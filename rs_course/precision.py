@@ -24,7 +24,7 @@ def autocast(device: str = "cpu") -> torch.dtype | None:
         return torch.bfloat16 if device == "cuda" else None
     if not torch.cpu._is_avx512_bf16_supported():
         return None
-    seconds = {torch.float32: [], torch.bfloat16: []}
+    seconds: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
     with torch.inference_mode():
         for _ in range(7):  # in turns, so that whatever else runs here slows both
             for dtype, taken in seconds.items():
@@ -35,7 +35,7 @@ def autocast(device: str = "cpu") -> torch.dtype | None:
     return torch.bfloat16 if min(seconds[torch.bfloat16]) < 0.8 * min(seconds[torch.float32]) else None
 
 
-def fast(device: str = "cpu"):
+def fast(device: str = "cpu") -> contextlib.AbstractContextManager:
     """Context in which networks on this device compute in their fastest type."""
     dtype = autocast(device)
     return torch.autocast(device, dtype) if dtype else contextlib.nullcontext()

@@ -4,6 +4,9 @@ The facts live in ``data/registry.json``; a value that is not known there is ``n
 ``unknown``, and the first use records it (trust on first use). What was fetched lies in
 ``<cache>/fetched/<name>/`` together with ``receipt.json``, which lists the files with size and SHA-256.
 Served over HTTP, ``<cache>/fetched`` is a mirror for other machines (without archives that were unpacked).
+
+Checked by hand: models of pydantic were no shorter here, because paths, hashes and one-sentence errors need
+validators of their own, and every command would load it.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ import fnmatch
 import functools
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from rs_course import paths
 from rs_course.files import sha256, write_json
@@ -61,6 +66,7 @@ class File:
 
     @property
     def size(self) -> int | None:
+        """Bytes, exact or rounded, or None."""
         return self.bytes or self.about_bytes
 
 
@@ -77,9 +83,11 @@ class Entry:
     homepage: str
     files: tuple[File, ...] = ()
     alternatives: tuple[File, ...] = ()
-    hub: dict | None = None
-    manual_download: dict | None = None
-    beside: dict | None = None  # files that are taken along when they are brought by hand: "only", "what"
+    hub: dict = field(default_factory=dict)
+    manual_download: dict = field(default_factory=dict)
+    beside: dict = field(
+        default_factory=dict
+    )  # files that are taken along when they are brought by hand: "only", "what"
     family: str | None = None
     image_size: tuple[int, int] | None = None
     parameters_millions: float | None = None
@@ -96,7 +104,7 @@ class Entry:
         if not isinstance(self.parameters_millions, int | float | None):
             raise ValueError(f"{self.name!r} has {self.parameters_millions!r} parameters")
         for path, digest in {self.name: None, **self.pinned}.items():
-            File(path, about_bytes=(self.hub or {}).get("about_bytes"), sha256=digest)
+            File(path, about_bytes=self.hub.get("about_bytes"), sha256=digest)
 
     @property
     def folder(self) -> Path:
@@ -109,7 +117,7 @@ class Entry:
         if self.hub:
             return self.hub.get("about_bytes")
         sizes = [file.size for file in self.files]
-        return None if None in sizes else sum(sizes)
+        return None if None in sizes else sum(size for size in sizes if size)
 
     @property
     def memory(self) -> float | None:
@@ -150,7 +158,7 @@ class Entry:
             )
         return digest
 
-    def record(self, file: File, digest: str, size: int, origin: str):
+    def record(self, file: File, digest: str, size: int, origin: str) -> None:
         """Note a verified file in the receipt, which several processes may do at the same time."""
         from filelock import FileLock
 
@@ -169,16 +177,16 @@ class Entry:
 
     def wants(self, path: str) -> bool:
         """Whether a repository's file belongs to the entry (or goes along with it, where it has its own)."""
-        patterns = (self.hub or self.beside or {}).get("only", ())
+        patterns = (self.hub or self.beside).get("only", ())
         foreign = path.lower() in _OWN or any(part.startswith(".") for part in path.split("/"))
         return not foreign and any(fnmatch.fnmatch(path, pattern) for pattern in patterns)
 
     @property
     def pinned(self) -> dict[str, str]:
         """Hashes of files of the hub that the registry knows."""
-        return (self.hub or {}).get("sha256", {})
+        return self.hub.get("sha256", {})
 
-    def listed(self, files) -> tuple[File, ...]:
+    def listed(self, files: Iterable[File]) -> tuple[File, ...]:
         """The entry's part of what a mirror or hub lists: a hash that the registry pins wins, and a file with
         such a hash belongs to the entry even if it is not listed.
         """
@@ -187,7 +195,7 @@ class Entry:
             found[path] = replace(found[path], sha256=digest, bytes=None)
         return tuple(found.values())
 
-    def keep_listing(self, files):
+    def keep_listing(self, files: Iterable[File]) -> None:
         """Remember the files of the entry, so that an interrupted fetch goes on with the same ones."""
         write_json(self.folder / "listing.json", [asdict(file) for file in files])
 
@@ -216,7 +224,7 @@ class Entry:
         return put_there or self.verified(file)
 
 
-def receipt_files(content, source) -> dict[str, File]:
+def receipt_files(content: Any, source: Any) -> dict[str, File]:
     """Files by path as a receipt states them, of this machine or of a mirror.
 
     Raises:
@@ -228,7 +236,7 @@ def receipt_files(content, source) -> dict[str, File]:
         raise ValueError(f"{source} is no list of fetched files ({_reason(error)}).") from None
 
 
-def files_of(rows, source) -> tuple[File, ...]:
+def files_of(rows: Any, source: Any) -> tuple[File, ...]:
     """Files as the registry or a listing states them.
 
     Raises:
@@ -264,6 +272,7 @@ def entries() -> dict[str, Entry]:
     stored, result = _read(file, remedy), {}
     try:
         for name, values in stored["entries"].items():
+            values = {key: value for key, value in values.items() if value is not None}
             lists = {key: files_of(values.get(key, ()), name) for key in ("files", "alternatives")}
             if "by_hand" in values:  # as it was called before version 1.1
                 values["manual_download"] = values.pop("by_hand")
@@ -281,7 +290,7 @@ def names(kind: str | None = None) -> list[str]:
     return [name for name, entry in entries().items() if kind in (None, entry.kind)]
 
 
-def find(name, kind: str | None = None) -> Entry | None:
+def find(name: str | Path, kind: str | None = None) -> Entry | None:
     """The entry of that name (and kind), or None."""
     entry = entries().get(str(name))
     return entry if entry and kind in (None, entry.kind) else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
 
-def image_batch(images, name: str = "images", *, channels: int | None = 3) -> torch.Tensor:
+def image_batch(images: Any, name: str = "images", *, channels: int | None = 3) -> torch.Tensor:
     """Check the package's image convention and return a float tensor.
 
     Args:

@@ -68,6 +68,19 @@ def test_on_a_cluster():
         assert answers(run) == EXPECTED
 
 
+def test_workers_with_another_version(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "processes": False, "dashboard_address": None}
+    versions = iter(["theirs", "ours"])
+    monkeypatch.setattr(jobs, "sources", lambda: next(versions))
+    with (
+        distributed.LocalCluster(**options) as cluster,
+        pytest.raises(RuntimeError, match="have another version of rs_course: install the same one"),
+        jobs.runner(scheduler=cluster.scheduler_address),
+    ):
+        pass
+
+
 def test_a_scheduler_that_does_not_answer(monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr(jobs, "ANSWER_SECONDS", 1)

@@ -55,7 +55,7 @@ class Card:
 
 
 def write_card(
-    folder, *, source: str, licence: str, training_data: str, settings: dict | None = None, **more
+    folder: str | Path, *, source: str, licence: str, training_data: str, settings: dict | None = None, **more
 ) -> Path:
     """Write ``card.json`` of a finished checkpoint; call it last, and again after any weight file changed.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from .card import Card
 from .families import FAMILIES
-from .images import clip_image_features, images
+from .images import Pictures, clip_image_features, images
 
 _OWN_TO_CRSDIFF = ("content_adapter", "metadata_embedding")
 
@@ -39,11 +41,11 @@ class Checkpoint:
     unet: torch.nn.Module
     vae: torch.nn.Module
     text_encoder: torch.nn.Module
-    tokenizer: object
-    scheduler: object
+    tokenizer: Any
+    scheduler: Any
     controlnet: torch.nn.Module | None = None
     card: Card | None = None
-    content_adapter: torch.nn.Module | None = None
+    content_adapter: Any = None
     metadata_embedding: torch.nn.Module | None = None
     image_encoder: torch.nn.Module | None = None
     settings: dict = field(default_factory=dict)
@@ -66,8 +68,9 @@ class Checkpoint:
         # Configs of the published models carry their ancestors' sample_size, larger than what they were
         # trained at.
         latent = self.unet.config.sample_size or 64
-        sides = (latent, latent) if isinstance(latent, int) else latent
-        return tuple(min(side * self.vae_factor, FAMILIES[self.family].trained_size) for side in sides)
+        height, width = (latent, latent) if isinstance(latent, int) else latent
+        most = FAMILIES[self.family].trained_size
+        return min(height * self.vae_factor, most), min(width * self.vae_factor, most)
 
     @property
     def defaults(self) -> dict:
@@ -77,11 +80,13 @@ class Checkpoint:
 
     @property
     def device(self) -> torch.device:
+        """Where the UNet lies."""
         # diffusers' own ``device`` and ``dtype`` walk over all parameters, a few milliseconds each time.
         return next(self.unet.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Floating type of the UNet."""
         return next(self.unet.parameters()).dtype
 
     def modules(self) -> dict[str, torch.nn.Module]:
@@ -89,7 +94,7 @@ class Checkpoint:
         names = ("unet", "vae", "text_encoder", "image_encoder", "controlnet", *_OWN_TO_CRSDIFF)
         return {name: part for name in names if (part := getattr(self, name)) is not None}
 
-    def to(self, device) -> Checkpoint:
+    def to(self, device: torch.device | str) -> Checkpoint:
         """Move all parts to a device; returns itself."""
         for part in self.modules().values():
             part.to(device=device)
@@ -102,7 +107,7 @@ class Checkpoint:
                 part.compile(**options)
         return self
 
-    def read_content(self, content) -> torch.Tensor:
+    def read_content(self, content: Any) -> torch.Tensor:
         """CRS-Diff's content as a CLIP image feature ``[N, D]``; ``None`` is zeros, which means absent.
 
         Args:
@@ -134,26 +139,26 @@ class Checkpoint:
 
     def sample(
         self,
-        prompts,
+        prompts: str | Sequence[str],
         *,
-        metadata=None,
-        image=None,
-        mask=None,
-        conditions=None,
-        cond_metadata=None,
-        negative_prompt=None,
-        steps=None,
-        guidance=None,
-        sampler=None,
-        eta=0.0,
-        size=None,
-        strength=1.0,
-        control_strength=1.0,
-        content_strength=1.0,
-        seed=0,
-        latents=None,
-        output="image",
-        **engine,
+        metadata: dict | list | torch.Tensor | None = None,
+        image: Pictures | None = None,
+        mask: Pictures | None = None,
+        conditions: dict | None = None,
+        cond_metadata: dict | list | torch.Tensor | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        sampler: str | None = None,
+        eta: float = 0.0,
+        size: tuple[int, int] | None = None,
+        strength: float = 1.0,
+        control_strength: float | Sequence[float] = 1.0,
+        content_strength: float = 1.0,
+        seed: int | torch.Generator = 0,
+        latents: torch.Tensor | None = None,
+        output: str = "image",
+        **engine: Any,
     ) -> torch.Tensor:
         """Generate images. Arguments that differ between images have one row per image, or one for all.
 
@@ -194,7 +199,25 @@ class Checkpoint:
         """
         from rs_course import sampling
 
-        arguments = {
-            name: value for name, value in locals().items() if name not in ("self", "engine", "sampling")
-        }
-        return sampling.sample(self, **arguments, **engine)
+        return sampling.sample(
+            self,
+            prompts,
+            metadata=metadata,
+            image=image,
+            mask=mask,
+            conditions=conditions,
+            cond_metadata=cond_metadata,
+            negative_prompt=negative_prompt,
+            steps=steps,
+            guidance=guidance,
+            sampler=sampler,
+            eta=eta,
+            size=size,
+            strength=strength,
+            control_strength=control_strength,
+            content_strength=content_strength,
+            seed=seed,
+            latents=latents,
+            output=output,
+            **engine,
+        )

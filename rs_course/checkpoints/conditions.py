@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from .controlnets import SatControlNet, SatMultiControlNet
@@ -9,7 +11,7 @@ from .images import images, resize
 from .metadata import DIFFUSIONSAT, metadata_rows
 
 
-def read_condition(net: SatControlNet, value, prompts: int, name: str = "image") -> torch.Tensor:
+def read_condition(net: SatControlNet, value: Any, prompts: int, name: str = "image") -> torch.Tensor:
     """Condition of one net: ``[B, C, H, W]``, or ``[B, C, T, H, W]`` for a temporal one.
 
     Args:
@@ -49,7 +51,7 @@ def read_condition(net: SatControlNet, value, prompts: int, name: str = "image")
     return _stacked(pictures, channels, name)
 
 
-def read_conditions(controlnet, value, prompts: int) -> list[torch.Tensor]:
+def read_conditions(controlnet: Any, value: Any, prompts: int) -> list[torch.Tensor]:
     """Conditions of a ControlNet, or of each net of a :class:`SatMultiControlNet` (one image per net)."""
     if value is None:
         raise ValueError("A ControlNet is loaded, so image= is needed: its condition picture.")
@@ -67,15 +69,18 @@ def read_conditions(controlnet, value, prompts: int) -> list[torch.Tensor]:
     return [read_condition(net, part, prompts) for net, part in zip(controlnet.nets, value, strict=True)]
 
 
-def fit_conditions(controlnet, conditions: list[torch.Tensor], latent_size) -> list[torch.Tensor]:
+def fit_conditions(
+    controlnet: Any, conditions: list[torch.Tensor], latent_size: tuple[int, int]
+) -> list[torch.Tensor]:
     """Resize each condition to the resolution that its net expects for latents of ``latent_size`` (h, w)."""
     return [
-        resize_frames(condition, tuple(side * net.stride for side in latent_size))
+        resize_frames(condition, (latent_size[0] * net.stride, latent_size[1] * net.stride))
         for net, condition in zip(nets(controlnet), conditions, strict=True)
     ]
 
 
 def resize_frames(condition: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Condition ``[B, C, H, W]`` or ``[B, C, T, H, W]`` with sides of ``size``."""
     if condition.shape[-2:] == size:
         return condition
     if condition.ndim == 4:
@@ -87,12 +92,12 @@ def resize_frames(condition: torch.Tensor, size: tuple[int, int]) -> torch.Tenso
     return resize(frames.flatten(0, 1), size).unflatten(0, frames.shape[:2]).transpose(1, 2)
 
 
-def nets(controlnet) -> list[SatControlNet]:
+def nets(controlnet: Any) -> list[SatControlNet]:
     """The single ControlNets of a ControlNet."""
     return list(controlnet.nets) if isinstance(controlnet, SatMultiControlNet) else [controlnet]
 
 
-def images_per_prompt(controlnet, conditions: list[torch.Tensor]) -> int:
+def images_per_prompt(controlnet: Any, conditions: list[torch.Tensor]) -> int:
     """How many condition pictures each generated image has."""
     first = nets(controlnet)[0]
     if len(conditions) > 1:
@@ -100,7 +105,7 @@ def images_per_prompt(controlnet, conditions: list[torch.Tensor]) -> int:
     return conditions[0].shape[2] if first.temporal else max(conditions[0].shape[1] // 3, 1)
 
 
-def read_cond_metadata(controlnet, value, count: int) -> torch.Tensor:
+def read_cond_metadata(controlnet: Any, value: Any, count: int) -> torch.Tensor:
     """Metadata of the condition images: ``[B, 7]`` or ``[B, 7, T]``; one column per net where there are
     several.
 

@@ -7,6 +7,7 @@ mixes its frames with temporal transformers. ``SatMultiControlNet`` adds the res
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +56,7 @@ class ConditionEmbedding(nn.Module):
             scale *= 2
         self.conv_out = plain(widths[-1], out_channels)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Any:
         x = F.silu(self.conv_in(x))
         for block in self.blocks:
             x = F.silu(block(x))
@@ -110,7 +111,9 @@ class SatControlNet(ControlNetModel):
             self.metadata_embedding = MetadataEmbedding(num_metadata, config.block_out_channels[0])
             self.class_embedding = nn.Identity()  # as in SatUNet: the way in for the metadata vector
 
-    def metadata_vector(self, metadata, cond_metadata, sample) -> torch.Tensor:
+    def metadata_vector(
+        self, metadata: torch.Tensor | None, cond_metadata: torch.Tensor | None, sample: torch.Tensor
+    ) -> torch.Tensor:
         """``[B, 4 C]``: the target's metadata plus the condition's, summed over the condition's images.
 
         ``cond_metadata`` is ``[B, 7]``, ``[B, 7, T]`` or ``None``, which leaves its term out (it is not
@@ -131,14 +134,14 @@ class SatControlNet(ControlNetModel):
 
     def forward(
         self,
-        sample,
-        timestep,
-        encoder_hidden_states,
-        controlnet_cond,
-        metadata=None,
-        cond_metadata=None,
+        sample: torch.Tensor,
+        timestep: torch.Tensor | float,
+        encoder_hidden_states: torch.Tensor,
+        controlnet_cond: Any,
+        metadata: torch.Tensor | None = None,
+        cond_metadata: torch.Tensor | None = None,
         **kwargs,
-    ):
+    ) -> Any:
         """Residuals for the UNet's skip tensors and middle.
 
         Args:
@@ -172,8 +175,10 @@ class SatControlNet3D(SatControlNet):
         super().__init__(**controlnet)
         self.register_to_config(use_temporal_transformer=use_temporal_transformer)
         config = self.config
-        self.controlnet_down_blocks = nn.ModuleList(_pointwise(conv) for conv in self.controlnet_down_blocks)
-        self.controlnet_mid_block = _pointwise(self.controlnet_mid_block)
+        self.controlnet_down_blocks: nn.ModuleList = nn.ModuleList(
+            _pointwise(conv) for conv in self.controlnet_down_blocks
+        )
+        self.controlnet_mid_block: nn.Module = _pointwise(self.controlnet_mid_block)
         if not use_temporal_transformer:
             return
         heads = config.attention_head_dim
@@ -200,18 +205,18 @@ class SatControlNet3D(SatControlNet):
         weight = self.mixing_attns[slot].clamp(0, 1)
         return weight * attended + (1 - weight) * frames
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
-        sample,
-        timestep,
-        encoder_hidden_states,
-        controlnet_cond,
-        metadata=None,
-        cond_metadata=None,
-        conditioning_scale=1.0,
-        guess_mode=False,
-        return_dict=True,
-    ):
+        sample: torch.Tensor,
+        timestep: torch.Tensor | float,
+        encoder_hidden_states: torch.Tensor,
+        controlnet_cond: Any,
+        metadata: torch.Tensor | None = None,
+        cond_metadata: torch.Tensor | None = None,
+        conditioning_scale: Any = 1.0,
+        guess_mode: bool = False,
+        return_dict: bool = True,
+    ) -> Any:
         """As ``SatControlNet.forward`` with ``controlnet_cond`` ``[B, C, T, H, W]``.
 
         ``cond_metadata`` ``[B, 7, T]`` gives each frame its own, ``[B, 7]`` all frames the same.
@@ -283,22 +288,22 @@ class SatMultiControlNet(nn.Module):
 
     def forward(
         self,
-        sample,
-        timestep,
-        encoder_hidden_states,
-        controlnet_cond,
-        metadata=None,
-        cond_metadata=None,
-        conditioning_scale=1.0,
-        guess_mode=False,
-        return_dict=True,
-    ):
+        sample: torch.Tensor,
+        timestep: torch.Tensor | float,
+        encoder_hidden_states: torch.Tensor,
+        controlnet_cond: Any,
+        metadata: torch.Tensor | None = None,
+        cond_metadata: torch.Tensor | None = None,
+        conditioning_scale: Any = 1.0,
+        guess_mode: bool = False,
+        return_dict: bool = True,
+    ) -> Any:
         """``controlnet_cond`` is a list of one tensor per net, ``cond_metadata`` ``[B, 7, nets]``,
         ``conditioning_scale`` a number or one per net."""
         scales = conditioning_scale
         if not isinstance(scales, list | tuple):
             scales = [scales] * len(self.nets)
-        total = None
+        total: list[torch.Tensor] = []
         for k, (net, condition, scale) in enumerate(zip(self.nets, controlnet_cond, scales, strict=True)):
             own = None if cond_metadata is None else cond_metadata[:, :, k]
             down, mid = net(
@@ -313,7 +318,7 @@ class SatMultiControlNet(nn.Module):
                 return_dict=False,
             )
             new = [*down, mid]
-            total = new if total is None else [a + b for a, b in zip(total, new, strict=True)]
+            total = new if not total else [a + b for a, b in zip(total, new, strict=True)]
         if not return_dict:
             return total[:-1], total[-1]
         return ControlNetOutput(down_block_res_samples=total[:-1], mid_block_res_sample=total[-1])

@@ -43,9 +43,9 @@ def write_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
         )
         _write_json(folder / "scheduler" / "scheduler_config.json", _config(scheduler, scheduler_class))
         _write_json(folder / "model_index.json", _index(checkpoint, scheduler_class))
-        card = checkpoint.card
-        stated = {"source": card.source, "licence": card.licence, "training_data": card.training_data}
-        write_card(folder, **stated, settings=checkpoint.settings, converted_from=card.hash)
+        if card := checkpoint.card:
+            stated = {"source": card.source, "licence": card.licence, "training_data": card.training_data}
+            write_card(folder, **stated, settings=checkpoint.settings, converted_from=card.hash)
 
 
 def write_controlnet(source: Path, target: Path, dtype: torch.dtype) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -126,7 +127,7 @@ class FeatureNorm(nn.Module):
         self.conv_gamma = nn.Conv2d(feature_channels, channels, 3, padding=1)
         self.conv_beta = nn.Conv2d(feature_channels, channels, 3, padding=1)
 
-    def forward(self, x, feature):
+    def forward(self, x: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
         normal = F.group_norm(x, self.groups, eps=1e-5)
         return normal * (1 + self.conv_gamma(feature)) + self.conv_beta(feature)
 
@@ -139,7 +140,7 @@ class AttentiveFeatureNorm(nn.Module):
         self.attention = SpatialAttention(channels)
         self.fdn = FeatureNorm(channels, feature_channels, groups)
 
-    def forward(self, x, feature):
+    def forward(self, x: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
         return self.fdn(self.attention(x), feature)
 
 
@@ -156,7 +157,9 @@ class ResBlock(nn.Module):
     ):
         super().__init__()
         local = feature_channels is not None
-        if local:  # these norms stand before in_layers and out_layers instead of in them
+        if (
+            feature_channels is not None
+        ):  # these norms stand before in_layers and out_layers instead of in them
             self.norm_in = AttentiveFeatureNorm(channels, feature_channels, groups)
             self.norm_out = AttentiveFeatureNorm(out_channels, feature_channels, groups)
         norms = [
@@ -171,7 +174,7 @@ class ResBlock(nn.Module):
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
         self.local = local
 
-    def forward(self, x, emb, feature=None):
+    def forward(self, x: torch.Tensor, emb: torch.Tensor, feature: torch.Tensor = None) -> torch.Tensor:
         h = self.in_layers(self.norm_in(x, feature) if self.local else x)
         h = h + self.emb_layers(emb)[:, :, None, None]
         h = self.out_layers(self.norm_out(h, feature) if self.local else h)
@@ -185,7 +188,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.op(x)
 
 
@@ -281,7 +284,15 @@ class LocalAdapter(nn.Module):
         """The maps' features; they depend on neither time nor latents."""
         return self.feature_extractor(maps)
 
-    def forward(self, x, timestep, context, maps=None, *, features=None) -> list[torch.Tensor]:
+    def forward(
+        self,
+        x: torch.Tensor,
+        timestep: torch.Tensor | float,
+        context: torch.Tensor,
+        maps: torch.Tensor | None = None,
+        *,
+        features: Any = None,
+    ) -> list[torch.Tensor]:
         """Residuals, one per encoder block and the last for the middle.
 
         Args:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ class Stroke(NamedTuple):
     end: tuple[int, int]
 
 
-def classes(strokes, side: int = 128) -> np.ndarray:
+def classes(strokes: Iterable[Stroke], side: int = 128) -> np.ndarray:
     """Segmentation classes uint8 ``[side, side]``, places in :data:`COVERS`; later strokes lie on top.
 
     Raises:
@@ -52,7 +53,7 @@ def classes(strokes, side: int = 128) -> np.ndarray:
     return drawn
 
 
-def conditions(strokes, side: int = 128) -> dict[str, torch.Tensor]:
+def conditions(strokes: Iterable[Stroke], side: int = 128) -> dict[str, torch.Tensor]:
     """``segmentation`` and ``road``, each ``[1, 3, side, side]`` in [0, 1]; a road lies in both.
 
     Raises:

@@ -19,6 +19,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +27,10 @@ from torch import nn
 
 from rs_course.checkpoints.families import FAMILIES, DiffusionSat, StableDiffusion, Text2Earth
 from rs_course.sampling.samplers import make_sampler, step
+
+if TYPE_CHECKING:
+    from rs_course.checkpoints.checkpoint import Checkpoint
+
 
 # The condition beside the text, by family; the others see pictures too.
 _EXTRA = {StableDiffusion: None, DiffusionSat: "metadata", Text2Earth: "level"}
@@ -41,7 +46,9 @@ class Denoiser(nn.Module):
         self._family = FAMILIES[checkpoint.family]
         self._extra = _EXTRA[type(self._family)]
 
-    def forward(self, latents, t, text, extra=None):
+    def forward(
+        self, latents: torch.Tensor, t: torch.Tensor, text: torch.Tensor, extra: torch.Tensor | None = None
+    ) -> torch.Tensor:
         given = {"text": text} if self._extra is None else {"text": text, self._extra: extra}
         return self._family.predict(self._checkpoint[0], latents, t, given)
 
@@ -53,12 +60,14 @@ class Decoder(nn.Module):
         super().__init__()
         self.vae = vae
 
-    def forward(self, latents):
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
         decoded = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
         return (decoded / 2 + 0.5).clamp(0, 1)
 
 
-def export(checkpoint, folder: Path, *, name: str, prompts: Mapping[str, str], steps: Iterable[int]) -> Path:
+def export(
+    checkpoint: Checkpoint, folder: Path, *, name: str, prompts: Mapping[str, str], steps: Iterable[int]
+) -> Path:
     """Write the three files.
 
     Args:
@@ -123,7 +132,7 @@ def _conditions(checkpoint, prompts) -> tuple[dict, dict]:
     return given, {key: value[:1] for key, value in dropped.items()}
 
 
-def sampler_table(checkpoint, sampler: str | None, count: int) -> list[dict]:
+def sampler_table(checkpoint: Checkpoint, sampler: str | None, count: int) -> list[dict]:
     """The numbers of each step, found by letting the sampler work on random numbers.
 
     Returns:
@@ -194,7 +203,7 @@ def _write_graph(module: nn.Module, inputs: dict, output: str, path: Path) -> No
     onnx.save(halved(program.model_proto), path)
 
 
-def halved(model):
+def halved(model: Any) -> Any:
     """The graph with each large float32 weight stored as float16 and cast back where it is loaded."""
     import onnx
     from onnx import numpy_helper

@@ -13,6 +13,9 @@ The sampling loop (``rs_course.sampling``) is the same for all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 from . import conditions as sat
@@ -21,6 +24,9 @@ from .crsdiff import MAPS
 from .images import images
 from .metadata import CRSDIFF, DIFFUSIONSAT, metadata_rows
 from .prompts import encode, level_of_gsd, parse_level
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
 
 Rows = dict[str, torch.Tensor | list]
 
@@ -35,7 +41,16 @@ class StableDiffusion:
     solver_options: dict = {}  # noqa: RUF012 - by sampler: settings under which it equals the family's own
     training_data = "not stated by its authors"  # of the published checkpoint
 
-    def read(self, checkpoint, prompts: list[str], *, metadata, image, conditions, cond_metadata) -> Rows:
+    def read(
+        self,
+        checkpoint: Checkpoint,
+        prompts: list[str],
+        *,
+        metadata: Any,
+        image: Any,
+        conditions: Any,
+        cond_metadata: Any,
+    ) -> Rows:
         """Check the arguments that are this family's own; a value has one row per image, or one for all."""
         refuse("metadata", metadata, "is not told where or when an image was taken")
         refuse("conditions", conditions, "takes no condition maps")
@@ -46,10 +61,19 @@ class StableDiffusion:
         """Guidance drops the text; the sampling loop puts the negative prompt in its place."""
         return rows
 
-    def encode(self, checkpoint, rows: Rows, content_strength: float = 1.0) -> Rows:
+    def encode(self, checkpoint: Checkpoint, rows: Rows, content_strength: float = 1.0) -> Rows:
+        """What ``predict`` is given of one half's rows."""
         return {"text": encode(checkpoint.tokenizer, checkpoint.text_encoder, rows["text"])}
 
-    def predict(self, checkpoint, x, t, given: Rows, control_strength=1.0) -> torch.Tensor:
+    def predict(
+        self,
+        checkpoint: Checkpoint,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        given: Rows,
+        control_strength: Any = 1.0,
+    ) -> torch.Tensor:
+        """The UNet's output ``[B, 4, h, w]`` for latents ``x`` at time ``t``."""
         return checkpoint.unet(x, t, given["text"]).sample
 
 
@@ -198,7 +222,7 @@ class CRSDiff(StableDiffusion):
         ).sample
 
 
-def read_levels(metadata, prompts: int) -> torch.Tensor:
+def read_levels(metadata: Any, prompts: int) -> torch.Tensor:
     """Text2Earth's levels from the gsd in ``metadata``, 0 where none is stated.
 
     Raises:
@@ -217,7 +241,7 @@ def read_levels(metadata, prompts: int) -> torch.Tensor:
     return torch.tensor([float(level_of_gsd(gsd)) if gsd else 0.0 for gsd in stated])
 
 
-def read_maps(checkpoint, conditions: dict) -> Rows:
+def read_maps(checkpoint: Checkpoint, conditions: dict) -> Rows:
     """CRS-Diff's ``conditions`` as ``maps`` ``[N, 18, H, W]`` (an absent map is black) and ``content`` ``[N,
     D]``.
 
@@ -248,9 +272,9 @@ def read_maps(checkpoint, conditions: dict) -> Rows:
     return rows
 
 
-def one_each(strength, count: int, of_what: str) -> list[float]:
+def one_each(strength: float | Sequence[float], count: int, of_what: str) -> list[float]:
     """A factor for each of ``count`` things, from one number or a list."""
-    strengths = list(strength) if isinstance(strength, list | tuple) else [strength] * count
+    strengths = list(strength) if isinstance(strength, Sequence) else [strength] * count
     if len(strengths) != count:
         raise ValueError(
             f"control_strength has {len(strengths)} values for {count} {of_what}: give one each."
@@ -258,7 +282,8 @@ def one_each(strength, count: int, of_what: str) -> list[float]:
     return strengths
 
 
-def refuse(name: str, value, reason: str) -> None:
+def refuse(name: str, value: object, reason: str) -> None:
+    """Raise a ``ValueError`` for an argument that this family does not take."""
     if value is not None:
         raise ValueError(f"This checkpoint {reason}: leave {name} out.")
 

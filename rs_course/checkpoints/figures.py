@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rs_course import plots
 
 from .checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.figure import Figure
+
 
 _GREY, _INK, _NEW = "#E8E8E8", "#404040", plots.COLOURS[1]
 _DOORS = {
@@ -81,7 +86,7 @@ def ways_in(checkpoint: Checkpoint) -> list[Way]:
     return ways
 
 
-def architecture(checkpoint: Checkpoint, *, provenance: str, title: str | None = None):
+def architecture(checkpoint: Checkpoint, *, provenance: str, title: str | None = None) -> Figure:
     """Draw the checkpoint; orange is what Stable Diffusion does not have.
 
     Args:
@@ -117,7 +122,7 @@ def architecture(checkpoint: Checkpoint, *, provenance: str, title: str | None =
     return figure
 
 
-def count(module) -> int:
+def count(module: torch.nn.Module) -> int:
     """Number of parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -141,7 +146,10 @@ def _box(axis, x: float, y: float, width: float, height: float, text: str, *, ne
     from matplotlib.patches import FancyBboxPatch
 
     edge = _NEW if new else "#909090"
-    box = {"boxstyle": "round,pad=0,rounding_size=0.06", "facecolor": "#FCE8DC" if new else _GREY}
+    box: dict[str, Any] = {
+        "boxstyle": "round,pad=0,rounding_size=0.06",
+        "facecolor": "#FCE8DC" if new else _GREY,
+    }
     axis.add_patch(
         FancyBboxPatch((x - width / 2, y - height / 2), width, height, edgecolor=edge, lw=1.2, **box)
     )

@@ -4,12 +4,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from rs_course.datasets import decoding
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
+
+# Pictures in any of the forms that :func:`images` reads.
+Pictures: TypeAlias = "Image | np.ndarray | torch.Tensor | Sequence[Pictures]"
 # Of OpenAI's CLIP models, in RGB.
 _CLIP_COLOURS = {
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
@@ -17,7 +26,9 @@ _CLIP_COLOURS = {
 }
 
 
-def images(value, name: str = "image", *, mode: str | None = "RGB", size: tuple[int, int] | None = None):
+def images(
+    value: Pictures, name: str = "image", *, mode: str | None = "RGB", size: tuple[int, int] | None = None
+) -> torch.Tensor:
     """Read one picture or many.
 
     Args:
@@ -47,7 +58,7 @@ def images(value, name: str = "image", *, mode: str | None = "RGB", size: tuple[
     if hasattr(value, "convert") and hasattr(
         value, "resize"
     ):  # PIL, which need not be imported to be recognised
-        return _from_pil(decoding.upright(value, name), mode, size)
+        return _from_pil(decoding.upright(cast("Image", value), name), mode, size)
     if not isinstance(value, np.ndarray | torch.Tensor):
         raise TypeError(
             f"{name} must be a PIL image, a uint8 array [H, W, 3], or a float tensor [N, 3, H, W] in [0, 1], "
@@ -74,7 +85,7 @@ def resize(batch: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(batch, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
-def clip_image_features(encoder, pictures: torch.Tensor) -> torch.Tensor:
+def clip_image_features(encoder: Any, pictures: torch.Tensor) -> torch.Tensor:
     """Projected, un-normalised CLIP features ``[N, D]`` of pictures ``[N, 3, H, W]`` in [0, 1].
 
     Colours are normalised by ``image_mean`` and ``image_std`` of the encoder's config, else by OpenAI's.

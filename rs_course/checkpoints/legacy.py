@@ -225,7 +225,7 @@ def builders(config: dict[str, dict]) -> dict:
     }
 
 
-def load_parts(file: Path, dtype=None) -> dict:
+def load_parts(file: Path, dtype: torch.dtype | None = None) -> dict:
     """All parts of CRS-Diff from its single file: modules, scheduler and tokenizer.
 
     Raises:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint
 
 
-def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpoint:
+def load(
+    name_or_folder: str | Path,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    controlnet: str | Path | Sequence[str | Path] | None = None,
+) -> Checkpoint:
     """Load a generator.
 
     Args:
@@ -38,8 +45,8 @@ def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpo
     """
     from .checkpoint import Checkpoint  # and with it diffusers, which scorers do not need
 
-    device = read_device(device)
-    dtype = read_dtype(dtype, device)
+    place = read_device(device)
+    dtype = read_dtype(dtype, place)
     layout = find(locate(name_or_folder))
     files = weight_files(layout)
     require_memory(layout.root, files)
@@ -54,19 +61,18 @@ def load(name_or_folder, *, device=None, dtype=None, controlnet=None) -> Checkpo
     elif controlnet is not None:
         if layout.family != "diffusionsat":
             raise ValueError(f"{name_or_folder} is of the family {layout.family}, which takes no ControlNet.")
-        several = isinstance(controlnet, list | tuple)
-        located = [locate(one) for one in controlnet] if several else locate(controlnet)
-        parts["controlnet"] = load_controlnet(located, dtype)
+        several = [controlnet] if isinstance(controlnet, str | Path) else controlnet
+        parts["controlnet"] = load_controlnet([locate(one) for one in several], dtype)
     card, settings = read_card(layout, str(name_or_folder), files)
     checkpoint = Checkpoint(layout.family, **parts, card=card, settings=settings)
-    if device.type == "cuda":
+    if place.type == "cuda":
         # What tensor cores convolve fastest; on a CPU it was measured to cost 4 to 10 %.
         for part in (checkpoint.unet, checkpoint.vae):
             part.to(memory_format=torch.channels_last)
-    return checkpoint.to(device)
+    return checkpoint.to(place)
 
 
-def locate(name_or_folder, kind: str = "checkpoint") -> Path:
+def locate(name_or_folder: str | Path, kind: str = "checkpoint") -> Path:
     """Folder or file of a checkpoint or scorer: an existing path, a shipped mini, what was fetched, a hub id.
 
     Args:
@@ -95,23 +101,23 @@ def locate(name_or_folder, kind: str = "checkpoint") -> Path:
     )
 
 
-def read_device(device):
+def read_device(device: torch.device | str | None) -> torch.device:
     """A ``torch.device`` that exists on this machine."""
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(device)
+        found = torch.device(device)
     except RuntimeError:
         raise ValueError(f"{device!r} is no device: use 'cpu', 'cuda' or 'cuda:1'.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if found.type == "cuda" and not torch.cuda.is_available():
         raise RuntimeError(
             "device='cuda' was asked for, but this machine has no usable NVIDIA GPU (or this PyTorch was "
             "built without CUDA): leave device out to use the CPU."
         )
-    return device
+    return found
 
 
-def read_dtype(dtype, device):
+def read_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
     """A floating ``torch.dtype``."""
     if dtype is None:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -198,10 +204,12 @@ def unet_class(folder: Path) -> type:
     return classes[name]
 
 
-def load_model(model: type, folder: Path, dtype: torch.dtype, rename=lambda state: state) -> torch.nn.Module:
+def load_model(
+    model: type, folder: Path, dtype: torch.dtype, rename: Callable[[dict], dict] = lambda state: state
+) -> torch.nn.Module:
     """A diffusers model from its folder; keys of the config that the class does not know are left aside."""
     config = read_json(folder / "config.json")
-    known = set(inspect.signature(model.__init__).parameters) - {"self"}
+    known = set(inspect.signature(model.__init__).parameters) - {"self"}  # type: ignore[misc]
     config = {key: value for key, value in config.items() if key in known}
     file = find_weights(folder)
     state = rename(read_state_dict(file))
@@ -239,7 +247,7 @@ def load_image_encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     return filled(lambda: CLIPVisionModelWithProjection(config), state, file, dtype)
 
 
-def load_scheduler(layout: Layout):
+def load_scheduler(layout: Layout) -> Any:
     """The scheduler as the official loading yields it: the class that ``model_index.json`` names, the other
     file's numbers.
     """
@@ -279,11 +287,11 @@ def _denoises_latents(scheduler) -> bool:
     return sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in needed) <= 3  # prediction, time, latents
 
 
-def load_controlnet(path, dtype: torch.dtype) -> torch.nn.Module:
+def load_controlnet(path: str | Path | Sequence[str | Path], dtype: torch.dtype) -> torch.nn.Module:
     """DiffusionSat's ControlNet at a path (or list of paths); several become one ``SatMultiControlNet``."""
     from .controlnets import SatControlNet, SatControlNet3D, SatMultiControlNet
 
-    paths = path if isinstance(path, list | tuple) else [path]
+    paths = [path] if isinstance(path, str | Path) else path
     nets = []
     for folder in [folder for one in paths for folder in controlnet_folders(one)]:
         name = read_json(folder / "config.json").get("_class_name")

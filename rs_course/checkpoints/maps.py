@@ -6,8 +6,16 @@ scikit-image; maps drawn by hand work as well.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
+
+from .images import Pictures, images
+
+if TYPE_CHECKING:
+    from rs_course.simulated_earth import Scene
+
 
 # LoveDA's classes with the colours of the published segmentation maps.
 SEGMENTATION_COLOURS = {
@@ -31,7 +39,7 @@ _CLASS_OF = {
 }
 
 
-def edges(pictures) -> torch.Tensor:
+def edges(pictures: Pictures) -> torch.Tensor:
     """Soft edges for ``conditions["hed"]``: gradient magnitude of the smoothed picture, bright on black.
 
     Args:
@@ -49,7 +57,7 @@ def edges(pictures) -> torch.Tensor:
     return _each(soft, pictures, blur=1.0)
 
 
-def lines(pictures, *, shortest: int = 12) -> torch.Tensor:
+def lines(pictures: Pictures, *, shortest: int = 12) -> torch.Tensor:
     """Straight lines for ``conditions["mlsd"]``: one pixel wide, white on black, from a probabilistic Hough
     transform.
 
@@ -74,7 +82,7 @@ def lines(pictures, *, shortest: int = 12) -> torch.Tensor:
     return _each(straight, pictures)
 
 
-def sketch(pictures) -> torch.Tensor:
+def sketch(pictures: Pictures) -> torch.Tensor:
     """Pencil strokes for ``conditions["sketch"]``: thin dark contours on white."""
     from skimage.feature import canny
     from skimage.filters import gaussian
@@ -84,7 +92,7 @@ def sketch(pictures) -> torch.Tensor:
     )
 
 
-def classes_of_scene(scene) -> np.ndarray:
+def classes_of_scene(scene: Scene) -> np.ndarray:
     """Segmentation of a simulated scene: uint8 ``[256, 256]``, places in :data:`SEGMENTATION_COLOURS`."""
     from rs_course.simulated_earth import LANDCOVER
 
@@ -102,7 +110,7 @@ def painted(classes: np.ndarray) -> torch.Tensor:
     return colours[classes].movedim(-1, -3)
 
 
-def maps_of_scene(scene, size: int | None = None) -> dict[str, torch.Tensor]:
+def maps_of_scene(scene: Scene, size: int | None = None) -> dict[str, torch.Tensor]:
     """True maps of a simulated scene: ``road``, ``depth`` and ``segmentation``.
 
     Args:
@@ -130,8 +138,6 @@ def maps_of_scene(scene, size: int | None = None) -> dict[str, torch.Tensor]:
 
 def _each(filter_, pictures, blur: float = 0.0) -> torch.Tensor:
     from skimage.filters import gaussian
-
-    from .images import images
 
     grey = images(pictures, "pictures", mode="L")[:, 0].numpy()
     results = [filter_(gaussian(picture, blur) if blur else picture) for picture in grey]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +69,13 @@ CRSDIFF = Normalisation(
 
 
 def normalize_metadata(
-    lon=None, lat=None, gsd=None, cloud_cover=None, year=None, month=None, day=None
+    lon: float | None = None,
+    lat: float | None = None,
+    gsd: float | None = None,
+    cloud_cover: float | None = None,
+    year: int | None = None,
+    month: int | None = None,
+    day: int | None = None,
 ) -> torch.Tensor:
     """The seven numbers that DiffusionSat takes, from physical units.
 
@@ -112,7 +118,7 @@ def normalize_metadata(
     return torch.tensor(row, dtype=torch.float32)
 
 
-def metadata_rows(metadata, normalisation: Normalisation, name: str = "metadata") -> torch.Tensor:
+def metadata_rows(metadata: Any, normalisation: Normalisation, name: str = "metadata") -> torch.Tensor:
     """Whatever a user passes as metadata, as normalised numbers.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def level_of_gsd(gsd: float) -> int:
     return min(max(round(17 - math.log2(gsd)), 10), 18)
 
 
-def encode(tokenizer, text_encoder, prompts: list[str]) -> torch.Tensor:
+def encode(tokenizer: Any, text_encoder: Any, prompts: list[str]) -> torch.Tensor:
     """Last hidden states ``[N, 77, D]`` after the final layer norm, without attention mask, as Stable
     Diffusion does.
 
@@ -59,7 +59,7 @@ def encode(tokenizer, text_encoder, prompts: list[str]) -> torch.Tensor:
     return states[torch.as_tensor(rows)] if isinstance(rows, list) else states
 
 
-def warn_if_cut(tokenizer, text_encoder, prompts: list[str]) -> None:
+def warn_if_cut(tokenizer: Any, text_encoder: Any, prompts: list[str]) -> None:
     """Warn with the words that are lost of each prompt that is longer than the text encoder reads."""
     length = text_encoder.config.max_position_embeddings
     for prompt in dict.fromkeys(prompts):

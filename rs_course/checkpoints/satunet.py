@@ -7,6 +7,8 @@ sum of the seven vectors is added to the time embedding (Khanna et al. 2024, arX
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -14,7 +16,7 @@ from diffusers.models.embeddings import TimestepEmbedding
 from torch import nn
 
 
-def extends(parent: type):
+def extends(parent: type) -> Callable:
     """Decorator of an ``__init__(self, new…, **parent_arguments)``: its signature also lists the parent's
     arguments.
 
@@ -67,7 +69,15 @@ class SatUNet(UNet2DConditionModel):
             # there.
             self.class_embedding = nn.Identity()
 
-    def forward(self, sample, timestep, encoder_hidden_states, metadata=None, class_labels=None, **kwargs):
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor | float,
+        encoder_hidden_states: torch.Tensor,
+        metadata: torch.Tensor | None = None,
+        class_labels: torch.Tensor | None = None,
+        **kwargs,
+    ) -> Any:
         """Predict the noise (or velocity).
 
         Args:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +23,12 @@ from torch import nn
 
 from rs_course.validation import image_batch
 
-from .images import images
+from .images import Pictures, images
 from .loading import read_device
 from .weights import filled, read_state_dict
+
+if TYPE_CHECKING:
+    from rs_course.checkpoints.checkpoint import Checkpoint
 
 
 class DenseBlock(nn.Module):
@@ -36,7 +40,7 @@ class DenseBlock(nn.Module):
             self.add_module(f"conv{k}", nn.Conv2d(width + (k - 1) * growth, growth, 3, padding=1))
         self.conv5 = nn.Conv2d(width + 4 * growth, width, 3, padding=1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         seen = [x]
         for k in range(1, 5):
             seen.append(F.leaky_relu(getattr(self, f"conv{k}")(torch.cat(seen, 1)), 0.2))
@@ -50,7 +54,7 @@ class ResidualDenseBlocks(nn.Module):
         super().__init__()
         self.rdb1, self.rdb2, self.rdb3 = (DenseBlock(width, growth) for _ in range(3))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + 0.2 * self.rdb3(self.rdb2(self.rdb1(x)))
 
 
@@ -97,7 +101,7 @@ class RRDBNet(nn.Module):
         return torch.cat(parts).to(images)
 
 
-def load_enhancer(file: str | Path, *, device=None) -> RRDBNet:
+def load_enhancer(file: str | Path, *, device: torch.device | str | None = None) -> RRDBNet:
     """The network of a BasicSR weight file (``params_ema`` or ``params``); its sizes are read off the
     weights.
 
@@ -118,7 +122,15 @@ def load_enhancer(file: str | Path, *, device=None) -> RRDBNet:
 
 
 def outpaint(
-    checkpoint, prompt: str, size, *, image=None, window=None, overlap: float = 0.5, seed: int = 0, **sampling
+    checkpoint: Checkpoint,
+    prompt: str,
+    size: tuple[int, int],
+    *,
+    image: Pictures | None = None,
+    window: tuple[int, int] | None = None,
+    overlap: float = 0.5,
+    seed: int = 0,
+    **sampling,
 ) -> torch.Tensor:
     """Paint a scene larger than the model's own pictures.
 
@@ -159,9 +171,8 @@ def outpaint(
         hole = empty[view]
         if not hole.any():
             continue
-        known = {} if hole.all() else {"image": canvas[view], "mask": hole}
-        place = {"size": (height, width), "seed": seed, "start": k}
-        painted = checkpoint.sample(prompt, **place, **known, **sampling)
+        known: dict[str, Any] = {} if hole.all() else {"image": canvas[view], "mask": hole}
+        painted = checkpoint.sample(prompt, size=(height, width), seed=seed, start=k, **known, **sampling)
         canvas[view] = torch.where(hole > 0, painted, canvas[view])
         empty[view] = 0
     return canvas

@@ -118,8 +118,11 @@ def _globals_of(file: Path) -> list[str]:
 def _harmless(wanted: list[str]) -> list:
     """What is allowed of them: stand-ins for bookkeeping, and NumPy's numbers."""
     import codecs
+    from importlib import import_module
 
     import numpy as np
+
+    multiarray = import_module("numpy._core.multiarray")
 
     allowed: list = [(_Bookkeeping, name) for name in wanted if name.startswith(_BOOKKEEPING)]
     # Named even for old-style files, which cannot be asked what they want.
@@ -127,7 +130,7 @@ def _harmless(wanted: list[str]) -> list:
     allowed += [np.dtype, np.ndarray, codecs.encode, (codecs.encode, "_codecs.encode"), *kinds]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         allowed += [
-            (np._core.multiarray.scalar, f"{module}.scalar"),
-            (np._core.multiarray._reconstruct, f"{module}._reconstruct"),
+            (multiarray.scalar, f"{module}.scalar"),
+            (multiarray._reconstruct, f"{module}._reconstruct"),
         ]
     return allowed

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rs_course.files import refuse_text
 
@@ -156,7 +156,12 @@ def find_weights(folder: Path, stem: str = "diffusion_pytorch_model") -> Path:
     )
 
 
-def filled(build: Callable[[], torch.nn.Module], state: dict[str, torch.Tensor], source, dtype=None):
+def filled(
+    build: Callable[[], torch.nn.Module],
+    state: dict[str, torch.Tensor],
+    source: object,
+    dtype: torch.dtype | None = None,
+) -> Any:
     """Build a module and give it exactly the tensors of ``state``.
 
     Args:

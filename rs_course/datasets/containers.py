@@ -17,6 +17,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 from rs_course.files import sha256
 from rs_course.paths import relative
@@ -39,12 +40,19 @@ _ZIP_METHODS = {
     98: "PPMd", 99: "AES encryption",
 }  # fmt: skip
 _UNPACK = "unpack it with the program that made it (7-Zip reads most) and give the folder"
-_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError)
+_DAMAGE: tuple[type[Exception], ...] = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    zlib.error,
+    lzma.LZMAError,
+)
 # What the two modules raise besides on archives whose numbers make no sense.
 _DAMAGE += (struct.error, UnicodeDecodeError, OverflowError, IndexError, MemoryError)
 
 
-def open_container(path) -> Folder | Tar | Zip:
+def open_container(path: str | Path) -> Folder | Tar | Zip:
     """Open a folder or an archive for reading.
 
     Args:
@@ -71,7 +79,7 @@ def open_container(path) -> Folder | Tar | Zip:
     return Tar(path)
 
 
-def check_member_name(name: str, archive) -> str:
+def check_member_name(name: str, archive: object) -> str:
     """Return the relative POSIX path of an archive member.
 
     Raises:
@@ -121,9 +129,14 @@ class Folder:
         return digest.hexdigest()
 
     def read(self, name: str) -> bytes:
+        """Content of a file."""
         return (self.path / name).read_bytes()
 
-    def position(self, name: str):
+    def stream(self, name: str) -> Any:
+        """A file, open for reading."""
+        return (self.path / name).open("rb")
+
+    def position(self, name: str) -> Any:
         """Sort key that visits files in the order of the medium."""
         return name
 
@@ -131,9 +144,13 @@ class Folder:
 class _Archive:
     """What tar and zip share: opened and listed when first needed, known by the hash of the file."""
 
+    _list: Any  # yields the stated name, the member, and whether it is a plain file or folder
+    _is_directory: Any
+    stream: Any
+
     def __init__(self, path: Path):
         self.path = path
-        self._handle = None
+        self._handle: Any = None
 
     @functools.cached_property
     def members(self) -> dict:
@@ -204,10 +221,10 @@ class Tar(_Archive):
     def _is_directory(self, member) -> bool:
         return member.isdir()
 
-    def stream(self, name: str):
+    def stream(self, name: str) -> Any:
         return self._open().extractfile(self.members[name])
 
-    def position(self, name: str):
+    def position(self, name: str) -> Any:
         return self.members[name].offset
 
 
@@ -240,8 +257,8 @@ class Zip(_Archive):
     def _is_directory(self, member) -> bool:
         return member.is_dir()
 
-    def stream(self, name: str):
+    def stream(self, name: str) -> Any:
         return self._open().open(self.members[name])
 
-    def position(self, name: str):
+    def position(self, name: str) -> Any:
         return self.members[name].header_offset

@@ -8,6 +8,7 @@ a protocol, and nothing about real disasters follows from them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, shift
@@ -46,7 +47,7 @@ class Ground:
         """A number in [0, 1) of this event."""
         return mix_key(self.key, 1000 + salt) / 2**32
 
-    def mix(self, mask, colour, strength=1.0) -> None:
+    def mix(self, mask: Any, colour: Any, strength: Any = 1.0) -> None:
         """Blend a colour (or a picture) into the pixels by ``strength`` where ``mask`` holds."""
         weight = (np.asarray(mask, np.float32) * np.float32(strength))[..., None]
         self.rgb += (np.asarray(colour, np.float32) - self.rgb) * weight
@@ -166,7 +167,7 @@ class Wind:
 def _wind(ground: Ground) -> Wind:
     angle = 2 * np.pi * ground.share(9)
     east, south = float(np.cos(angle)), float(np.sin(angle))
-    rows, columns = np.mgrid[-127.5:128, -127.5:128].astype(np.float32)
+    rows, columns = np.mgrid[-127.5:128, -127.5:128].astype(np.float32)  # type: ignore[misc]
     return Wind((east, south), columns * east + rows * south, columns * south - rows * east)
 
 
@@ -191,12 +192,12 @@ def _streaks(ground: Ground, salt: int) -> np.ndarray:
 def _downhill(ground: Ground) -> np.ndarray:
     """Distance in pixels from a line that runs down the smoothed slope from the tile's highest point."""
     z = gaussian_filter(ground.height, 6) - 1e-3 * ground.noise(8, 120.0)
-    row, column = np.unravel_index(z.argmax(), z.shape)
+    row, column = (int(place) for place in np.unravel_index(int(z.argmax()), z.shape))
     path = np.ones(z.shape, bool)
     for _ in range(220):
         path[row, column] = False
         window = z[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3]
-        low = np.unravel_index(window.argmin(), window.shape)
+        low = [int(place) for place in np.unravel_index(window.argmin(), window.shape)]
         lower = max(row - 2, 0) + low[0], max(column - 2, 0) + low[1]
         if lower == (row, column):
             break

@@ -155,6 +155,7 @@ def _pictures(image: Image.Image) -> int:
         return 1
     if image.format != "TIFF":
         return count
+    assert isinstance(image, TiffImagePlugin.TiffImageFile)
     here, full = image.tell(), 0
     for page in range(count):
         image.seek(page)

@@ -17,9 +17,10 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,11 +52,12 @@ def countries() -> dict[str, str]:
     return short | {row["alpha3"]: row["name"] for row in rows}
 
 
-def _kept(piece: str, drop: float, rng) -> str:
-    return piece if not drop or rng.random() > drop else ""
+def _caption(dataset: str, *pieces: str, drop: float, rng: Any) -> str:
+    name, *kept = (piece if not drop or rng.random() > drop else "" for piece in (f" {dataset}", *pieces))
+    return f"a{name} satellite image{''.join(kept)}"
 
 
-def fmow_caption(category, country_code: str, *, drop: float = 0.0, rng=None) -> str:
+def fmow_caption(category: str | int, country_code: str, *, drop: float = 0.0, rng: Any = None) -> str:
     """Functional Map of the World.
 
     Args:
@@ -65,24 +67,20 @@ def fmow_caption(category, country_code: str, *, drop: float = 0.0, rng=None) ->
         rng: What ``drop`` draws from.
     """
     name = FMOW_CATEGORIES[category] if isinstance(category, int) else category
-    country = countries().get(country_code, country_code)
-    dataset = _kept(" fmow", drop, rng)
-    what = _kept(f" of a {name.replace('_', ' ')}", drop, rng)
-    return f"a{dataset} satellite image{what}{_kept(f' in {country}', drop, rng)}"
+    what, where = f" of a {name.replace('_', ' ')}", f" in {countries().get(country_code, country_code)}"
+    return _caption("fmow", what, where, drop=drop, rng=rng)
 
 
-def texas_caption(year_built: float, acres: float, *, drop: float = 0.0, rng=None) -> str:
+def texas_caption(year_built: float, acres: float, *, drop: float = 0.0, rng: Any = None) -> str:
     """Texas housing: the year in which a house was built and the size of its parcel."""
-    dataset = _kept(" satlas", drop, rng)
     pieces = (" of houses ", f" built in {int(year_built)}", f" covering {acres} acres")
-    return f"a{dataset} satellite image" + "".join([_kept(piece, drop, rng) for piece in pieces])
+    return _caption("satlas", *pieces, drop=drop, rng=rng)
 
 
-def xbd_caption(disaster_type: str, *, after: bool, drop: float = 0.0, rng=None) -> str:
+def xbd_caption(disaster_type: str, *, after: bool, drop: float = 0.0, rng: Any = None) -> str:
     """xBD: a place before or after a disaster (``"fire"``, ``"flooding"``, ...)."""
-    dataset = _kept(" fmow", drop, rng)
     when = f" {'after' if after else 'before'} being affected by a {disaster_type} natural disaster"
-    return f"a{dataset} satellite image{_kept(when, drop, rng)}"
+    return _caption("fmow", when, drop=drop, rng=rng)
 
 
 def spacenet_caption(
@@ -90,18 +88,18 @@ def spacenet_caption(
 ) -> str:
     """SpaceNet: ``buildings`` with their ``area`` in m², or the length of the ``roads`` in metres."""
     if buildings is not None:
-        what = f"{buildings} buildings covering an area of {round(area, 3)} squared meters"
+        what = f"{buildings} buildings covering an area of {round(area or 0, 3)} squared meters"
     else:
         what = f"roads of length {roads} meters" if roads else "no roads"
     return f"a spacenet satellite image of {what} in {city}"
 
 
-def satlas_caption(items: str, *, drop: float = 0.0, rng=None) -> str:
+def satlas_caption(items: str, *, drop: float = 0.0, rng: Any = None) -> str:
     """Satlas: what can be seen, as counts, positions or percentages."""
-    return f"a{_kept(' satlas', drop, rng)} satellite image of {items}"
+    return f"{_caption('satlas', drop=drop, rng=rng)} of {items}"
 
 
-def append_metadata(caption: str, offset_metadata) -> str:
+def append_metadata(caption: str, offset_metadata: Sequence[float]) -> str:
     """The baseline without numbers for the model: the metadata behind the caption, in words.
 
     ``offset_metadata`` is longitude + 180, latitude + 90, gsd, cloud cover, year - 1980, month, day; no date
@@ -125,10 +123,10 @@ SPACENET_CITIES = {
 }
 
 
-def _fields(lon, lat, gsd, cloud_cover, date) -> dict[str, float]:
-    place = {} if lon is None else {"lon": lon, "lat": lat}
-    when = {} if date is None else dict(zip(("year", "month", "day"), date, strict=True))
-    return {**place, "gsd": gsd, "cloud_cover": cloud_cover, **when}
+def _fields(place, gsd: float, cloud_cover: float, date) -> dict[str, float]:
+    where = dict(zip(("lon", "lat"), place or (), strict=False))
+    when = dict(zip(("year", "month", "day"), date or (), strict=False))
+    return {**where, "gsd": gsd, "cloud_cover": cloud_cover, **when}
 
 
 def _date(timestamp: str) -> tuple[int, int, int]:
@@ -159,7 +157,7 @@ def centroid(wkt: str) -> tuple[float, float]:
     return x0 + cx / (3 * area), y0 + cy / (3 * area)
 
 
-def fmow_location(rows, img_filename: str, category: str) -> tuple[float, float]:
+def fmow_location(rows: Iterable[dict], img_filename: str, category: str) -> tuple[float, float]:
     """Longitude and latitude of an fMoW image from the table of its footprints.
 
     Args:
@@ -186,28 +184,32 @@ def fmow_location(rows, img_filename: str, category: str) -> tuple[float, float]
     return lon, lat
 
 
-def fmow_metadata(metadata: dict, location, size, resolution: int) -> dict[str, float]:
+def fmow_metadata(
+    metadata: dict, location: tuple[float, float], size: tuple[int, int], resolution: int
+) -> dict[str, float]:
     """fMoW, from the image's ``metadata.json`` and its (lon, lat), e.g. of :func:`fmow_location`."""
     gsd = _resized(metadata["gsd"], size, resolution)
-    return _fields(*location, gsd, metadata["cloud_cover"] / 100, _date(metadata["timestamp"]))
+    return _fields(location, gsd, metadata["cloud_cover"] / 100, _date(metadata["timestamp"]))
 
 
-def texas_metadata(key: str, metadata: dict, size, resolution: int) -> dict[str, float]:
+def texas_metadata(key: str, metadata: dict, size: tuple[int, int], resolution: int) -> dict[str, float]:
     """Texas housing; ``key`` names the picture, e.g. ``"tif.sentinel-2016.npy"``."""
     gsd = _resized(10.0 if "sentinel" in key else 1.0, size, resolution)
     date = (2016, 9, 11) if "2016" in key else (2018, 11, 20)
-    return _fields(metadata["parcel.lon"], metadata["parcel.lat"], gsd, 0.0, date)
+    return _fields((metadata["parcel.lon"], metadata["parcel.lat"]), gsd, 0.0, date)
 
 
-def xbd_metadata(metadata: dict, other: dict, size, resolution: int) -> dict[str, float]:
+def xbd_metadata(metadata: dict, other: dict, size: tuple[int, int], resolution: int) -> dict[str, float]:
     """xBD; the place is the first building's, of this date or of the ``other``; without any it is unknown."""
     buildings = metadata["features"]["lng_lat"] or other["features"]["lng_lat"]
-    place = centroid(buildings[0]["wkt"]) if buildings else (None, None)
+    place = centroid(buildings[0]["wkt"]) if buildings else None
     own = metadata["metadata"]
-    return _fields(*place, _resized(own["gsd"], size, resolution), 0.0, _date(own["capture_date"]))
+    return _fields(place, _resized(own["gsd"], size, resolution), 0.0, _date(own["capture_date"]))
 
 
-def spacenet_metadata(city: str, geojson: dict | None, size, resolution: int) -> dict[str, float]:
+def spacenet_metadata(
+    city: str, geojson: dict | None, size: tuple[int, int], resolution: int
+) -> dict[str, float]:
     """SpaceNet; the place is the middle of the labels' bounds, or the city's where there are no labels.
 
     Raises:
@@ -226,7 +228,7 @@ def spacenet_metadata(city: str, geojson: dict | None, size, resolution: int) ->
         if city == "rotterdam":
             lon, lat = from_utm(lon, lat, zone=31)
     gsd = _resized(0.5 if city in ("rio", "rotterdam") else 0.3, size, resolution)
-    return _fields(lon, lat, gsd, 0.0, date)
+    return _fields((lon, lat), gsd, 0.0, date)
 
 
 def _points(geometry: dict):
@@ -258,11 +260,11 @@ def from_utm(easting: float, northing: float, zone: int) -> tuple[float, float]:
 def satlas_metadata(
     tile: tuple[float, float],
     image_name: str,
-    size,
+    size: tuple[int, int],
     resolution: int,
     scale_factor: float = 1.0,
     *,
-    as_trained=True,
+    as_trained: bool = True,
 ) -> dict[str, float]:
     """Satlas.
 
@@ -280,7 +282,7 @@ def satlas_metadata(
     lon = column / 2**17 * 360 - 180
     lat = math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * row / 2**17))))
     gsd = _resized(1.0, size, resolution) / max(scale_factor, 0.01)
-    return _fields(lon, lat, gsd, 0.0, _date(image_name.split("_")[-1]))
+    return _fields((lon, lat), gsd, 0.0, _date(image_name.split("_")[-1]))
 
 
 # fMoW-Sentinel's bands and their statistics over the training set (Cong et al. 2022, SatMAE, arXiv

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,14 +172,14 @@ def pair(kind: str, number: int, *, events: int = EVENTS, seed: int = 0) -> Pair
 
 
 def write(
-    folder,
+    folder: str | Path,
     *,
     per_kind: int = 100,
     test_per_kind: int = 50,
     events: int = EVENTS,
     split: str = "event",
     seed: int = 0,
-    progress=None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write class folders ``before/``, ``after/`` and ``changed/`` (masks), each with a ``metadata.csv``.
 
@@ -242,9 +243,9 @@ def _numbers(per_kind: int, test_per_kind: int, events: int, split: str) -> list
         return [(n, "test" if n in test else "train") for n in range(per_kind + test_per_kind)]
     kept_for_test = max(1, events // 4)
     train = (n for n in range(10**9) if n % events < events - kept_for_test)
-    test = (n for n in range(10**9) if n % events >= events - kept_for_test)
+    kept = (n for n in range(10**9) if n % events >= events - kept_for_test)
     return [(n, "train") for n, _ in zip(train, range(per_kind), strict=False)] + [
-        (n, "test") for n, _ in zip(test, range(test_per_kind), strict=False)
+        (n, "test") for n, _ in zip(kept, range(test_per_kind), strict=False)
     ]
 
 

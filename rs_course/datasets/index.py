@@ -21,6 +21,7 @@ import posixpath
 import re
 import warnings
 from pathlib import PurePosixPath
+from typing import Any
 
 from rs_course.datasets import rows as table_rows
 from rs_course.datasets.decoding import SUFFIXES
@@ -48,7 +49,10 @@ _PROPORTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
 
 
 def build(
-    container, *, described: dict[str, dict] | None = None, split_lists: dict[str, set[str]] | None = None
+    container: Any,
+    *,
+    described: dict[str, dict] | None = None,
+    split_lists: dict[str, set[str]] | None = None,
 ) -> dict:
     """Index a container.
 
@@ -210,7 +214,7 @@ def _places(container, paths: list[list[str]], labelled: bool) -> list[tuple[str
     heads = {path[0] for path in deep}
     splits = {head for head in heads if head.lower() in _SPLIT_NAMES}
     if splits and splits == heads:
-        level = 0
+        level: int | None = 0
     elif not labelled and len({_SPLIT_NAMES[head.lower()] for head in splits}) > 1:
         raise ValueError(
             f"{container.path} has the split folders {' and '.join(sorted(splits))} and beside them "
@@ -219,8 +223,9 @@ def _places(container, paths: list[list[str]], labelled: bool) -> list[tuple[str
     else:
         second = {path[1].lower() if len(path) > 2 else "" for path in deep}
         level = 1 if second <= _SPLIT_NAMES.keys() and len(second) > 1 else None
-        for names in (heads, second) if level is None and not labelled else ():
-            _refuse_split_like(container, names)
+        if level is None and not labelled:
+            _refuse_split_like(container, heads)
+            _refuse_split_like(container, second)
     if level is None:
         return [(None, path) for path in paths]
     return [

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from operator import index as as_int
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,12 +21,16 @@ from rs_course.datasets.containers import open_container
 from rs_course.datasets.record import Dataset
 from rs_course.datasets.store import DecodedStore
 
+if TYPE_CHECKING:
+    from rs_course.registry import Entry
+
+
 _SPLITS = ("train", "val", "test", "all")
 _ORIGINS = ("real", "simulated", "generated")
 
 
 def load(
-    name_or_folder,
+    name_or_folder: str | Path,
     split: str = "train",
     *,
     size: int | None = None,
@@ -109,8 +114,8 @@ def _open_path(path: Path, image_size) -> DecodedStore:
         shard for shard in shards if shard.name.lower() not in index.TABLES
     ]  # that one describes images
     if shards:
-        container = tables.ParquetImages(shards)
-        return DecodedStore(container, lambda: tables.generated_index(container), image_size=image_size)
+        parquet = tables.ParquetImages(shards)
+        return DecodedStore(parquet, lambda: tables.generated_index(parquet), image_size=image_size)
     container = open_container(path)
     return DecodedStore(container, lambda: index.build(container), image_size=image_size)
 
@@ -142,7 +147,7 @@ def _generated_badge(table) -> str:
     return badges.pop() if len(badges) == 1 else f"generated · {len(badges)} runs"
 
 
-def open_store(entry, files: list[Path], image_size) -> DecodedStore:
+def open_store(entry: Entry, files: list[Path], image_size: tuple[int, int] | None) -> DecodedStore:
     """Pixels and index of a fetched data set.
 
     Args:
@@ -152,8 +157,8 @@ def open_store(entry, files: list[Path], image_size) -> DecodedStore:
     """
     image_size = image_size or entry.image_size
     if files[0].suffix == ".parquet":
-        container = tables.ParquetImages(files)
-        return DecodedStore(container, lambda: rsicd_index(container), image_size=image_size)
+        shards = tables.ParquetImages(files)
+        return DecodedStore(shards, lambda: rsicd_index(shards), image_size=image_size)
     container = open_container(files[0])
     described = [file for file in files[1:] if file.suffix in (".txt", ".json")]
 
@@ -173,7 +178,7 @@ def open_store(entry, files: list[Path], image_size) -> DecodedStore:
     return DecodedStore(container, build, image_size=image_size, variant=variant)
 
 
-def ucm_captions(container, file: Path) -> dict[str, dict]:
+def ucm_captions(container: Any, file: Path) -> dict[str, dict]:
     """Captions and split of each UC Merced image.
 
     UCM-captions numbers the images 1.tif to 2100.tif: class by class in alphabetical order, a hundred each,
@@ -188,7 +193,7 @@ def ucm_captions(container, file: Path) -> dict[str, dict]:
     classes = sorted({Path(name).parent.name for name in images})
     result = {}
     for name in images:
-        within = int(re.search(r"(\d+)$", Path(name).stem).group(1))
+        within = int(re.findall(r"\d+$", Path(name).stem)[0])
         number = 100 * classes.index(Path(name).parent.name) + within + 1
         image = by_number[number]
         result[name] = {

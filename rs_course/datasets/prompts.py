@@ -45,11 +45,7 @@ def class_prompt(label: str | int, dataset: str = "simulated") -> str:
             f"There is no prompt table for {dataset!r}: use {' or '.join(map(repr, _TEMPLATES))}."
         )
     names = list(PHRASES)
-    if isinstance(label, str):
-        name = label
-    else:
-        index = int(label)
-        name = names[index] if 0 <= index < len(names) else label
+    name = label if isinstance(label, str) else dict(enumerate(names)).get(int(label), "")
     if name not in PHRASES:
         raise ValueError(f"Unknown class {label!r}: use 0 to {len(names) - 1} or one of {', '.join(names)}.")
     return _TEMPLATES[dataset].format(phrase=PHRASES[name])

@@ -21,6 +21,8 @@ field           type                    meaning
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -141,7 +143,7 @@ class Dataset:
             for picture in pictures
         ]
 
-    def subset(self, indices=None, *, size: int | None = None, seed: int = 0) -> Dataset:
+    def subset(self, indices: Any = None, *, size: int | None = None, seed: int = 0) -> Dataset:
         """Some of the records.
 
         Args:
@@ -164,7 +166,7 @@ class Dataset:
         rows = self._rows[indices] if len(indices) else self._rows[:0]
         return self._with(rows, self._table, self.classes)
 
-    def with_classes(self, names) -> Dataset:
+    def with_classes(self, names: Sequence[str]) -> Dataset:
         """The records of some classes; labels are renumbered to follow ``names``.
 
         Raises:

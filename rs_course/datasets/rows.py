@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Collection
 from pathlib import PurePath
+from typing import Any
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -61,7 +62,7 @@ def lines_of(text: str) -> list[str]:
     return re.split(r"\r\n|\n|\r", text)
 
 
-def parse_json(text: str, where: str):
+def parse_json(text: str, where: str) -> Any:
     """A JSON value.
 
     Raises:
@@ -73,7 +74,7 @@ def parse_json(text: str, where: str):
         raise ValueError(f"{where} is not JSON: {text[:60]!r}.") from None
 
 
-def label_of(value, where: str) -> str | None:
+def label_of(value: Any, where: str) -> str | None:
     """A class name out of a cell: an empty one is none, a number is its own name.
 
     Raises:
@@ -95,7 +96,7 @@ def _column(name, columns: Collection[str]) -> str:
 
 def _csv(text: str, name: str, columns: Collection[str]) -> list[tuple[str, dict]]:
     try:
-        header = delimiter = None
+        header: list[str] = []
         for delimiter in (",", ";", "\t"):
             reader = _reader(text, delimiter)
             header = next((row for row in reader if any(row)), [])

@@ -119,7 +119,7 @@ class RenderedStore:
         with open(self.folder / "records.jsonl", encoding="utf-8") as lines:
             return [json.loads(line) for _, line in zip(range(size), lines, strict=False)]
 
-    def extend(self, size: int, workers: int):
+    def extend(self, size: int, workers: int) -> None:
         """Render until there are ``size`` tiles."""
         from filelock import FileLock
 
@@ -133,7 +133,7 @@ class RenderedStore:
                 else nullcontext()
             )
             with pool, progress_bar(size - have, "rendering the simulated Earth", minimum=100) as bar:
-                apply = pool.map if workers > 1 else map
+                apply = getattr(pool, "map", map)
                 for first in range(have, size, _BATCH):
                     ks = range(first, min(first + _BATCH, size))
                     rendered = list(apply(_render, *zip(*map(self.place, ks), strict=True)))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from rs_course.datasets.record import Dataset
+
 
 def balanced_order(
-    ids: Sequence[str], labels, size: int, seed: int, title: str = "the data set"
+    ids: Sequence[str], labels: Sequence[int] | np.ndarray, size: int, seed: int, title: str = "the data set"
 ) -> np.ndarray:
     """Positions of a class-balanced draw.
 
@@ -37,7 +41,7 @@ def balanced_order(
     return np.array([i for _, _, i in sorted(ranked)[:size]], np.int64)
 
 
-def stratified_split(data, fractions: Sequence[float] = (0.8, 0.2), *, seed: int = 0) -> list:
+def stratified_split(data: Dataset, fractions: Sequence[float] = (0.8, 0.2), *, seed: int = 0) -> list:
     """Split a data set so that every part has the same share of each class.
 
     Args:
@@ -53,14 +57,16 @@ def stratified_split(data, fractions: Sequence[float] = (0.8, 0.2), *, seed: int
     labels = data.labels
     parts: list[list[int]] = [[] for _ in fractions]
     for label in np.unique(labels):
-        members = sorted(np.flatnonzero(labels == label), key=keys.__getitem__)
+        members = sorted(np.flatnonzero(labels == label).tolist(), key=keys.__getitem__)
         bounds = [round(edge * len(members)) for edge in edges]
         for part, start, stop in zip(parts, bounds, bounds[1:], strict=False):
             part += members[start:stop]
     return [data.subset(sorted(part)) for part in parts]
 
 
-def group_split(data, groups, fractions: Sequence[float] = (0.8, 0.2), *, seed: int = 0) -> list:
+def group_split(
+    data: Dataset, groups: Any, fractions: Sequence[float] = (0.8, 0.2), *, seed: int = 0
+) -> list:
     """Split a data set so that no group lies on two sides: places, events, or pairs that share pixels.
 
     A random split lets a classifier recognise the place or the sensor date instead of the class; a group
@@ -105,7 +111,7 @@ def group_split(data, groups, fractions: Sequence[float] = (0.8, 0.2), *, seed: 
     return [data.subset(sorted(part)) for part in parts]
 
 
-def place_groups(data) -> list:
+def place_groups(data: Dataset) -> list:
     """One group per place, for :func:`group_split`.
 
     A simulated place is its (label, seed): the same place at another date is the same group. Elsewhere the
@@ -127,7 +133,7 @@ def place_groups(data) -> list:
     return groups
 
 
-def overlap(first, second) -> list[tuple[str, str]]:
+def overlap(first: Dataset, second: Dataset) -> list[tuple[str, str]]:
     """Pairs of ids, one of each data set, whose pixels are identical; an empty list means no such leak."""
     where: dict[str, list[str]] = {}
     for name, digest in zip(first.ids, first.hashes, strict=True):
@@ -151,7 +157,7 @@ def _groups(data, groups) -> list:
             raise ValueError(
                 f"{data.ids[groups.index(None)]} of {data.title} has no metadata column {column!r}."
             )
-    elif isinstance(groups, Callable):
+    elif callable(groups):
         groups = [groups(name, metadata) for name, metadata in zip(data.ids, data.metadata, strict=True)]
     groups = list(groups)
     if len(groups) != len(data):

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from rs_course.datasets import decoding
 _BATCH = 256
 
 
-def progress_bar(total: int, what: str, *, minimum: int = 500):
+def progress_bar(total: int, what: str, *, minimum: int = 500) -> Any:
     """A tqdm bar for long work; silent for short work and where no terminal or notebook shows it.
 
     A notebook would store the bar among its outputs, so there only work of about a minute shows one.
@@ -66,7 +67,8 @@ class DecodedStore:
             self._create(build_index(), image_size)
         self.index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
         self.image_size = self.index["image_size"]
-        self._images = self._ready = None
+        self._images: Any = None
+        self._ready: Any = None
 
     def _create(self, index: dict, image_size):
         index = {**index, "image_size": list(image_size) if image_size else self._common_size(index["rows"])}

@@ -10,11 +10,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rs_course.files import atomic_write
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 # Columns of a generated set: name -> (Arrow type, nullable, meaning). The sampling engine writes these.
 GENERATED_SCHEMA = {
@@ -31,7 +37,7 @@ GENERATED_SCHEMA = {
 _CLASSES_KEY = b"rs_course.classes"
 
 
-def generated_schema(classes=None):
+def generated_schema(classes: Sequence[str] | None = None) -> pa.Schema:
     """:data:`GENERATED_SCHEMA` as a ``pyarrow.Schema``, with the class names in its metadata where given."""
     import pyarrow as pa
 
@@ -42,7 +48,7 @@ def generated_schema(classes=None):
     return pa.schema(fields, metadata={_CLASSES_KEY: json.dumps(list(classes)).encode()} if classes else None)
 
 
-def write_shard(path, rows: list[dict], *, classes=None):
+def write_shard(path: str | Path, rows: list[dict], *, classes: Sequence[str] | None = None) -> None:
     """Write one shard of a generated set; it appears under its name only when it is complete.
 
     Args:
@@ -107,7 +113,7 @@ class ParquetImages:
             digest.update(f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
-    def position(self, name: str):
+    def position(self, name: str) -> tuple[str, int]:
         file, row = name.rsplit("#", 1)
         return file, int(row)
 
@@ -123,7 +129,7 @@ class ParquetImages:
         value = self._group[1][row - starts[group]]
         return value["bytes"] if isinstance(value, dict) else value
 
-    def columns(self, *names: str):
+    def columns(self, *names: str) -> Iterator[tuple[str, dict]]:
         """Yield ``(name of the image, {column: value})`` for every row, without reading the images."""
         import pyarrow.parquet as pq
 
@@ -145,7 +151,8 @@ def generated_index(container: ParquetImages) -> dict:
     """Index of a generated set, as :func:`rs_course.datasets.index.build` makes it; all of it is "train"."""
     import pyarrow.parquet as pq
 
-    rows, classes = [], []
+    rows: list[dict] = []
+    classes: list[str] = []
     for file in container.files:
         stored = (pq.read_schema(file).metadata or {}).get(_CLASSES_KEY)
         classes = classes or (json.loads(stored) if stored else [])

@@ -40,7 +40,7 @@ def kind_of(event: str, disaster_type: str = "") -> str:
     )
 
 
-def pairs(source) -> list[tuple[str, Path, Path, Path]]:
+def pairs(source: str | Path) -> list[tuple[str, Path, Path, Path]]:
     """(event, image before, image after, labels of the image after) of every complete pair.
 
     Raises:
@@ -62,9 +62,9 @@ def pairs(source) -> list[tuple[str, Path, Path, Path]]:
 
 
 def write(
-    folder,
+    folder: str | Path,
     *,
-    source,
+    source: str | Path,
     per_kind: int = 100,
     test_per_kind: int = 50,
     side: int = 256,
@@ -84,7 +84,8 @@ def write(
     Returns:
         The folder.
     """
-    folder, events = Path(folder), {}
+    folder = Path(folder)
+    events: dict[str, dict[str, list]] = {}
     for event, before, after, labels in pairs(source):
         content = json.loads(labels.read_text(encoding="utf-8"))
         kind = kind_of(event, content.get("metadata", {}).get("disaster_type", ""))

@@ -17,8 +17,10 @@ source                      prompts
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rs_course.checkpoints.metadata import FIELDS
 from rs_course.datasets import rows as table_rows
@@ -42,7 +44,7 @@ class Prompt:
     metadata: dict | None = None
 
 
-def read_prompts(source) -> tuple[list[Prompt], list[str] | None]:
+def read_prompts(source: str | Path | Sequence[str | dict | Prompt]) -> tuple[list[Prompt], list[str] | None]:
     """Read a source of prompts.
 
     Args:
@@ -104,7 +106,7 @@ def _known_fields(row: dict, where: str) -> dict:
     return {key: value if value == number else number for key, (value, number) in known.items()}
 
 
-def _file_rows(file: Path) -> list[tuple[str, object]]:
+def _file_rows(file: Path) -> list[tuple[str, Any]]:
     """Rows of a file with the place of each, for messages."""
     if not file.is_file():
         raise FileNotFoundError(

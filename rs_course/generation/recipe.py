@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class Recipe:
 
 
 def prompts_hash(prompts: list[Prompt]) -> str:
+    """SHA-256 of a list of prompts, with labels and metadata."""
     rows = json.dumps([asdict(prompt) for prompt in prompts], sort_keys=True)
     return hashlib.sha256(rows.encode()).hexdigest()
 
@@ -56,7 +58,7 @@ class Folder:
     name only when it is complete, so whatever kills a run, the next one finds every shard whole or absent.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: str | Path):
         from filelock import FileLock
 
         self.path = Path(path)
@@ -103,7 +105,9 @@ class Folder:
         """Those that are not there, or with fewer images than asked for now."""
         return [shard for shard in shards if self._images_in(shard) < shard.count]
 
-    def write(self, shard: Shard, rows: list[Prompt], pictures: list[bytes], classes) -> None:
+    def write(
+        self, shard: Shard, rows: list[Prompt], pictures: list[bytes], classes: Sequence[str] | None
+    ) -> None:
         """Store a shard's PNG pictures with what they were made from."""
         common = {
             "seed": shard.seed,

@@ -9,7 +9,7 @@ import functools
 import io
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -52,10 +52,10 @@ class Order:
 
 
 def generate(
-    prompts,
+    prompts: str | Path | Sequence[str | dict | Prompt],
     *,
-    checkpoint,
-    out,
+    checkpoint: str | Path,
+    out: str | Path,
     per_prompt: int = 1,
     seed: int | Sequence[int] = 0,
     workers: int | None = None,
@@ -110,7 +110,7 @@ def generate(
     if not isinstance(settings.get("negative_prompt") or "", str):
         raise TypeError("negative_prompt is one sentence for all images here, not a list.")
     rows, classes = read_prompts(prompts)
-    seeds = [int(seed)] if isinstance(seed, Integral) else [int(one) for one in dict.fromkeys(seed)]
+    seeds = [int(one) for one in (dict.fromkeys(seed) if isinstance(seed, Iterable) else [seed])]
     count = len(rows) * per_prompt
     shards = [
         Shard(one, first, min(shard_size, count - first))
@@ -128,7 +128,7 @@ def generate(
         threads=_threads_of_each(workers),
         run=uuid.uuid4().hex,
     )
-    from rs_course.sampling.progress import image_bar
+    from rs_course.sampling.batches import image_bar
 
     with ExitStack() as stack:
         stack.callback(_loaded.cache_clear)

@@ -11,14 +11,11 @@ import torch
 
 from rs_course.checkpoints.prompts import warn_if_cut
 
-from . import settings as settings_module
+from .batches import batch_that_fits, out_of_memory, progress_bar
 from .editing import Edit
-from .memory import batch_that_fits, out_of_memory
 from .noise import noise_source
-from .progress import progress_bar
-from .request import Request, read_request, take
+from .request import SETTINGS, Request, Settings, read_request, read_settings, take
 from .samplers import make_sampler, plan, step
-from .settings import Settings, read_settings
 
 
 @dataclass
@@ -153,7 +150,7 @@ def _finite(values: torch.Tensor, dtype: torch.dtype, part: str) -> torch.Tensor
 
 
 def _read(checkpoint, prompts, *, seed=0, **arguments):
-    own = {name: arguments.pop(name) for name in settings_module.NAMES if name in arguments}
+    own = {name: arguments.pop(name) for name in SETTINGS if name in arguments}
     settings = read_settings(checkpoint, **own)
     return (
         read_request(checkpoint, prompts, guided=settings.guided, **arguments),
