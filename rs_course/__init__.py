@@ -7,8 +7,11 @@ The submodules below load on first use, so that ``import rs_course`` stays fast:
 imported only by the functions that need them.
 """
 
-import lazy_loader
-
 __version__ = "1.0.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+try:
+    import lazy_loader
+except ModuleNotFoundError:  # `python3 -m rs_course.cli setup` runs before anything is installed
+    __all__ = []
+else:
+    __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

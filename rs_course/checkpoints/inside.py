@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from rs_course import plots
 
 from .checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def shapes(checkpoint: Checkpoint, prompt: str) -> list[tuple[str, tuple[int, int, int], bool]]:
@@ -40,7 +45,7 @@ def shapes(checkpoint: Checkpoint, prompt: str) -> list[tuple[str, tuple[int, in
     return found
 
 
-def drawn(checkpoint: Checkpoint, prompt: str, *, provenance: str):
+def drawn(checkpoint: Checkpoint, prompt: str, *, provenance: str) -> Figure:
     """Draw the UNet with the shapes of :func:`shapes`: its two arms and the skips between them."""
     import matplotlib.pyplot as plt
 
@@ -74,7 +79,9 @@ def drawn(checkpoint: Checkpoint, prompt: str, *, provenance: str):
     return figure
 
 
-def attention(checkpoint: Checkpoint, prompt: str, **arguments):
+def attention(
+    checkpoint: Checkpoint, prompt: str, **arguments
+) -> tuple[list[str], torch.Tensor, torch.Tensor]:
     """Sample one image and note where the cross-attention looks for each piece of the prompt.
 
     Args:
@@ -89,7 +96,8 @@ def attention(checkpoint: Checkpoint, prompt: str, **arguments):
     """
     from rs_course import sampling
 
-    shares, kept = [], checkpoint.unet.attn_processors
+    shares: list = []
+    kept = checkpoint.unet.attn_processors
     checkpoint.unet.set_attn_processor(
         {name: _Noting(shares) if "attn2" in name else processor for name, processor in kept.items()}
     )
