@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
 
-.PHONY: course lab setup book slides release-files book-extra bench grade-demo
+.PHONY: course lab setup setup-book setup-test book slides release-files bench grade-demo
 .PHONY: test test-style test-notebooks test-code test-nbgrader test-book test-newest rehearsal
 
 course: setup
@@ -19,25 +19,29 @@ lab: setup
 setup:
 	$(PYTHON) -m rs_course.cli setup
 
-# Both show what `make course` executed; the extra `book` has Sphinx and the rest that students do not need.
-book: book-extra
+# Students need neither Sphinx and its kin nor what tests use.
+setup-book:
+	$(PYTHON) -m rs_course.cli setup --with book
+
+setup-test:
+	$(PYTHON) -m rs_course.cli setup --with test
+
+# Both show what `make course` executed.
+book: setup-book
 	$(BIN)/rs-course book
 
-slides: book-extra
+slides: setup-book
 	$(BIN)/rs-course slides
 
 release-files: book slides
 	$(BIN)/rs-course release-files
-
-book-extra: setup
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[book]" -c constraints.txt
 
 # One thread per process, because two processes share the cores. nbval runs each notebook and compares every text
 # output with the stored one; it leaves image bytes aside (its default), because fonts and rendering differ between
 # machines. `make -k test` goes on after a failing part and still ends with a failure.
 test: test-style test-notebooks test-code test-book test-nbgrader
 
-test-style: setup
+test-style: setup-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff check --preview --select PLW1514 .   # text files name their encoding: Windows has another default
 	$(BIN)/ruff format --check .
@@ -45,23 +49,23 @@ test-style: setup
 test-notebooks test-code test-book test-nbgrader: export OMP_NUM_THREADS = 1
 test-notebooks test-code test-book test-nbgrader: export MKL_NUM_THREADS = 1
 
-test-notebooks: setup
+test-notebooks: setup-test
 	$(BIN)/rs-course run --profile fast --jobs 2
 
-test-code: setup
+test-code: setup-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 --nbval --nbval-current-env \
 	  --ignore tests/book --ignore tests/checkpoints/test_export.py tests notebooks
 
-test-book: book-extra
+test-book: setup-book setup-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=8 tests/book tests/checkpoints/test_export.py
 
 # Last, because nbgrader changes JupyterLab; where it cannot be installed, these tests are skipped and say so.
-test-nbgrader: setup
-	-$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt nbgrader
+test-nbgrader: setup-test
+	-$(PYTHON) -m rs_course.cli setup --with nbgrader
 	$(BIN)/python -m pytest -rs tests/grading/test_formgrader.py
 
 # Each notebook in the profile full, with small checkpoints in the published layouts; up to half an hour.
-rehearsal: setup
+rehearsal: setup-test
 	$(BIN)/python -m pytest -m rehearsal tests/test_full_profile.py
 
 # What can be measured with nothing but the course; the other files in benchmarks/ say what they need.

@@ -8,13 +8,13 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from rs_course.commands import setup
 from rs_course.commands.doctor import pins
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PINS = {canonicalize_name(name): version for name, version in pins(_ROOT / "constraints.txt").items()}
 _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
-_ON_REQUEST = {"nbgrader", "book"}
-_ALWAYS = set(_PROJECT["optional-dependencies"]) - _ON_REQUEST
+_ALWAYS = set(_PROJECT["optional-dependencies"]) - set(setup.ON_REQUEST)
 _CONDA = yaml.safe_load((_ROOT / "environment.yml").read_text())["dependencies"]
 
 
@@ -41,7 +41,5 @@ def test_conda_installs_the_rest_from_the_same_constraints():
 
 
 def test_setup_installs_all_extras_but_those_on_request():
-    from rs_course.commands import setup
-
-    assert set(setup.EXTRAS.split(",")) == _ALWAYS
-    assert set(_PROJECT["optional-dependencies"]) >= _ON_REQUEST
+    assert set(setup.EXTRAS) == _ALWAYS
+    assert set(_PROJECT["optional-dependencies"]) >= set(setup.ON_REQUEST)

@@ -1,6 +1,7 @@
 """rs-course setup: it needs only Python, keeps CUDA away from laptops, and goes on after an interruption."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,7 +75,7 @@ def test_pip_here_is_really_asked(tmp_path, monkeypatch):
     """The dry run downloads metadata only and agrees with the build that is installed in this environment."""
     monkeypatch.setattr(setup, "gpu_present", lambda: False)
     (tmp_path / ".venv").mkdir()
-    (tmp_path / "constraints.txt").write_text(setup.torch_pin(_ROOT))
+    (tmp_path / "constraints.txt").write_text(setup.pin(_ROOT, "torch"))
     index = setup.torch_index(Path(sys.executable), tmp_path, "auto")
     report = json.loads((tmp_path / ".venv" / "torch-report.json").read_text())
     assert report["install"][0]["metadata"]["name"] == "torch"
@@ -107,6 +108,13 @@ def test_set_up_twice_and_after_an_interruption(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert cli.main(["setup", "--torch", "default"]) == 0
     assert capsys.readouterr().out == "setup: .venv is up to date\n"
+    # What is asked for besides stays asked for, and is not installed twice.
+    assert cli.main(["setup", "--torch", "default", "--with", "book"]) == 0
+    assert cli.main(["setup", "--torch", "default", "--with", "test"]) == 0
+    assert setup._read_stamp(root / ".venv")["extras"] == ["book", "course", "scale", "test"]
+    capsys.readouterr()
+    assert cli.main(["setup", "--torch", "default", "--with", "book"]) == 0
+    assert capsys.readouterr().out == "setup: .venv is up to date\n"
     # An interrupted set-up leaves no stamp; the environment is kept and finished.
     (root / ".venv" / setup._STAMP).unlink()
     (root / ".venv" / "kept").touch()
@@ -114,11 +122,33 @@ def test_set_up_twice_and_after_an_interruption(tmp_path, monkeypatch, capsys):
     assert (root / ".venv" / "kept").exists()
     # A changed pin installs again, a broken environment is made anew.
     (root / "constraints.txt").write_text("torch==2.13.0\nnumpy==2.4.6\n")
-    assert setup._read_stamp(root / ".venv") != setup.stamp(root, "default")
+    assert setup._read_stamp(root / ".venv") != setup.stamp(root, "default", ["course", "scale"])
     python.unlink()
     setup.create(root / ".venv")
     assert setup._works(root / ".venv")
     assert not (root / ".venv" / "kept").exists()
+
+
+_LISTING = """:env:.cert='/etc/ca.crt'
+:env:.find-links='/wheels'
+global.find-links='/others'
+global.extra-index-url='file:///one/simple https://two.example/simple'
+global.timeout='60'
+download.no-binary=':all:'
+"""
+
+
+def test_uv_gets_the_settings_of_pip(monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    known = setup.uv_settings(_LISTING)
+    assert " ".join(known).endswith(
+        "--no-cache --find-links /wheels --index file:///one/simple --index https://two.example/simple"
+    )
+    assert os.environ.pop("SSL_CERT_FILE") == "/etc/ca.crt"
+    assert setup.uv_settings("global.no-index='1'\n")[-1] == "--no-index"
+    assert "--no-index" not in setup.uv_settings("global.no-index='false'\n")
+    # What uv has no word for is left to pip.
+    assert setup.uv_settings(_LISTING + "install.no-binary=':all:'\n") is None
 
 
 def test_kind_errors(tmp_path, monkeypatch, capsys):

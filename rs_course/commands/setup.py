@@ -1,17 +1,19 @@
 """``rs-course setup``: create ``.venv`` with the pinned environment; it needs only Python.
 
     python3 -m rs_course.cli setup      from the root of a checkout, before anything is installed
-    rs-course setup                     the same later, after an update
+    rs-course setup --with test         later; also what contributors need
     rs-course setup --torch default     the build of torch that pip chooses
 
-Only the standard library is imported here, and nothing is installed outside ``.venv``. The step that
-differs between machines is torch: on Linux the build that pip chooses by itself may bring gigabytes of CUDA,
-so without an NVIDIA GPU it is taken from PyTorch's index of CPU builds (``RS_COURSE_TORCH_INDEX`` names
-another one).
+Only the standard library is imported here, and nothing is installed outside ``.venv``. What differs between
+machines is torch: on Linux the build that pip chooses by itself may bring gigabytes of CUDA, so without an
+NVIDIA GPU it is taken from PyTorch's index of CPU builds (``RS_COURSE_TORCH_INDEX`` names another one).
+The rest is installed by uv, which takes seconds where pip takes minutes, with pip's own settings; where uv
+cannot be had or does not know a setting, pip does it.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import os
@@ -24,7 +26,8 @@ import venv
 from pathlib import Path
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-EXTRAS = "course,scale,test"
+EXTRAS = ("course", "scale")
+ON_REQUEST = ("book", "nbgrader", "test")
 _STAMP = "rs-course-setup.json"
 
 
@@ -35,6 +38,10 @@ def add_arguments(parser):
         default="auto",
         help="auto: a CPU build unless a GPU is seen; cpu: always; default: whatever pip chooses",
     )
+    parser.add_argument(
+        "--with", nargs="+", choices=ON_REQUEST, default=[], dest="extras", metavar="EXTRA",
+        help=f"also install what these need: {', '.join(ON_REQUEST)}",
+    )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="install again although nothing changed")
 
 
@@ -48,31 +55,32 @@ def run(args):
             "call setup with another one, e.g. python3.11 -m rs_course.cli setup."
         )
     folder = root / ".venv"
-    wanted = stamp(root, args.torch)
-    if not args.force and _read_stamp(folder) == wanted and _works(folder):
+    before = _read_stamp(folder) or {}
+    installed, asked = before.get("extras", []), sorted({*EXTRAS, *args.extras})
+    current = before == stamp(root, args.torch, installed) and _works(folder)
+    if not args.force and current and set(asked) <= set(installed):
         print("setup: .venv is up to date")
         return
+    extras = sorted({*asked, *installed}) if current else asked
     # The stamp goes first and comes back last: an interrupted set-up is never taken for a finished one.
     (folder / _STAMP).unlink(missing_ok=True)
     python = create(folder)
+    settings = uv_settings(_output(python, "-m", "pip", "config", "list"))
     _pip(python, "install", "--upgrade", "pip", "-c", "constraints.txt")
+    uv = None if settings is None else _uv(python, root)
     if (index := torch_index(python, root, args.torch)) is not None:
         print(f"setup: torch from {index} (a CPU build)", flush=True)
-        _pip(
-            python,
-            "install",
-            "--no-deps",
-            "--index-url",
-            index,
-            torch_pin(root),
-            on_failure=_torch_advice(index),
-        )
-    _pip(python, "install", "-e", f".[{EXTRAS}]", "-c", "constraints.txt")
-    (folder / _STAMP).write_text(json.dumps(wanted), encoding="utf-8")
+        arguments = ["--no-deps", "--index-url", index, pin(root, "torch")]
+        _pip(python, "install", *arguments, on_failure=_torch_advice(index))
+    everything = ["-e", f".[{','.join(extras)}]", "-c", "constraints.txt"]
+    quiet = [] if sys.stdout.isatty() else ["-q"]
+    if uv is None or not _call(uv, "pip", "install", *quiet, "--python", python, *settings, *everything):
+        _pip(python, "install", *everything)
+    (folder / _STAMP).write_text(json.dumps(stamp(root, args.torch, extras)), encoding="utf-8")
     print("setup: done; start with `make lab`, or see what this machine has with `rs-course doctor`")
 
 
-def stamp(root: Path, torch: str) -> dict:
+def stamp(root: Path, torch: str, extras: list[str]) -> dict:
     """What an installed environment depends on; it is up to date while this stays the same."""
     digest = hashlib.sha256()
     for name in ("pyproject.toml", "constraints.txt"):
@@ -84,6 +92,7 @@ def stamp(root: Path, torch: str) -> dict:
         "place": str(root),
         "torch": torch,
         "gpu": gpu_present(),
+        "extras": extras,
     }
 
 
@@ -123,17 +132,8 @@ def torch_index(python: Path, root: Path, choice: str) -> str | None:
     if choice == "default" or (choice == "auto" and gpu_present()):
         return None
     report = root / ".venv" / "torch-report.json"
-    _pip(
-        python,
-        "install",
-        "--dry-run",
-        "--quiet",
-        "--no-deps",
-        "--ignore-installed",
-        "--report",
-        report,
-        torch_pin(root),
-    )
+    asking = ["--dry-run", "--quiet", "--no-deps", "--ignore-installed", "--report", report]
+    _pip(python, "install", *asking, pin(root, "torch"))
     chosen = json.loads(report.read_text(encoding="utf-8"))["install"][0]["metadata"]
     return index if brings_cuda(chosen, platform.system()) else None
 
@@ -149,10 +149,55 @@ def brings_cuda(metadata: dict, system: str) -> bool:
     return any(re.match(r"(nvidia|cuda)-", line) for line in metadata.get("requires_dist", []))
 
 
-def torch_pin(root: Path) -> str:
-    """The pinned requirement, e.g. ``torch==2.13.0``."""
+def pin(root: Path, name: str) -> str | None:
+    """The pinned requirement of a package, e.g. ``torch==2.13.0``."""
     pins = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    return next(pin for pin in pins if pin.startswith("torch=="))
+    return next((line for line in pins if line.startswith(f"{name}==")), None)
+
+
+# A setting of pip: what uv calls it. Those of _NO_MATTER concern how pip works and what it prints.
+_UV_WORDS = {
+    "index-url": "--default-index",
+    "extra-index-url": "--index",
+    "find-links": "--find-links",
+    "trusted-host": "--allow-insecure-host",
+    "constraint": "--constraints",
+}
+_NO_MATTER = {"cache-dir", "default-timeout", "disable-pip-version-check", "no-cache-dir", "no-color"}
+_NO_MATTER |= {"no-input", "progress-bar", "quiet", "require-virtualenv", "retries", "root-user-action"}
+_NO_MATTER |= {"timeout", "verbose"}
+
+
+def uv_settings(listing: str) -> list[str] | None:
+    """Pip's settings as arguments of uv, or ``None`` where one has no counterpart and pip has to do the work.
+
+    Args:
+        listing: What ``pip config list`` prints, e.g. ``global.find-links='/wheels'``.
+    """
+    # Of all indexes the best version, as pip takes it; nothing is kept outside .venv.
+    arguments = ["--index-strategy", "unsafe-best-match", "--no-cache"]
+    found = {}
+    for section in ("global", "install", ":env:"):  # a later one overrides
+        for name, value in re.findall(rf"^{section}\.([\w-]+)=(.*)$", listing, re.M):
+            found[name] = ast.literal_eval(value).split()
+    for name, values in found.items():
+        if name == "no-index":
+            arguments += ["--no-index"] if values[0].lower() in ("1", "true", "yes", "on") else []
+        elif name in _UV_WORDS:
+            arguments += [word for value in values for word in (_UV_WORDS[name], value)]
+        elif name == "cert":
+            os.environ.setdefault("SSL_CERT_FILE", values[0])  # uv has no argument for it
+        elif name not in _NO_MATTER:
+            return None
+    return arguments
+
+
+def _uv(python: Path, root: Path) -> Path | None:
+    """The environment's uv, or ``None`` where the course pins none or the index has none."""
+    wanted = pin(root, "uv")
+    if wanted is None or not _call(python, "-m", "pip", "install", "-qqq", wanted):
+        return None
+    return python.with_name("uv.exe" if os.name == "nt" else "uv")
 
 
 def _torch_advice(index: str) -> str:
@@ -164,15 +209,25 @@ def _torch_advice(index: str) -> str:
 
 def _pip(python: Path, *arguments, on_failure: str | None = None) -> None:
     quiet = [] if sys.stdout.isatty() else ["-qq"]
-    command = [python, "-m", "pip", *arguments[:1], "--disable-pip-version-check", *quiet, *arguments[1:]]
-    # Packages of the user's home or an active environment must not leak into the course's.
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")
-    }
-    if subprocess.run(command, env=environment, check=False).returncode:
+    if not _call(python, "-m", "pip", *arguments[:1], "--disable-pip-version-check", *quiet, *arguments[1:]):
         raise RuntimeError(
             on_failure or "pip stopped (its message is above); run the same command again to go on."
         )
+
+
+def _call(*command) -> bool:
+    """Run a program; whether it succeeded."""
+    return not subprocess.run(command, env=_surroundings(), check=False).returncode
+
+
+def _output(*command) -> str:
+    done = subprocess.run(command, env=_surroundings(), capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def _surroundings() -> dict[str, str]:
+    """Packages of the user's home or an active environment must not leak into the course's."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
 
 
 def _python(folder: Path) -> Path:
@@ -183,9 +238,8 @@ def _works(folder: Path) -> bool:
     python = _python(folder)
     if not python.exists():
         return False
-    check = "import sys, pip; print(*sys.version_info[:2])"
-    answer = subprocess.run([python, "-c", check], capture_output=True, text=True, check=False)
-    return answer.stdout.split() == [str(part) for part in sys.version_info[:2]]
+    answer = _output(python, "-c", "import sys, pip; print(*sys.version_info[:2])")
+    return answer.split() == [str(part) for part in sys.version_info[:2]]
 
 
 def _read_stamp(folder: Path) -> dict | None:
