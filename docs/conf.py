@@ -1,15 +1,15 @@
 """Sphinx settings of the book. ``make book`` assembles the sources, this file among them, and calls Sphinx.
 
-Nothing is fetched, neither while it builds nor when it is read: formulas are drawn by the MathJax that an
-installed package carries, search runs in the reader's browser.
+Nothing is fetched, neither while it builds nor when it is read: formulas are drawn by the MathJax of the
+package, search runs in the reader's browser.
 """
 
 import json
 import re
-from importlib.util import find_spec
 from pathlib import Path
 
 import rs_course
+from rs_course.execution.pages import MATHJAX
 
 project = "Is synthetic data ready for image recognition?"
 author = "the RS Course authors"
@@ -42,13 +42,12 @@ napoleon_google_docstring, napoleon_numpy_docstring = True, False
 napoleon_use_ivar = True  # attributes in the class's own list, not a second time as members
 
 # Formulas as SVG by one file, which loads nothing more; its menu would.
-_MATHJAX = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax" / "tex-svg-full.js"
-mathjax_path = _MATHJAX.name
+mathjax_path = MATHJAX.name
 mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "global"}}
 
 html_theme = "sphinx_book_theme"
 html_title = "RS Course"
-html_static_path = ["_static", str(_MATHJAX)]
+html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_show_search_summary = False  # a page that was opened from a folder cannot read others to quote them
 html_copy_source = True

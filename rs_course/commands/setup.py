@@ -195,7 +195,8 @@ def uv_settings(listing: str) -> list[str] | None:
 def _uv(python: Path, root: Path) -> Path | None:
     """The environment's uv, or ``None`` where the course pins none or the index has none."""
     wanted = pin(root, "uv")
-    if wanted is None or not _call(python, "-m", "pip", "install", "-qqq", wanted):
+    if wanted is None or not _call(python, "-m", "pip", "install", "-qq", wanted):
+        print("setup: without uv, pip takes some minutes", flush=True)
         return None
     return python.with_name("uv.exe" if os.name == "nt" else "uv")
 

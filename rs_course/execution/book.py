@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rs_course.execution import normalise
-from rs_course.execution.pages import pictures_of, read_record, thumbnail, title_of
+from rs_course.execution.pages import MATHJAX, pictures_of, promise_of, read_record, thumbnail, title_of
 from rs_course.execution.ways_in import TAG
 
 _PAGES = (
@@ -34,7 +34,6 @@ _NEEDED = (
     "sphinx_book_theme",
     "sphinx_design",
     "sphinx_copybutton",
-    "sphinx-mathjax-offline",
 )
 
 
@@ -46,13 +45,6 @@ class Lesson:
     title: str
     notebook: object
     record: dict
-
-    @property
-    def promise(self) -> str:
-        """What a reader will have done at the end: the first sentence that says "you …"."""
-        prose = " ".join(cell.source for cell in self.notebook.cells[:3] if cell.cell_type == "markdown")
-        found = re.search(r"\byou (?:will )?(.*?)\.(?=[\s*]|$)", " ".join(prose.split()))
-        return found[1][:1].upper() + found[1][1:] + "." if found else ""
 
 
 def executed(build: Path, sources: Path) -> list[Lesson]:
@@ -89,29 +81,26 @@ def _is_read(cell) -> bool:
 
 def assemble(root: Path, lessons: list[Lesson], folder: Path) -> None:
     """Write everything but the reference into the folder of sources."""
+    import nbformat
+
     shutil.copytree(root / "docs", folder, ignore=shutil.ignore_patterns("__pycache__", "make_picture.py"))
     for page in _PAGES:
         (folder / page).parent.mkdir(exist_ok=True)
         # The pages of docs/ lie at the root of the sources.
         text = (root / page).read_text(encoding="utf-8").replace("](docs/", "](")
         (folder / page).write_text(text, encoding="utf-8")
+    shutil.copy(MATHJAX, folder / "_static")
     pictures = folder / "_static" / "lessons"
     for place in (folder / "notebooks", folder / "generated", pictures):
         place.mkdir()
     texts = {}
     for lesson in lessons:
-        _write_lesson(lesson, folder / "notebooks")
+        nbformat.write(lesson.notebook, folder / "notebooks" / f"{lesson.name}.ipynb")
         texts |= alternative_texts(lesson.notebook)
         (pictures / f"{lesson.name}.png").write_bytes(thumbnail(lesson.notebook))
     (folder / "alternative_texts.json").write_text(json.dumps(texts), encoding="utf-8")
     (folder / "generated" / "lessons.md").write_text(_cards(lessons), encoding="utf-8")
     (folder / "generated" / "times.md").write_text(_times(lessons), encoding="utf-8")
-
-
-def _write_lesson(lesson: Lesson, folder: Path) -> None:
-    import nbformat
-
-    nbformat.write(lesson.notebook, folder / f"{lesson.name}.ipynb")
 
 
 def alternative_texts(notebook) -> dict[str, str]:
@@ -129,7 +118,7 @@ def _cards(lessons: list[Lesson]) -> str:
             f":img-alt: {alt}",
             f":link: /notebooks/{lesson.name}",
             ":link-type: doc",
-            lesson.promise,
+            promise_of(lesson.notebook),
             ":::",
         ]
     return "\n".join(["::::{grid} 1 2 2 3", ":gutter: 3", "", *cards, "::::", ""])

@@ -1,44 +1,64 @@
-"""Executed notebooks as HTML, and the index page that links them with their time and peak memory."""
+"""What ``rs-course run`` shows: executed notebooks as pages, their index, and the page of times."""
 
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import re
-from html import escape
+import shutil
 from pathlib import Path
 
 from rs_course.execution.normalise import without_widget
+from rs_course.execution.ways_in import TAG
 
+QUESTION = "Is synthetic data from generative models ready for image recognition?"
+TEMPLATES = Path(__file__).with_name("templates")
+# Draws formulas as SVG and loads nothing more; from the npm package mathjax 3.2.2 (Apache License 2.0), es5/.
+MATHJAX = TEMPLATES / "tex-svg-full.js"
 _THUMBNAIL = (480, 300)
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { padding: 0.4rem 0.8rem; border-bottom: 1px solid #ddd; text-align: left; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-td.picture img { width: 12rem; display: block; }
-.failed { color: #b03000; }
-"""
+
+
+@functools.cache
+def _templates():
+    # Imported here: whoever reads a record needs no templates.
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    return jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def render(template: str, path: Path, **values) -> Path:
+    """Write a page from a template of ``templates/``, every value escaped, and return its path."""
+    path.write_text(_to_pages(_templates().get_template(template).render(**values)), encoding="utf-8")
+    return path
 
 
 def write_page(notebook, path: Path, title: str) -> None:
-    """Write one executed notebook as one HTML file; only formulas need the network (they load MathJax)."""
+    """Write one executed notebook as one page, and MathJax beside it; nothing is loaded from elsewhere."""
     import nbformat
     from nbconvert import HTMLExporter
 
     page = nbformat.from_dict(notebook)
+    # The set-up cell is for whoever opens the notebook; widgets show their fallback.
+    page.cells = [cell for cell in page.cells if TAG not in cell.metadata.get("tags", [])]
     for cell in page.cells:
         if cell.cell_type == "code":
             cell.outputs = [without_widget(output) for output in cell.outputs]
-    page.metadata.pop("widgets", None)
     page.metadata["title"] = title
-    # Widgets show their fallback, so that no page waits for scripts from the network.
-    html, _ = HTMLExporter(template_name="lab", require_js_url="", jquery_url="").from_notebook_node(page)
-    path.write_text(to_pages(_described(html)), encoding="utf-8")
+    exporter = HTMLExporter(
+        template_name="lab", template_file=str(TEMPLATES / "lesson.html.j2"), mathjax_url=MATHJAX.name
+    )
+    html, _ = exporter.from_notebook_node(page)
+    path.write_text(_to_pages(_described(html)), encoding="utf-8")
+    if not (beside := path.with_name(MATHJAX.name)).is_file():
+        shutil.copyfile(MATHJAX, beside)
 
 
-def to_pages(html: str) -> str:
+def _to_pages(html: str) -> str:
     """Links from lesson to lesson lead to pages: in a notebook they lead to notebooks."""
     return re.sub(r'(href="\d\d_\w+)\.ipynb', r"\1.html", html)
 
@@ -65,6 +85,13 @@ def title_of(notebook, default: str) -> str:
             if line.startswith("# "):
                 return line[2:].strip()
     return default
+
+
+def promise_of(notebook) -> str:
+    """What a reader will have done at the end: the first sentence that says "you …"."""
+    prose = " ".join(cell.source for cell in notebook.cells[:3] if cell.cell_type == "markdown")
+    found = re.search(r"\byou (?:will )?(.*?)\.(?=[\s*]|$)", " ".join(prose.split()))
+    return found[1][:1].upper() + found[1][1:] + "." if found else ""
 
 
 # What a record holds, and of which kind.
@@ -104,53 +131,19 @@ def thumbnail(notebook) -> bytes:
 
 
 def write_index(build: Path) -> Path:
-    """Write ``index.html`` from the records beside the executed notebooks and return its path."""
-    found = map(read_record, sorted((build / "notebooks").glob("*.json")))
-    records = [record for record in found if record]
-    rows = "\n".join(_row(record, build) for record in records)
-    seconds = sum(record["seconds"] for record in records)
-    page = f"""<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>RS Course: executed notebooks</title><style>{_STYLE}</style></head>
-<body>
-<h1>Is synthetic data from generative models ready for image recognition?</h1>
-<p>{len(records)} notebooks, executed in {seconds:.0f} s together. Peak memory is the largest resident memory
-of the kernel and its child processes.</p>
-<table>
-<tr><th></th><th>Notebook</th><th>Profile</th><th class="number">Time</th><th class="number">Peak memory</th>
-<th>Result</th></tr>
-{rows}
-</table>
-</body>
-</html>
-"""
-    index = build / "index.html"
-    index.write_text(page, encoding="utf-8")
-    return index
-
-
-def _row(record: dict, build: Path) -> str:
-    name, title = escape(record["name"]), escape(record["title"])
-    executed = build / "notebooks" / f"{record['name']}.ipynb"
-    result = "ok" if record["error"] is None else f'<span class="failed">{escape(record["error"])}</span>'
-    return (
-        f'<tr><td class="picture">{_picture(executed)}</td>'
-        f'<td><a href="notebooks/{name}.html">{name}</a><br>{title}</td>'
-        f"<td>{escape(record['profile'])}</td>"
-        f'<td class="number">{record["seconds"]:.1f} s</td>'
-        f'<td class="number">{record["peak_bytes"] / 2**20:,.0f} MiB</td><td>{result}</td></tr>'
-    )
-
-
-def _picture(executed: Path) -> str:
-    """The lesson's first picture, small; nothing where it was not drawn."""
+    """Write ``index.html`` and ``measured.html`` from what was executed, and return the path of the first."""
     import nbformat
 
-    if not executed.is_file():
-        return ""
-    notebook = nbformat.read(executed, as_version=4)
-    alt = next((text for _, text in pictures_of(notebook)), None)
-    if alt is None:
-        return ""
-    encoded = base64.b64encode(thumbnail(notebook)).decode()
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{encoded}">'
+    lessons = []
+    for path in sorted((build / "notebooks").glob("*.json")):
+        if not (record := read_record(path)):
+            continue
+        executed, shown = path.with_suffix(".ipynb"), {"promise": "", "picture": "", "alt": ""}
+        if executed.is_file():
+            notebook = nbformat.read(executed, as_version=4)
+            shown["promise"] = promise_of(notebook)
+            if first := next(pictures_of(notebook), None):
+                shown |= {"picture": base64.b64encode(thumbnail(notebook)).decode(), "alt": first[1]}
+        lessons.append(record | shown)
+    render("measured.html", build / "measured.html", title="How it was measured", lessons=lessons)
+    return render("index.html", build / "index.html", title=QUESTION, lessons=lessons)

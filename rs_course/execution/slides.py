@@ -19,7 +19,7 @@ from pathlib import Path
 from PIL import Image
 
 from rs_course.execution.book import Lesson
-from rs_course.execution.pages import to_pages
+from rs_course.execution.pages import MATHJAX, QUESTION, TEMPLATES, render
 
 # A slide of 1280 by 720 has room for about this many lines of 24 pixels below its heading.
 _LINES = 21
@@ -50,16 +50,11 @@ class Slide:
 
 def write(lessons: list[Lesson], folder: Path) -> Path:
     """Write one page per lesson, an index, and the shared files; returns the index's path."""
-    from jinja2 import Environment, FileSystemLoader
-
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True, trim_blocks=True
-    )
     _shared(folder / "shared")
     decks = {lesson.name: deck(lesson.notebook) for lesson in lessons}
     for lesson in lessons:
-        page = pages.get_template("slides.html").render(title=lesson.title, stacks=decks[lesson.name])
-        (folder / f"{lesson.name}.html").write_text(to_pages(page), encoding="utf-8")
+        page = folder / f"{lesson.name}.html"
+        render("slides.html", page, title=lesson.title, stacks=decks[lesson.name])
     topics = [
         {
             "title": title,
@@ -71,11 +66,7 @@ def write(lessons: list[Lesson], folder: Path) -> Path:
         if any(lesson.name.startswith(start) for lesson in lessons)
     ]
     counts = [(lesson, sum(map(len, decks[lesson.name]))) for lesson in lessons]
-    index = folder / "index.html"
-    index.write_text(
-        pages.get_template("slides_index.html").render(topics=topics, counts=counts), encoding="utf-8"
-    )
-    return index
+    return render("slides_index.html", folder / "index.html", title=QUESTION, topics=topics, counts=counts)
 
 
 def _address(lesson: Lesson, decks, words: str) -> str:
@@ -195,21 +186,19 @@ def _code_lines(rows: list[str], width: int) -> float:
 
 
 def _shared(folder: Path) -> None:
-    """reveal.js and MathJax from the packages that carry them, and the style of the decks."""
-    needed = {name: find_spec(name) for name in ("sphinx_revealjs", "sphinx-mathjax-offline")}
-    if missing := [name for name, found in needed.items() if found is None]:
+    """reveal.js from the package that carries it, MathJax, and the style of the decks."""
+    if (found := find_spec("sphinx_revealjs")) is None:
         raise RuntimeError(
-            f"{', '.join(missing)} missing: `make slides` installs what the slides need, and so does "
+            "sphinx_revealjs missing: `make slides` installs what the slides need, and so does "
             "`pip install -e .[book] -c constraints.txt`."
         )
-    home = {name: Path(found.origin).parent for name, found in needed.items()}
-    reveal = home["sphinx_revealjs"] / "_static" / "revealjs"
+    reveal = Path(found.origin).parent / "_static" / "revealjs"
     folder.mkdir(exist_ok=True)
     for source in (
         reveal / "dist" / "reveal.css",
         reveal / "dist" / "reveal.js",
         reveal / "plugin" / "notes" / "notes.js",
-        home["sphinx-mathjax-offline"] / "static" / "mathjax" / "tex-svg-full.js",
-        Path(__file__).with_name("templates") / "slides.css",
+        MATHJAX,
+        TEMPLATES / "slides.css",
     ):
         shutil.copyfile(source, folder / source.name)
