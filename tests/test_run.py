@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import site_links
 
 from rs_course import cli
 from rs_course.commands import run
@@ -71,10 +72,32 @@ def test_measures_memory_and_time_and_writes_an_index(folder):
     assert 0.5 < record["seconds"] < 60
     index = (folder / "elsewhere/index.html").read_text()
     assert 'href="notebooks/00_hungry.html"' in index
-    assert "Title of 00_hungry" in index
-    assert f"{record['seconds']:.1f} s" in index
+    assert "Title of 00_hungry" in index and 'href="measured.html"' in index
+    measured = (folder / "elsewhere/measured.html").read_text()
+    assert f"{record['seconds']:.1f} s" in measured and f"{record['peak_bytes'] / 2**20:,.0f} MiB" in measured
     page = (folder / "elsewhere/notebooks/00_hungry.html").read_text()
     assert "Title of 00_hungry" in page
+
+
+def test_pages_and_index_show_pictures_and_ask_no_other_host(folder):
+    """MathJax lies beside the pages; JupyterLab's scripts of other hosts and the set-up cell are left out."""
+    draw = "from rs_course import plots\nfrom matplotlib.figure import Figure\n"
+    path = _notebook(
+        folder / "00_one.ipynb", draw + "plots.show(Figure(figsize=(3, 2)), alt='an empty frame')"
+    )
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].source += "\n\nIn a minute you will see $x_0 < 1$ <b>drawn</b>."
+    notebook.cells.insert(1, nbformat.v4.new_code_cell("set_up_cell = 1", metadata={"tags": ["setup"]}))
+    nbformat.write(notebook, path)
+    assert cli.main(["run", str(path)]) == 0
+    found = site_links.read(folder / "build")
+    assert found.loaded == found.broken == []
+    page = (folder / "build/notebooks/00_one.html").read_text()
+    assert "set_up_cell" not in page and not re.search(r"cdnjs|unpkg|jsdelivr", page)
+    assert (folder / "build/notebooks/tex-svg-full.js").stat().st_size > 2_000_000
+    index = (folder / "build/index.html").read_text()
+    assert 'alt="an empty frame" src="data:image/png' in index
+    assert "See $x_0 &lt; 1$ &lt;b&gt;drawn&lt;/b&gt;." in index
 
 
 def test_a_failing_notebook_stops_neither_the_others_nor_the_index(folder, capsys):
@@ -184,7 +207,7 @@ def test_two_notebooks_at_the_same_time(folder, capfd):
         _notebook(folder / "01_b.ipynb", meet.format("b", "a")),
     ]
     assert cli.main(["run", *map(str, paths), "--jobs", "2"]) == 0
-    assert (folder / "build/index.html").read_text().count(">ok<") == 2
+    assert (folder / "build/measured.html").read_text().count(">ok<") == 2
     assert "[2/2] 01_b: ok" in capfd.readouterr().out
 
 

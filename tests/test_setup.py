@@ -131,6 +131,7 @@ def test_set_up_twice_and_after_an_interruption(tmp_path, monkeypatch, capsys):
 
 _LISTING = """:env:.cert='/etc/ca.crt'
 :env:.find-links='/wheels'
+:env:.config-file='/etc/pip.conf'
 global.find-links='/others'
 global.extra-index-url='file:///one/simple https://two.example/simple'
 global.timeout='60'

@@ -163,7 +163,14 @@ _UV_WORDS = {
     "trusted-host": "--allow-insecure-host",
     "constraint": "--constraints",
 }
-_NO_MATTER = {"cache-dir", "default-timeout", "disable-pip-version-check", "no-cache-dir", "no-color"}
+_NO_MATTER = {
+    "cache-dir",
+    "config-file",
+    "default-timeout",
+    "disable-pip-version-check",
+    "no-cache-dir",
+    "no-color",
+}
 _NO_MATTER |= {"no-input", "progress-bar", "quiet", "require-virtualenv", "retries", "root-user-action"}
 _NO_MATTER |= {"timeout", "verbose"}
 

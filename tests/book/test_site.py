@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import site_links
 
 from rs_course import cli
-from rs_course.execution import book, links
+from rs_course.execution import book, pages
 
 pytest.importorskip("myst_nb", reason="needs the extra `book` (make book installs it)")
 
@@ -23,7 +24,7 @@ def test_it_is_built_without_a_warning(built):
 
 
 def test_no_page_loads_anything_from_another_host_and_no_link_is_dead(site):
-    found = links.read(site)
+    found = site_links.read(site)
     assert found.loaded == []
     assert found.broken == []
     assert any("arxiv.org" in address for address in found.external)
@@ -37,7 +38,7 @@ def test_the_reader_of_links_sees_what_it_should(tmp_path):
         encoding="utf-8",
     )
     (tmp_path / "a.css").write_text('@import "https://four.example/y.css";', encoding="utf-8")
-    found = links.read(tmp_path)
+    found = site_links.read(tmp_path)
     assert found.broken == ["a.html: #gone", "a.html: b.html", "a.html: c.png"]
     assert found.external == {"https://one.example/"}
     assert [re.search(r"\w+\.example", line)[0] for line in found.loaded] == [
@@ -56,7 +57,7 @@ def test_each_lesson_is_there_with_its_pictures_described(site, executed):
         assert len(shown) == len(described) and min(map(len, shown)) > 15
         assert "widget-view" not in text
         assert f"notebooks/{lesson.name}.html" in front and f"{lesson.name}.png" in front
-        assert lesson.promise
+        assert pages.promise_of(lesson.notebook)
 
 
 def test_the_reference_names_what_users_call(site):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import site_links
 
 from rs_course import cli
-from rs_course.execution import links, slides
+from rs_course.execution import slides
 
 _ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("sphinx_revealjs", reason="needs the extra `book` (make slides installs it)")
@@ -43,7 +44,7 @@ def test_marks_make_stacks_and_what_is_too_long_goes_on():
 
 
 def test_no_deck_loads_anything_from_another_host(decks):
-    found = links.read(decks)
+    found = site_links.read(decks)
     assert found.loaded == []
     assert found.broken == []
 
