@@ -20,6 +20,7 @@ COMMANDS = {
     "run": ("rs_course.commands.run", "execute the notebooks headlessly and build the index page"),
     "book": ("rs_course.commands.book", "build the course as a static site from the executed notebooks"),
     "slides": ("rs_course.commands.slides", "make a slide deck of each executed notebook"),
+    "cache": ("rs_course.commands.cache", "say what the cache holds, and clean it"),
     "fetch": ("rs_course.commands.fetch", "download or import a data set or checkpoint"),
     "generate": ("rs_course.commands.generate", "make a data set with a generator, resumable"),
     "train": ("rs_course.commands.train", "train one of the mini models"),

@@ -1,5 +1,8 @@
 """The command line: help for every command, one sentence for an error, the traceback on request."""
 
+import argparse
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -34,6 +37,17 @@ def test_each_command_is_there_and_has_help(name, capsys):
     shown = capsys.readouterr().out
     assert f"usage: rs-course {name}" in shown
     assert f"rs-course {name}" in shown.partition("\nexamples:\n  ")[2], "its docstring shows no call"
+
+
+def test_the_examples_are_calls_that_the_commands_take():
+    """Each is read by the parser itself, so that an option that went away would be found."""
+    for name, (module, _) in cli.COMMANDS.items():
+        parser = argparse.ArgumentParser(prog=f"rs-course {name}")
+        cli.describe(parser, import_module(module))
+        for line in parser.epilog.splitlines()[1:]:
+            call = re.split(r" {2,}", line.strip())[0].rpartition(" && ")[2]
+            if call.startswith(f"{parser.prog} "):
+                parser.parse_args(shlex.split(call)[2:])
 
 
 def _command(monkeypatch, error):
@@ -86,3 +100,27 @@ def test_the_module_is_the_command_and_tells_its_version():
     assert subprocess.check_output(command, text=True) == f"rs-course {rs_course.__version__}\n"
     declared = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text())
     assert declared["project"]["version"] == rs_course.__version__
+
+
+def test_the_cache_is_listed_and_cleaned(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path))
+    for name in ("simulated/1/x.npy", "embeddings.sqlite", "embeddings.sqlite-wal", "fetched/eurosat/a.zip",
+                 "fetched/rsicd/b.zip", "thesis.txt"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(300_000))
+
+    def left():
+        return sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*"))
+
+    assert cli.main(["cache"]) == 0
+    listing = capsys.readouterr().out
+    assert "0.6 MB  embeddings.sqlite" in listing and "0.3 MB    fetched/eurosat" in listing
+    assert cli.main(["cache", "clean"]) == 0
+    assert left() == ["fetched/eurosat/a.zip", "fetched/rsicd/b.zip", "thesis.txt"]
+    assert cli.main(["cache", "clean", "fetched/eurosat"]) == 0
+    assert left() == ["fetched/rsicd/b.zip", "thesis.txt"]
+    capsys.readouterr()
+    for wrong in ("thesis.txt", "fetched/../thesis.txt", "/etc"):
+        assert cli.main(["cache", "clean", wrong]) == 1
+        assert re.search("is no part of the cache|unsafe path", capsys.readouterr().err)
+    assert cli.main(["cache", "clean", "fetched"]) == 0 and left() == ["thesis.txt"]

@@ -34,9 +34,9 @@ def _notebook(path: Path, *sources: str, parameters: str = _PARAMETERS) -> Path:
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty working folder whose path has a space; the package's own sources count as unchanging."""
-    from rs_course.execution import fingerprint
+    from rs_course.execution import runner
 
-    monkeypatch.setattr(fingerprint, "_surroundings", list)
+    monkeypatch.setattr(runner, "_surroundings", list)
     (tmp_path / "my course").mkdir()
     monkeypatch.chdir(tmp_path / "my course")
     return tmp_path / "my course"

@@ -18,6 +18,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from rs_course.files import sha256
 from rs_course.paths import checkout_dir, writable
 
 
@@ -33,6 +34,7 @@ def add_arguments(parser):
 def run(args):
     from rs_course import __version__
     from rs_course.execution import book
+    from rs_course.execution.pages import MATHJAX
 
     root, out = checkout_dir(), args.out or args.build / "release"
     lessons = book.executed(args.build, root / "notebooks")
@@ -53,10 +55,14 @@ def run(args):
     pack(args.build / "book", out / f"{name}-book.zip")
     if (args.build / "slides" / "index.html").is_file():
         pack(args.build / "slides", out / f"{name}-slides.zip")
-    wanted = {f"{lesson.name}.{kind}" for lesson in lessons for kind in ("ipynb", "html", "json")}
-    pack(args.build / "notebooks", out / f"{name}-notebooks.zip", wanted)
+    wanted = {f"{lesson.name}.{kind}" for lesson in lessons for kind in ("ipynb", "html", "json")} | {
+        MATHJAX.name
+    }
+    pack(args.build / "notebooks", out / f"{name}-notebooks.zip", wanted | {MATHJAX.name})
     files = sorted(path for path in out.iterdir() if path.name != "SHA256SUMS")
-    (out / "SHA256SUMS").write_text("".join(_line(path) for path in files), encoding="utf-8")
+    (out / "SHA256SUMS").write_text(
+        "".join(f"{sha256(path)}  {path.name}\n" for path in files), encoding="utf-8"
+    )
     for path in files:
         print(f"{path.stat().st_size / 2**20:8.1f} MiB  {path}")
 
@@ -73,8 +79,3 @@ def pack(folder: Path, target: Path, wanted: set[str] | None = None) -> None:
             entry = zipfile.ZipInfo(f"{target.stem}/{name}", date_time=(2026, 1, 1, 0, 0, 0))
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, data)
-
-
-def _line(path: Path) -> str:
-    with path.open("rb") as stream:
-        return f"{hashlib.file_digest(stream, 'sha256').hexdigest()}  {path.name}\n"

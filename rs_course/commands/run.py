@@ -10,7 +10,6 @@ A notebook that is done and unchanged (sources, parameters, package, shipped dat
 from __future__ import annotations
 
 import ast
-import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rs_course.files import write_json
 from rs_course.paths import notebooks_dir
 
 
@@ -122,12 +122,12 @@ def _announced(one):
 
 def _bring_up_to_date(job, label: str, *, build: Path, force: bool) -> str | None:
     """Execute one notebook into the build folder unless it is done, print its line, and return its error."""
-    from rs_course.execution import fingerprint, pages, runner
+    from rs_course.execution import pages, runner
 
     folder = build / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
     record_path, executed = folder / f"{job.path.stem}.json", folder / f"{job.path.stem}.ipynb"
-    key = fingerprint.of(job.notebook, job.values)
+    key = runner.fingerprint(job.notebook, job.values)
     if not force and (record := _done(record_path, key)):
         print(
             f"{label}: unchanged ({_cost(record['seconds'], record['peak_bytes'])} when it ran)", flush=True
@@ -148,7 +148,7 @@ def _bring_up_to_date(job, label: str, *, build: Path, force: bool) -> str | Non
         "error": outcome.error,
         "fingerprint": None if outcome.error else key,
     }
-    record_path.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_json(record_path, record)
     _report(label, outcome)
     return outcome.error
 

@@ -11,6 +11,7 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
+from rs_course.files import atomic_write, write_json
 from rs_course.paths import course_files, writable
 
 _RECORD = ".rs-course.json"
@@ -28,7 +29,8 @@ def run(args):
         print(f"  kept: {name}, which you changed; rename it and start again to get the course's version")
     if find_spec("jupyterlab") is None:
         print("JupyterLab is not installed here: pip install 'rs-course[course]'")
-    print(f"Open the first lesson with\n  cd {folder}\n  jupyter lab notebooks/00_orientation.ipynb")
+    first = min((folder / "notebooks").glob("[0-9]*.ipynb"))
+    print(f"Open the first lesson with\n  cd {folder}\n  jupyter lab notebooks/{first.name}")
 
 
 def copy(files: dict[str, Path], folder: Path) -> tuple[int, list[str]]:
@@ -50,16 +52,14 @@ def copy(files: dict[str, Path], folder: Path) -> tuple[int, list[str]]:
         if there == content:
             pass
         elif there is None or _sha256(there) == known.get(name):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.partial")
-            partial.write_bytes(content)
-            partial.replace(target)
+            with atomic_write(target) as partial:
+                partial.write_bytes(content)
             copied += 1
         else:
             kept.append(name)
             continue
         known[name] = _sha256(content)
-    record.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    write_json(record, known)
     return copied, kept
 
 

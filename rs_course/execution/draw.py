@@ -7,13 +7,14 @@ nothing else of that folder.
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+
+from rs_course.files import sha256
 
 RUNTIME = "onnxruntime-web@1.30.0"
 _RUNTIME_SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
@@ -59,7 +60,7 @@ def write(folder: Path, work: Path, generators=tuple(GENERATORS)) -> None:
 def runtime(work: Path) -> Path:
     """The archive of onnxruntime-web, from the npm registry once, checked by its hash."""
     archive = work / f"{RUNTIME.replace('@', '-')}.tgz"
-    if not archive.is_file() or _sha256(archive) != _RUNTIME_SHA256:
+    if not archive.is_file() or sha256(archive) != _RUNTIME_SHA256:
         npm = shutil.which("npm")
         if npm is None:
             raise Unavailable("npm is not installed")
@@ -70,7 +71,7 @@ def runtime(work: Path) -> Path:
         if done.returncode or not archive.is_file():
             last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
             raise Unavailable(f"npm could not fetch {RUNTIME} ({last})")
-        if _sha256(archive) != _RUNTIME_SHA256:
+        if sha256(archive) != _RUNTIME_SHA256:
             archive.unlink()
             raise Unavailable(f"npm's {RUNTIME} is not the file that this course knows")
     return archive
@@ -82,7 +83,7 @@ def exported_generator(name: str, work: Path) -> Path:
     from rs_course.checkpoints import export
 
     checkpoint = checkpoints.load(name)
-    state = json.dumps([checkpoint.card.hash, _STEPS, _sha256(Path(export.__file__))], sort_keys=True)
+    state = json.dumps([checkpoint.card.hash, _STEPS, sha256(Path(export.__file__))], sort_keys=True)
     folder, stamp = work / name, work / f"{name}.stamp"
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != state:
         stamp.unlink(missing_ok=True)
@@ -119,8 +120,3 @@ def _wrap(name: str, content: bytes, folder: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = base64.b64encode(content).decode()
     path.write_text(f'window.drawFiles[{json.dumps(name)}] = "{text}";\n', encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,16 +1,22 @@
-"""Execute one notebook with papermill and measure it."""
+"""Execute one notebook with papermill, measure it, and know what its results depend on."""
 
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import re
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import distributions
 from pathlib import Path
 
+from rs_course.files import sha256
 from rs_course.jobs import environment
+from rs_course.paths import data_dir
 
 # What a stored page says must not depend on who watches: no debugger notice, no progress bars.
 QUIET = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -143,3 +149,30 @@ def _peak_memory(interval: float = 0.1):
     finally:
         done.set()
         watcher.join()
+
+
+def fingerprint(notebook, parameters: dict) -> str:
+    """Hash of a notebook's sources, its parameters, the package, the shipped data and the installed versions.
+
+    Stored outputs and metadata do not count, so that opening and saving a notebook repeats nothing.
+    """
+    sources = [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+    content = json.dumps([sources, parameters, _surroundings()], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+@cache
+def _surroundings() -> list:
+    package = Path(__file__).resolve().parents[1]
+    versions = sorted(f"{d.metadata['Name']}=={d.version}" for d in distributions())
+    return [_tree(package, ".py"), _tree(data_dir(), ""), versions]
+
+
+def _tree(folder: Path, suffix: str) -> list:
+    """Relative path and digest of each file; hidden and compiled files do not count."""
+    found = []
+    for path in sorted(folder.rglob(f"*{suffix}")):
+        relative = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in relative.parts):
+            found.append((relative.as_posix(), sha256(path)))
+    return found

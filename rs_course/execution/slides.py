@@ -26,18 +26,6 @@ _LINES = 21
 _CHARACTERS = 88
 _LONG_CODE = 16  # lines; more of it is folded to its first lines
 
-# The lecture's topics in its own order, and where each begins: lesson, words of the slide's heading.
-LECTURE = (
-    ("Introduction: can a recogniser be trained on generated images?", "00", "The question"),
-    ("Background: generative models", "00", ""),
-    ("Preliminaries: diffusion models", "01", ""),
-    ("Applications: DiffusionSat, Text2Earth, CRS-Diff", "03", ""),
-    ("Evaluation: do text and image agree?", "04", ""),
-    ("Evaluation: synthetic data in classification", "05", ""),
-    ("Evaluation: super-resolution", "06", ""),
-    ("Evaluation: is it ready?", "07", ""),
-)
-
 
 @dataclass
 class Slide:
@@ -55,25 +43,17 @@ def write(lessons: list[Lesson], folder: Path) -> Path:
     for lesson in lessons:
         page = folder / f"{lesson.name}.html"
         render("slides.html", page, title=lesson.title, stacks=decks[lesson.name])
-    topics = [
-        {
-            "title": title,
-            "page": _address(
-                next(lesson for lesson in lessons if lesson.name.startswith(start)), decks, words
-            ),
-        }
-        for title, start, words in LECTURE
-        if any(lesson.name.startswith(start) for lesson in lessons)
+    listed = [
+        (lesson, sum(map(len, stacks)), _sections(stacks))
+        for lesson, stacks in zip(lessons, decks.values(), strict=True)
     ]
-    counts = [(lesson, sum(map(len, decks[lesson.name]))) for lesson in lessons]
-    return render("slides_index.html", folder / "index.html", title=QUESTION, topics=topics, counts=counts)
+    return render("slides_index.html", folder / "index.html", title=QUESTION, listed=listed)
 
 
-def _address(lesson: Lesson, decks, words: str) -> str:
-    for number, stack in enumerate(decks[lesson.name]):
-        if words and words in stack[0].heading:
-            return f"{lesson.name}.html#/{number}"
-    return f"{lesson.name}.html"
+def _sections(stacks: list[list[Slide]]) -> list[tuple[int, str]]:
+    """Numbers and headings of the stacks that begin something, but the lesson's title."""
+    headings = [(number, stack[0].heading) for number, stack in enumerate(stacks)]
+    return [(n, text) for n, text in headings[1:] if text and text != headings[n - 1][1]]
 
 
 def deck(notebook) -> list[list[Slide]]:
