@@ -20,6 +20,7 @@ from PIL import Image
 
 from rs_course.execution.book import Lesson
 from rs_course.execution.pages import MATHJAX, QUESTION, TEMPLATES, render
+from rs_course.plots import ALT_CLASS
 
 # A slide of 1280 by 720 has room for about this many lines of 24 pixels below its heading.
 _LINES = 21
@@ -34,6 +35,12 @@ class Slide:
     pieces: list[str] = field(default_factory=list)
     lines: float = 0.0
     heading: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it says nothing without the code that follows: a heading alone, or an exercise."""
+        text = "".join(self.pieces)
+        return len(self.pieces) == 1 and (("<p" not in text and "<h" in text) or "✎" in text)
 
 
 def write(lessons: list[Lesson], folder: Path) -> Path:
@@ -66,7 +73,7 @@ def deck(notebook) -> list[list[Slide]]:
         for html, lines, heading in _pieces(cell):
             if not stacks or mark == "slide":
                 stacks.append([Slide()])
-            elif mark == "subslide" or _begins_anew(stacks[-1][-1], lines, heading):
+            elif _begins_anew(stacks[-1][-1], lines, heading, mark):
                 stacks[-1].append(Slide(heading=stacks[-1][-1].heading))
             slide = stacks[-1][-1]
             if slide.heading and not slide.pieces and not heading:
@@ -75,21 +82,34 @@ def deck(notebook) -> list[list[Slide]]:
             slide.lines += lines
             slide.heading = heading or slide.heading
             mark = "-"
-    return stacks
+    # A heading whose quiz or panel stays in the lesson is no slide.
+    kept = [
+        [slide for slide in stack if len(slide.pieces) > 1 or "<p" in slide.pieces[0] or not slide.waits]
+        for stack in stacks
+    ]
+    return [stack for stack in kept if stack]
 
 
-def _begins_anew(slide: Slide, lines: float, heading: str) -> bool:
-    return bool(slide.pieces) and (slide.lines + lines > _LINES or bool(heading))
+def _begins_anew(slide: Slide, lines: float, heading: str, mark: str) -> bool:
+    if not slide.pieces or heading or slide.lines + lines > _LINES:
+        return bool(slide.pieces)
+    # Code belongs to the heading or exercise above it, whatever its mark; a prediction stands before its answer.
+    return mark == "subslide" and not slide.waits
 
 
 def _pieces(cell):
     """``(HTML, lines, heading)`` of what a cell puts on slides; a long text in several pieces."""
     if cell.cell_type == "markdown":
         yield from _prose(cell.source)
-    elif cell.cell_type == "code" and not any(
-        "text/html" in output.get("data", {}) for output in cell.outputs
-    ):
-        yield _code(cell)  # a quiz or a panel stays in the lesson
+    elif cell.cell_type == "code" and not _stays_in_the_lesson(cell):
+        yield _code(cell)
+
+
+def _stays_in_the_lesson(cell) -> bool:
+    """A quiz or a panel of buttons; not a picture, whose words stand behind it as HTML."""
+    shown = [output.get("data", {}) for output in cell.outputs]
+    pages = [data["text/html"] for data in shown if "text/html" in data and "image/png" not in data]
+    return any(ALT_CLASS not in "".join(page) for page in pages)
 
 
 def _prose(source: str):
@@ -98,7 +118,7 @@ def _prose(source: str):
 
     # Folded hints and solutions belong to the lesson; a slide cannot be folded out in a lecture hall.
     source = re.sub(r"<details>.*?</details>", "", source, flags=re.S).strip()
-    parts, heading = re.split(r"\n\s*\n(?![ \t])", source), ""
+    parts, heading = [cut for part in re.split(r"\n\s*\n(?![ \t])", source) for cut in _cut(part)], ""
     group: list[str] = []
     for part in [*parts, None]:
         starts = part is not None and part.startswith("#")
@@ -113,6 +133,14 @@ def _prose(source: str):
             if starts:
                 heading = re.sub(r"[#*`✎]|\$.*?\$", "", part.split("\n")[0]).strip()
             group.append(part)
+
+
+def _cut(part: str, rows: int = 14) -> list[str]:
+    """A long table in pieces, each with its head."""
+    head, body = part.split("\n")[:2], part.split("\n")[2:]
+    if not part.startswith("|") or len(body) <= rows + 2:
+        return [part]
+    return ["\n".join([*head, *body[start : start + rows]]) for start in range(0, len(body), rows)]
 
 
 def _lines(text: str) -> float:

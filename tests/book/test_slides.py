@@ -9,7 +9,7 @@ import pytest
 import site_links
 
 from rs_course import cli
-from rs_course.execution import slides
+from rs_course.execution import book, slides
 
 _ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("sphinx_revealjs", reason="needs the extra `book` (make slides installs it)")
@@ -41,6 +41,33 @@ def test_marks_make_stacks_and_what_is_too_long_goes_on():
     assert len(stacks[1]) >= 4 and all(slide.lines <= slides._LINES for slide in stacks[1])
     shown = "".join(piece for stack in stacks for slide in stack for piece in slide.pieces)
     assert "hidden" not in shown and shown.count("A paragraph") == 36
+
+
+def test_every_picture_of_a_marked_cell_is_on_a_slide(executed):
+    for lesson in book.executed(executed, _ROOT / "notebooks"):
+        shown = "".join(p for stack in slides.deck(lesson.notebook) for slide in stack for p in slide.pieces)
+        marked = [
+            c for c in lesson.notebook.cells if c.metadata.slideshow.slide_type not in ("skip", "notes")
+        ]
+        pictures = [
+            o.data["image/png"].strip()
+            for c in marked
+            for o in c.get("outputs", [])
+            if "image/png" in o.get("data", {})
+        ]
+        assert len(pictures) > 3 and all(picture in shown for picture in pictures), lesson.name
+
+
+def test_headings_wait_for_their_code_and_long_tables_are_cut():
+    rows = "\n".join(["| a | b |", "| --- | --- |", *(f"| row {n} | x |" for n in range(40))])
+    notebook = nbformat.v4.new_notebook(cells=[
+        _cell("## ✎ Exercise", "slide"), _cell("f()", "subslide", "code"), _cell("### Words", "subslide"),
+        _cell(rows, "-"), _cell("## Quiz", "slide"),
+    ])  # fmt: skip
+    first, *more = slides.deck(notebook)[0]
+    assert "f" in first.pieces[1] and len(more) == 3
+    assert all("<th" in slide.pieces[-1] and "row" in slide.pieces[-1] for slide in more)
+    assert len(slides.deck(notebook)) == 1, "a heading without anything below it is no slide"
 
 
 def test_no_deck_loads_anything_from_another_host(decks):
