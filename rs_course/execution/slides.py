@@ -93,7 +93,7 @@ def deck(notebook) -> list[list[Slide]]:
 def _begins_anew(slide: Slide, lines: float, heading: str, mark: str) -> bool:
     if not slide.pieces or heading or slide.lines + lines > _LINES:
         return bool(slide.pieces)
-    # Code belongs to the heading or exercise above it, whatever its mark; a prediction stands before its answer.
+    # Code belongs to the heading or exercise above it; a prediction stands before its answer.
     return mark == "subslide" and not slide.waits
 
 
@@ -166,7 +166,9 @@ def _code(cell) -> tuple[str, float, str]:
             alt = output.metadata.get("image/png", {}).get("alt") or cell.metadata.get("alt", "")
             pictures.append((data["image/png"].strip(), escape(alt)))
         elif text := output.get("text") or data.get("text/plain"):
-            texts.append(f"<pre>{escape(text.rstrip()[:900])}</pre>")
+            said = text.rstrip().splitlines()
+            said = said if len(said) <= _LONG_CODE else [*said[: _LONG_CODE - 1], "…"]
+            texts.append(f"<pre>{escape(chr(10).join(said))}</pre>")
     sizes = [Image.open(io.BytesIO(base64.b64decode(encoded))).size for encoded, _ in pictures]
     wide = bool(sizes) and min(width / height for width, height in sizes) > 1.6
     rows, most = cell.source.splitlines(), _LONG_CODE if not sizes else 5 if wide else 10

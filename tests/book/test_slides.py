@@ -46,15 +46,9 @@ def test_marks_make_stacks_and_what_is_too_long_goes_on():
 def test_every_picture_of_a_marked_cell_is_on_a_slide(executed):
     for lesson in book.executed(executed, _ROOT / "notebooks"):
         shown = "".join(p for stack in slides.deck(lesson.notebook) for slide in stack for p in slide.pieces)
-        marked = [
-            c for c in lesson.notebook.cells if c.metadata.slideshow.slide_type not in ("skip", "notes")
-        ]
-        pictures = [
-            o.data["image/png"].strip()
-            for c in marked
-            for o in c.get("outputs", [])
-            if "image/png" in o.get("data", {})
-        ]
+        cells = [c for c in lesson.notebook.cells if c.metadata.slideshow.slide_type not in ("skip", "notes")]
+        outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+        pictures = [data["image/png"].strip() for data in outputs if "image/png" in data]
         assert len(pictures) > 3 and all(picture in shown for picture in pictures), lesson.name
 
 
