@@ -37,10 +37,15 @@ class Slide:
     heading: str = ""
 
     @property
+    def asks(self) -> bool:
+        """Whether it is an exercise: a heading with a pencil, or a paragraph that begins so."""
+        return bool(re.search(r"&#9998;|<strong>Exercise", self.pieces[0]))
+
+    @property
     def waits(self) -> bool:
         """Whether it says nothing without the code that follows: a heading alone, or an exercise."""
-        text = "".join(self.pieces)
-        return len(self.pieces) == 1 and (("<p" not in text and "<h" in text) or "✎" in text)
+        below = re.sub(r"<h\d.*?</h\d>", "", "".join(self.pieces), flags=re.S).strip()
+        return len(self.pieces) == 1 and (not below or self.asks)
 
 
 def write(lessons: list[Lesson], folder: Path) -> Path:
@@ -83,10 +88,7 @@ def deck(notebook) -> list[list[Slide]]:
             slide.heading = heading or slide.heading
             mark = "-"
     # A heading whose quiz or panel stays in the lesson is no slide.
-    kept = [
-        [slide for slide in stack if len(slide.pieces) > 1 or "<p" in slide.pieces[0] or not slide.waits]
-        for stack in stacks
-    ]
+    kept = [[slide for slide in stack if slide.asks or not slide.waits] for stack in stacks]
     return [stack for stack in kept if stack]
 
 
