@@ -71,7 +71,7 @@ def recognised(judge, images, labels, prompts) -> dict:
 
 def scorers(args) -> dict:
     """Retrieval, recognition, minimal pairs and swapped captions, for each judge."""
-    from rs_course.training.mixture import real_captions
+    from rs_course.training.training_sets import real_captions
 
     test = datasets.load("simulated", "test", size=1000)
     images, labels = np.asarray(test.images), test.labels

@@ -62,7 +62,7 @@ def train_reader(scenes: mapped.MappedScenes, steps: int, seed: int = 0, batch: 
     if not kept.exists():
         truth = scenes.truth[:, 2, ::2, ::2]
         reader = landcover.fit(
-            scenes.images, truth, {"road": 3.0}, steps=steps, seed=seed, batch=batch, fast=False
+            scenes.images, truth, {"road": 3.0}, steps=steps, seed=seed, batch_size=batch, fast=False
         )
         torch.save(reader.state_dict(), kept)
     reader = LandcoverReader()

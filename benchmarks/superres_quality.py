@@ -26,6 +26,7 @@ from rs_course.superres import baselines, conv_lora, degradation, learning, qual
 from rs_course.superres.generative import DiffusionUpscaler
 from rs_course.superres.scenes import high_resolution, observed
 from rs_course.training import dscf as recipe
+from rs_course.training_loop import EMA, Budget
 
 RESULTS = data_dir() / "results" / "superres_quality.json"
 # (λ1, λ2, λ3) of the ablation, where the truth counts by PSNR / 100 dB: the three terms pull about equally.
@@ -117,13 +118,12 @@ def ablation(args) -> dict:
 
             def data(step, seed=seed):
                 # Small patches: affinities cost the fourth power of the side.
-                return learning.batches(pools, batch=8, patch=24, seed=500 + seed, start=step)
+                sizes = {"batch_size": 8, "patch": 24}
+                return learning.batches(pools, seed=500 + seed, first_step=step, **sizes)
 
             if arm not in steps:
                 steps[arm] = max(2, int(args.seconds / seconds_per_step(network, loss, data(0))))
-            for _ in learning.fit(network, data, loss, steps=steps[arm], rate=args.rate):
-                pass
-            after = score(network, sets)
+            after = score(trained(network, data, loss, steps[arm], args.rate), sets)
             for name in sets:
                 gains[arm][name].append(after[name] - before[name])
             print(arm, seed, {n: round(g[-1].mean().item(), 4) for n, g in gains[arm].items()}, flush=True)
@@ -148,6 +148,14 @@ def ablation(args) -> dict:
     return result
 
 
+def trained(network, data, loss, steps: int, lr: float):
+    """The average of the network's weights over a training."""
+    ema = EMA(network)
+    for _ in learning.train(network, data, loss, Budget(steps=steps), lr=lr, ema=ema):
+        pass
+    return ema.module
+
+
 def seconds_per_step(network, loss, stream) -> float:
     """Processor seconds of one training step (least of four): wall time would count other programs."""
     times = []
@@ -168,12 +176,10 @@ def fine_tuning(args) -> dict:
     before = score(network, sets)
 
     def data(step):
-        return learning.batches(pools, batch=12, patch=32, seed=0, start=step)
+        return learning.batches(pools, batch_size=12, patch=32, seed=0, first_step=step)
 
     steps = max(2, int(args.seconds / seconds_per_step(network, learning.decibels, data(0))))
-    for _ in learning.fit(network, data, learning.decibels, steps=steps, rate=args.rate):
-        pass
-    after = score(network, sets)
+    after = score(trained(network, data, learning.decibels, steps, args.rate), sets)
     return {
         "seconds": args.seconds,
         "steps": steps,

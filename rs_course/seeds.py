@@ -17,6 +17,7 @@ draws would be equal with a probability of one half.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from operator import index as as_int
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,16 @@ def noise_like(
     return noise(
         x.shape, seed=seed, start=start, indices=indices, stream=stream, dtype=x.dtype, device=x.device
     )
+
+
+@contextmanager
+def initial_weights(seed: int):
+    """Context in which networks get the weights of a seed; afterwards torch's generator is as before."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def _key(seed: int, stream: int) -> np.ndarray:

@@ -8,10 +8,10 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
-# name: module whose ``train(out, *, minutes, seed, resume, data)`` makes it
+# name: module and function, ``train(out, *, minutes, seed, resume, data)``, that make it
 TRAINABLE = {
     "mini-clip": "rs_course.training.clip",
-    "mini-clip-b": "rs_course.training.clip_b",
+    "mini-clip-b": "rs_course.training.clip:train_b",
     "mini-controlnet": "rs_course.training.controlnet",
     "mini-crsdiff": "rs_course.training.crsdiff",
     "mini-ddpm": "rs_course.training.ddpm",
@@ -19,11 +19,17 @@ TRAINABLE = {
     "mini-dscf": "rs_course.training.dscf",
     "mini-landcover": "rs_course.training.landcover",
     "mini-text2earth": "rs_course.training.text2earth",
-    "mini-text2earth-fast": "rs_course.training.text2earth_fast",
-    "mini-text2earth-inpainting": "rs_course.training.text2earth_inpainting",
+    "mini-text2earth-fast": "rs_course.training.distillation",
+    "mini-text2earth-inpainting": "rs_course.training.text2earth:train_inpainting",
     "mini-vae": "rs_course.training.vae",
     "mini-vae-decoder": "rs_course.training.decoder",
 }
+
+
+def trainer(name: str):
+    """The function that trains a mini."""
+    module, _, function = TRAINABLE[name].partition(":")
+    return getattr(import_module(module), function or "train")
 
 
 def add_arguments(parser):
@@ -53,13 +59,13 @@ def run(args):
     if args.minutes is not None and args.minutes <= 0:
         raise ValueError(f"--minutes {args.minutes}: give a time above zero.")
     out = args.out or Path("runs") / args.name
-    chosen = {"minutes": args.minutes, "data": args.data, "start": args.start, "batch": args.batch}
-    train = import_module(TRAINABLE[args.name]).train
+    chosen = {"minutes": args.minutes, "data": args.data, "start": args.start, "batch_size": args.batch}
+    train = trainer(args.name)
     if args.start and "start" not in signature(train).parameters:
         raise ValueError(
             f"{args.name} has no --start: only generators and mini-vae-decoder go on from weights."
         )
-    if args.batch is not None and (args.batch < 4 or "batch" not in signature(train).parameters):
+    if args.batch is not None and (args.batch < 4 or "batch_size" not in signature(train).parameters):
         raise ValueError(f"--batch {args.batch}: a number from 4 on, and for the latent minis only.")
     train(out, seed=args.seed, resume=not args.fresh, **{k: v for k, v in chosen.items() if v is not None})
     print(f"train: {args.name} lies in {out}")

@@ -63,7 +63,7 @@ class PixelModel:
     def denoiser(self, names: Sequence[str | int], *, guidance: float = 1.0, interval=None) -> Denoise:
         """``denoise(xt, t) -> (x0, eps)`` for one class per image, for any sampler; x0 is kept in [-1, 1]."""
         ask = guided(self.unet, self.labels(names), len(self.classes), guidance, interval=interval)
-        return denoiser(ask, self.schedule, predicts="v", clip=1.0)
+        return denoiser(ask, self.schedule, prediction_type="v", clip=1.0)
 
     def noise(self, count: int, *, seed: int = 0, start: int = 0) -> torch.Tensor:
         """x_T of images ``start`` to ``start + count − 1``."""

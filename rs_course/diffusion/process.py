@@ -35,44 +35,46 @@ def add_noise(x0: torch.Tensor, eps: torch.Tensor, t, schedule: Schedule) -> tor
     return a * x0 + s * eps
 
 
-def target(x0: torch.Tensor, eps: torch.Tensor, t, schedule: Schedule, predicts: str) -> torch.Tensor:
+def target(x0: torch.Tensor, eps: torch.Tensor, t, schedule: Schedule, prediction_type: str) -> torch.Tensor:
     """What a network that predicts ``"eps"``, ``"x0"`` or ``"v"`` should have answered."""
     a, s = schedule.coefficients(t, x0)
-    return {"eps": eps, "x0": x0, "v": a * eps - s * x0}[_known(predicts)]
+    return {"eps": eps, "x0": x0, "v": a * eps - s * x0}[_known(prediction_type)]
 
 
-def split(output: torch.Tensor, xt: torch.Tensor, t, schedule: Schedule, predicts: str):
+def split(output: torch.Tensor, xt: torch.Tensor, t, schedule: Schedule, prediction_type: str):
     """Turn a network's output into the pair (x0, eps).
 
     Raises:
         ValueError: Unknown prediction, or ε-prediction at zero signal, where x0 cannot be recovered.
     """
     a, s = schedule.coefficients(t, xt)
-    if _known(predicts) == "eps":
+    if _known(prediction_type) == "eps":
         if not a.all():
             raise ValueError(
                 "At zero terminal SNR a prediction of eps says nothing about x0: predict 'v' or 'x0'."
             )
         return (xt - s * output) / a, output
-    if predicts == "x0":
+    if prediction_type == "x0":
         return output, (xt - a * output) / s
     return a * xt - s * output, s * xt + a * output
 
 
-def denoiser(model, schedule: Schedule, *, predicts: str = "eps", clip: float | None = None) -> Denoise:
+def denoiser(
+    model, schedule: Schedule, *, prediction_type: str = "eps", clip: float | None = None
+) -> Denoise:
     """Wrap a network as ``denoise(xt, t) -> (x0, eps)``.
 
     Args:
         model: Function ``(xt [N, ...], t [N]) -> output [N, ...]``.
         schedule: The schedule it was trained with.
-        predicts: ``"eps"``, ``"x0"`` or ``"v"``.
+        prediction_type: ``"eps"``, ``"x0"`` or ``"v"``.
         clip: Keep the predicted x0 within ±clip (images: 1), and ε consistent with it.
     """
 
     def denoise(xt, t):
         precise = torch.float64 if xt.dtype == torch.float64 else None
         steps = torch.full((len(xt),), t, device=xt.device, dtype=precise)
-        x0, eps = split(model(xt, steps), xt, t, schedule, predicts)
+        x0, eps = split(model(xt, steps), xt, t, schedule, prediction_type)
         if clip is not None:
             x0 = x0.clamp(-clip, clip)
             eps = split(x0, xt, t, schedule, "x0")[1]
@@ -94,7 +96,8 @@ def posterior(x0: torch.Tensor, xt: torch.Tensor, t, s, schedule: Schedule):
     return mean, (1 - bar_s) / (1 - bar_t) * (1 - alpha)
 
 
-def _known(predicts: str) -> str:
-    if predicts not in PREDICTIONS:
-        raise ValueError(f"predicts is {predicts!r}; choose one of {', '.join(map(repr, PREDICTIONS))}.")
-    return predicts
+def _known(prediction_type: str) -> str:
+    if prediction_type not in PREDICTIONS:
+        known = ", ".join(map(repr, PREDICTIONS))
+        raise ValueError(f"prediction_type is {prediction_type!r}; choose one of {known}.")
+    return prediction_type

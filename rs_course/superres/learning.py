@@ -1,19 +1,19 @@
-"""Train super-resolution networks: pairs of patches, a first guess, losses, and the loop as a generator."""
+"""Train super-resolution networks: pairs of patches, a first guess, and losses for the course's loop."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rs_course import training_loop
+from rs_course.deprecation import old_arguments, warn_renamed
 from rs_course.superres import degradation
 from rs_course.superres.distillation import distillation_loss, negative_psnr
 from rs_course.superres.span import IMAGE_RANGE, SPAN
+from rs_course.training_loop import EMA, Budget, Progress, Recipe, by_step, cosine_decay
 
 
 def pairs(images: np.ndarray, scale: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,31 +23,31 @@ def pairs(images: np.ndarray, scale: int = 4) -> tuple[torch.Tensor, torch.Tenso
     return (low * 255).round().byte(), high
 
 
-def batches(pools, *, batch: int, patch: int, seed: int, start: int = 0) -> Iterator[tuple]:
+@old_arguments(batch="batch_size", start="first_step")
+def batches(pools, *, batch_size: int, patch: int, seed: int, first_step: int = 0) -> Iterator[tuple]:
     """Yield (low, high) float patches, flipped and turned at random; step k depends on (seed, k) alone.
 
     Args:
         pools: List of (low, high) from :func:`pairs`; every pool is drawn from equally often.
-        batch: Patches a step.
+        batch_size: Patches a step.
         patch: Side in low-resolution pixels.
         seed: Of the draws.
-        start: First step.
+        first_step: Number of the first one.
     """
-    step = start
-    while True:
-        draw = np.random.default_rng([seed, step])
+
+    def batch(draw):
         lows, highs = [], []
-        for _ in range(batch):
+        for _ in range(batch_size):
             low, high = pools[draw.integers(len(pools))]
             scale, i = high.shape[-1] // low.shape[-1], draw.integers(len(low))
             y, x = draw.integers(low.shape[-2] - patch + 1), draw.integers(low.shape[-1] - patch + 1)
             turns, mirrored = int(draw.integers(4)), draw.integers(2)
             for images, factor, into in ((low, 1, lows), (high, scale, highs)):
                 cut = images[i, :, y * factor : (y + patch) * factor, x * factor : (x + patch) * factor]
-                cut = torch.rot90(cut.flip(-1) if mirrored else cut, turns, (-2, -1))
-                into.append(cut)
-        yield torch.stack(lows).float() / 255, torch.stack(highs).float() / 255
-        step += 1
+                into.append(torch.rot90(cut.flip(-1) if mirrored else cut, turns, (-2, -1)))
+        return torch.stack(lows).float() / 255, torch.stack(highs).float() / 255
+
+    return by_step(batch, seed)(first_step)
 
 
 @torch.no_grad()
@@ -75,63 +75,46 @@ def start_as_interpolation(network: SPAN) -> SPAN:
     return network
 
 
-def fit(
+def recipe(lr: float) -> Recipe:
+    """Adam with a short warm-up and a cosine to 2 % of ``lr``."""
+    return Recipe(lr, cosine_decay(0.02), warmup=50, weight_decay=0.0)
+
+
+def train(
     network: torch.nn.Module,
     data: Callable[[int], Iterator[tuple]],
     loss: Callable[..., dict[str, torch.Tensor]],
+    budget: Budget,
     *,
-    steps: int,
-    rate: float,
-    state_file: Path | None = None,
-    save_every: float = 120.0,
-    decay: float = 0.999,
-) -> Iterator[tuple[int, dict[str, torch.Tensor]]]:
-    """Train what is trainable in ``network``; a generator of (steps done, loss terms).
-
-    Adam with a short warm-up and a cosine to 2 % of ``rate``. When the generator is exhausted, the network
-    holds the exponential average of its weights.
+    lr: float,
+    **options,
+) -> Iterator[Progress]:
+    """Train what is trainable in ``network``, in place; yields after each step.
 
     Args:
-        network: Changed in place.
+        network: Its weights jump about to the end; give ``ema=training_loop.EMA(network)``, and enlarge with
+            the average that it holds.
         data: Called with the first step to make; gives the iterator of (low, high).
         loss: Called with (network, low, high); returns a dict whose ``"total"`` is minimised.
-        steps: Length of the schedule.
-        rate: Largest learning rate.
-        state_file: Where to keep the state, and to go on from.
-        save_every: Seconds between two saves.
-        decay: Of the average.
+        budget: Length of the training.
+        lr: Largest learning rate; see :func:`recipe`.
+        options: Of :func:`rs_course.training_loop.fit`.
     """
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99))
-    average, done = [p.detach().clone() for p in parameters], 0
-    if state_file and state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        optimizer.load_state_dict(state["optimizer"])
-        done, average = state["step"], state["average"]
-        for p, value in zip(parameters, state["parameters"], strict=True):
-            p.data.copy_(value)
-    saved, stream = time.monotonic(), data(done)
-    while done < steps:
-        low, high = next(stream)
-        cosine = 0.5 * (1 + math.cos(math.pi * done / steps))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (done + 1) / 50) * max(0.02, cosine)
-        terms = loss(network, low.contiguous(memory_format=torch.channels_last), high)
-        optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        done += 1
-        # A young average forgets faster, or it would still hold the first weights at the end of a short run.
-        torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 - min(decay, done / (done + 10)))
-        yield done, {name: term.detach() for name, term in terms.items()}
-        if state_file and time.monotonic() - saved > save_every:
-            saved = time.monotonic()
-            state = {"optimizer": optimizer.state_dict(), "step": done, "average": average}
-            torch.save(state | {"parameters": parameters}, state_file.with_suffix(".tmp"))
-            state_file.with_suffix(".tmp").replace(state_file)
-    for p, value in zip(parameters, average, strict=True):
-        p.data.copy_(value)
+
+    def of_patches(batch, _):
+        low, high = batch
+        return loss(network, low.contiguous(memory_format=torch.channels_last), high)
+
+    return training_loop.fit(network, data, of_patches, recipe(lr), budget, **options)
+
+
+def fit(network: torch.nn.Module, data, loss, *, steps: int, rate: float) -> Iterator[tuple]:
+    """The old name of :func:`train`, which averaged in place; goes with the next version."""
+    warn_renamed("superres.learning.fit", "superres.learning.train")
+    ema = EMA(network)
+    for progress in train(network, data, loss, Budget(steps=steps), lr=rate, ema=ema):
+        yield progress.step + 1, {"total": progress.loss, **progress.terms}
+    network.load_state_dict(ema.module.state_dict())
 
 
 def absolute(network, low, high, *, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:

@@ -1,30 +1,35 @@
 """mini-clip: image and text towers trained to agree; its text tower conditions the mini generators.
 
     rs-course train mini-clip
+    rs-course train mini-clip-b
 
 The contrastive objective of CLIP (Radford et al. 2021, arXiv 2103.00020, figure 3), with one change: many
 tiles share a caption word for word ("A satellite image of a river"), so all pairs with the same caption are
 positives of each other (Yang et al. 2022, UniCL, arXiv 2204.03610, equation 3).
+
+A generator that was conditioned by mini-clip's text tower may please mini-clip for reasons that have nothing
+to do with the picture. mini-clip-b is a second judge that can catch that, with other weights, other patches,
+another vocabulary and other lessons: other simulated places, each sentence in two wordings.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rs_course import precision
-from rs_course.diffusion.learning import EMA
+from rs_course import precision, seeds, training_loop
+from rs_course.datasets import class_prompt
 from rs_course.diffusion.pixel import from_pixels
+from rs_course.training_loop import EMA, Budget, Recipe, by_step, cosine_decay
 
-from .clock import Clock
-from .mixture import clip_tiles, some_sentences
-from .scenes import Tiles
-from .state import restore_state, save_state
+from .training_sets import Tiles, clip_tiles, eurosat_tiles, some_sentences, varied
 
 ARCHITECTURES = {
     "mini-clip": {
@@ -32,7 +37,6 @@ ARCHITECTURES = {
         "vision": {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "patch_size": 8},
         "heads": 4,
     },
-    # The second judge (rs_course.training.clip_b): other patches, a smaller reader.
     "mini-clip-b": {
         "text": {"hidden_size": 96, "intermediate_size": 384, "num_hidden_layers": 2},
         "vision": {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "patch_size": 16},
@@ -42,7 +46,41 @@ ARCHITECTURES = {
 WIDTH = 128  # of the joint space
 CONTEXT = 77  # tokens, as every Stable Diffusion text tower reads
 VOCABULARY = 1024
-MEAN_STD = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+PREPARATION = {
+    "image_processor_type": "CLIPImageProcessor",
+    "do_resize": True,
+    "size": {"shortest_edge": 64},
+    "resample": 3,
+    "do_center_crop": True,
+    "crop_size": {"height": 64, "width": 64},
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": [0.5] * 3,
+    "image_std": [0.5] * 3,
+}
+RECIPE = Recipe(
+    lr=1.5e-3, decay=cosine_decay(0.01), warmup=100, betas=(0.9, 0.98), weight_decay=0.1, log_every=100
+)
+PLACES_B = 2  # the draw of simulated places of mini-clip-b; mini-clip and the generators see others
+
+# What a sentence of the simulator, or a class prompt, is called in the second wording.
+_VIEW = "A satellite image|A Sentinel-2 view|An overhead picture|A view from orbit"
+_REAL = "[Aa] Sentinel-2 image|[Aa] real Sentinel-2 tile|[Aa] satellite image"
+_SKY = r"^Clouds cover about (\d+) percent of the tile, (.+)$"
+_OTHER_WORDING = {
+    rf"^(?:{_VIEW}) of (.+) in (\w+)\.$": r"Seen from above in \2: \1.",
+    rf"^(?:{_REAL}) (?:of|with) (.+)$": r"an aerial photograph of \1",
+    r"^(?:The sky is clear|There is no cloud|No cloud hides the ground)\.$": "The view is free of clouds.",
+    _SKY: r"About \1 percent of the ground lies under clouds, \2",
+    r"^(?:There (?:is|are)|One can count) ": "The picture shows ",
+    r"^A (?:motorway|highway) (?:runs|cuts|leads) ": "A main road goes ",
+    r"^A river (?:meanders|bends|winds|runs|flows) ": "A stream of water goes ",
+    r"^([\w ]+?) (?:covers?|takes? up|fills?) (.+?) of the tile": r"\2 of the area is under \1",
+    r"^It is (\w+) and there is no snow\.$": r"The season is \1, without snow.",
+    r"^The picture was taken in (\w+), without snow\.$": r"The month is \1, and no snow lies.",
+    r"^(?:Snow lies on the ground|The land is white with snow)\.$": "The ground is covered with snow.",
+}
 
 
 def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000):
@@ -55,86 +93,99 @@ def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_0
         resume: Go on where an interrupted training stopped.
         data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
         simulated: Number of tiles of the simulator's own choice.
-        scenes: Number of scenes under many conditions (:func:`rs_course.training.scenes.varied`).
+        scenes: Number of scenes under many conditions (:func:`rs_course.training.training_sets.varied`).
     """
     tiles = clip_tiles(data, simulated, scenes)
-    return fit(out, tiles, minutes=minutes, seed=seed, resume=resume)
+    return fit(out, tiles, budget=Budget(minutes), seed=seed, resume=resume)
+
+
+def train_b(out, *, minutes=15, seed=1, resume=True, data="eurosat", scenes=8_000):
+    """Train mini-clip-b on EuroSAT's training split and on simulated places that mini-clip has not seen.
+
+    Args:
+        out, minutes, seed, resume, data: See :func:`train`.
+        scenes: Number of simulated scenes.
+    """
+    tiles = tiles_b(data, scenes)
+    return fit(out, tiles, budget=Budget(minutes), seed=seed, resume=resume, architecture="mini-clip-b")
+
+
+def tiles_b(data, scenes: int) -> Tiles:
+    """Real and simulated tiles, each sentence in two wordings."""
+    drawn, real = varied(scenes, draw=PLACES_B), eurosat_tiles(data)
+    prompts = [[class_prompt(label)] for label in drawn.labels] + [[] for _ in real.labels]
+    sentences = [
+        first + list(own) for first, own in zip(prompts, drawn.captions + real.captions, strict=True)
+    ]
+    return Tiles(
+        np.concatenate([drawn.images, real.images]),
+        np.concatenate([drawn.labels, real.labels]),
+        [list(dict.fromkeys(own + [reworded(one) for one in own])) for own in sentences],
+        drawn.metadata + real.metadata,
+    )
+
+
+def reworded(sentence: str) -> str:
+    """The sentence in other words, or as it is where no other wording is known."""
+    for pattern, other in _OTHER_WORDING.items():
+        changed, count = re.subn(pattern, other, sentence)
+        if count:
+            return changed[0].upper() + changed[1:] if sentence[0].isupper() else changed
+    return sentence
 
 
 def fit(
     out,
     tiles: Tiles,
     *,
-    minutes: float,
+    budget: Budget,
     seed: int = 0,
     resume: bool = True,
     architecture: str = "mini-clip",
-    batch: int = 128,
-    lr: float = 1.5e-3,
-    log_every: int = 100,
+    batch_size: int = 128,
+    recipe: Recipe = RECIPE,
 ):
     """Train on tiles and captions and write the averaged weights, in half precision.
 
     Args:
-        out, minutes, seed, resume: See :func:`train`.
+        out, seed, resume: See :func:`train`.
         tiles: Tiles with at least one caption each; a step takes one or two sentences of each tile.
+        budget: Length of the whole training.
         architecture: Name in :data:`ARCHITECTURES`.
-        batch, lr: Pairs a step, and the largest learning rate.
-        log_every: Steps between two lines of the log, at which the state is saved.
+        batch_size: Pairs a step.
+        recipe: How it is trained.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = learn_tokenizer((s for sentences in tiles.captions for s in sentences), out)
-    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
-    model = build(architecture, tokenizer)
+    with seeds.initial_weights(seed):
+        model = build(architecture, tokenizer)
     ema = EMA(model, 0.998)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.98)
+        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        betas=recipe.betas,
     )
-    clock = Clock(minutes)
-    step = 0
-    if resume and (left := restore_state(out, model, ema, optimizer)):
-        step = ema.updates = left["step"]
-        clock.spent(left["seconds"])
+    # As CLIP does: logits at most 100.
+    optimizer.register_step_post_hook(lambda *_: model.logit_scale.data.clamp_(max=math.log(100)))
 
-    while clock.share < 1:
-        rate = lr * min(1, (step + 1) / 100) * max(0.01, 0.5 * (1 + math.cos(math.pi * clock.share)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        pixels, sentences = draw_pairs(tiles, batch, seed, step)
+    def batch(draw):
+        return draw_pairs(tiles, batch_size, draw)
+
+    def loss(batch, _):
         with precision.fast():
-            loss = pair_loss(model, tokenizer, pixels, sentences)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(max=math.log(100))  # as CLIP does: logits at most 100
-        ema.update(model)
-        step += 1
-        if step % log_every == 0 or clock.share >= 1:
-            line = {"step": step, "seconds": round(clock.seconds), "loss": round(loss.item(), 4)}
-            with (out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            save_state(out, model, ema, optimizer, step=step, seconds=clock.seconds)
-    ema.model.half().save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    preparation = {
-        "image_processor_type": "CLIPImageProcessor",
-        "do_resize": True,
-        "size": {"shortest_edge": 64},
-        "resample": 3,
-        "do_center_crop": True,
-        "crop_size": {"height": 64, "width": 64},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        **MEAN_STD,
-    }
-    (out / "preprocessor_config.json").write_text(json.dumps(preparation, indent=2) + "\n")
-    return ema.model.float()
+            return pair_loss(model, tokenizer, *batch)
+
+    def save(_):
+        copy.deepcopy(ema.module).half().save_pretrained(out)
+        tokenizer.save_pretrained(out)
+        (out / "preprocessor_config.json").write_text(json.dumps(PREPARATION, indent=2) + "\n")
+
+    options = {"ema": ema, "optimizer": optimizer, "out": out, "resume": resume, "save": save}
+    for _ in training_loop.fit(model, by_step(batch, seed), loss, recipe, budget, **options):
+        pass
+    return ema.module
 
 
 def build(architecture: str, tokenizer):
@@ -175,12 +226,11 @@ def pair_loss(model, tokenizer, pixels: torch.Tensor, sentences: list[str]) -> t
     return (F.cross_entropy(logits, column) + F.cross_entropy(logits.T, per_sentence)) / 2
 
 
-def draw_pairs(tiles: Tiles, count: int, seed: int, step: int) -> tuple[torch.Tensor, list[str]]:
-    """Images ``[count, 3, 64, 64]`` in [-1, 1] with one or two sentences; a function of (seed, step).
+def draw_pairs(tiles: Tiles, count: int, draw: np.random.Generator) -> tuple[torch.Tensor, list[str]]:
+    """Images ``[count, 3, 64, 64]`` in [-1, 1] with one or two sentences each.
 
     No tile is turned or mirrored: "on the left" must stay true.
     """
-    draw = np.random.default_rng([seed, step])
     chosen = draw.choice(len(tiles.images), count)
     return from_pixels(tiles.images[chosen]), [some_sentences(tiles.captions[i], draw) for i in chosen]
 

@@ -11,21 +11,23 @@ another date is to be taken through the year.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from rs_course import seeds
 from rs_course.checkpoints.controlnets import SatControlNet
 from rs_course.checkpoints.images import resize
 from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
 from rs_course.superres.degradation import bicubic
+from rs_course.training_loop import Budget, by_step
 
-from . import grids, latent, mapped
+from . import conditioning_data, latent, sample_grid
+from .conditioning_data import MappedScenes
 from .diffusionsat import DROP, DROP_FIELD
-from .mixture import simulated_sentence
+from .training_sets import simulated_sentence
 
 EMBEDDING = (16, 16, 32, 32)  # widths of the layers that read the condition picture
 SCALE = 2  # the picture's 64×64 pixels become the latents' 16×16; 2 halves twice
@@ -50,7 +52,9 @@ class Denoiser(nn.Module):
         return self._frozen[0](x, t, states, metadata=metadata, **residuals).sample
 
 
-def train(out, *, minutes=50, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch=16, **options):
+def train(
+    out, *, minutes=50, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch_size=16, **options
+):
     """Train on simulated scenes at two dates each.
 
     Args:
@@ -60,7 +64,7 @@ def train(out, *, minutes=50, seed=0, resume=True, data=6_000, base="mini-diffus
         resume: Go on where an interrupted training stopped.
         data: Number of simulated scenes.
         base: Name or folder of the generator it is made for.
-        batch: Tiles a step.
+        batch_size: Tiles a step.
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.convert import write_model
@@ -68,38 +72,35 @@ def train(out, *, minutes=50, seed=0, resume=True, data=6_000, base="mini-diffus
 
     vae, tokenizer, text_encoder, _ = latent.shared_parts()
     folder = locate(base) / "unet"
-    scenes = mapped.scenes(int(data))
+    scenes = conditioning_data.scenes(int(data))
     both = (scenes.images, scenes.other_images)
     encoded = torch.cat([latent.encode(vae, images)[:, 0] for images in both])
-    texts = latent.Texts(tokenizer, text_encoder)
-    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
-    network = Denoiser(load_model(unet_class(folder), folder, torch.float32).to(vae.device))
-
-    def make(first):
-        return batches(scenes, encoded, texts, seed, first, batch)
+    with seeds.initial_weights(seed):
+        network = Denoiser(load_model(unet_class(folder), folder, torch.float32).to(vae.device))
 
     def save(network, out):
         write_model(copy.deepcopy(network.controlnet).half(), Path(out), "controlnet")
 
-    options = latent.SHOWN | {"draw": sharpened(scenes, base)} | options
-    return latent.fit(out, network, make, save, minutes=minutes, seed=seed, resume=resume, **options)
+    made = batches(scenes, encoded, latent.text_states(tokenizer, text_encoder), seed, batch_size)
+    options = latent.SHORT | {"sample_grid": sharpened(scenes, base)} | options
+    return latent.fit(out, network, made, save, budget=Budget(minutes), seed=seed, resume=resume, **options)
 
 
-def sharpened(scenes: mapped.MappedScenes, base):
+def sharpened(scenes: MappedScenes, base):
     """Ten scenes made anew from coarse pictures of them, for the samples."""
     from rs_course import checkpoints
 
     picture = checkpoints.images.images(scenes.images[:10])
     coarse, rows = blurred(picture), scenes.metadata[:10]
-    told = {"metadata": rows, "cond_metadata": [{**row, "gsd": COARSER * row["gsd"]} for row in rows]}
+    metadata = {"metadata": rows, "cond_metadata": [{**row, "gsd": COARSER * row["gsd"]} for row in rows]}
 
     def sample(out):
         generator = checkpoints.load(base, controlnet=out)
         return generator.sample(
-            [""] * len(coarse), image=coarse, size=picture.shape[-2:], **told, **grids.SETTINGS
+            [""] * len(coarse), image=coarse, size=picture.shape[-2:], **metadata, **sample_grid.SETTINGS
         )
 
-    return grids.beside({"the scene": picture, "coarser": coarse}, sample)
+    return sample_grid.beside({"the scene": picture, "coarser": coarse}, sample)
 
 
 @torch.no_grad()
@@ -129,42 +130,42 @@ def encoder_copy(unet) -> SatControlNet:
     return net
 
 
-def batches(
-    scenes: mapped.MappedScenes, encoded, texts, seed: int, first: int, size: int = 16
-) -> Iterator[tuple]:
-    """Endless batches ``(x0 [B, 4, 16, 16], states, picture, metadata, cond_metadata [B, 7])`` by (seed, k).
+def batches(scenes: MappedScenes, encoded, texts, seed: int, batch_size: int = 16):
+    """Batches ``(x0 [B, 4, 16, 16], states, picture, metadata, cond_metadata [B, 7])`` from any step on.
 
     Args:
         scenes: Scenes at two dates; either is what is to be made.
         encoded: Latents ``[2 N, 4, 16, 16]`` of ``scenes.images``, then of ``scenes.other_images``.
         texts: Sentences to states; those of a scene describe its first date, so the second has none.
-        seed, first: Which batches.
-        size: Tiles a batch.
+        seed: That of step k depends on (seed, k) alone.
+        batch_size: Tiles a batch.
     """
     count = len(scenes.images)
     images = np.concatenate([scenes.images, scenes.other_images])
     rows = [*scenes.metadata, *scenes.other_metadata]
     known = normalized(rows)
     coarser = normalized([{**row, "gsd": COARSER * row["gsd"]} for row in rows])
-    k = first
-    while True:
-        draw = np.random.default_rng([seed, k])
-        chosen = draw.integers(2 * count, size=size)
-        silent = (draw.random(size) < DROP_TEXT) | (chosen >= count)
+
+    def batch(draw):
+        chosen = draw.integers(2 * count, size=batch_size)
+        silent = (draw.random(batch_size) < DROP_TEXT) | (chosen >= count)
         sentences = [
             "" if s else simulated_sentence(scenes, i, draw) for i, s in zip(chosen, silent, strict=True)
         ]
-        sharpened = torch.from_numpy(draw.random(size) < SHARPEN)
+        sharpened = torch.from_numpy(draw.random(batch_size) < SHARPEN)
         shown = np.where(sharpened, chosen, (chosen + count) % (2 * count))
         picture = torch.from_numpy(images[shown]).permute(0, 3, 1, 2) / 255
         picture = torch.where(sharpened[:, None, None, None], blurred(picture), picture)
         cond_metadata = torch.where(sharpened[:, None], coarser[shown], known[shown])
-        unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | (draw.random((size, 1)) < DROP)
+        unknown = (draw.random((batch_size, len(FIELDS))) < DROP_FIELD) | (
+            draw.random((batch_size, 1)) < DROP
+        )
         metadata, cond_metadata = (
             part.masked_fill(torch.from_numpy(unknown), 0.0) for part in (known[chosen], cond_metadata)
         )
-        yield encoded[chosen].float(), texts(sentences), picture, metadata, cond_metadata
-        k += 1
+        return encoded[chosen].float(), texts(sentences), picture, metadata, cond_metadata
+
+    return by_step(batch, seed)
 
 
 def blurred(pictures: torch.Tensor) -> torch.Tensor:

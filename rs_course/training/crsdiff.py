@@ -17,12 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rs_course import seeds
 from rs_course.checkpoints.crsdiff import MAPS, ContentAdapter, LocalAdapter
 from rs_course.checkpoints.metadata import CRSDIFF, FIELDS, metadata_rows
+from rs_course.training_loop import Budget, by_step
 
-from . import grids, latent, mapped
+from . import conditioning_data, latent, sample_grid
+from .conditioning_data import MappedScenes
 from .crsdiff_start import encoder_copy, metadata_like
-from .mixture import simulated_sentence
+from .training_sets import simulated_sentence
 
 CONTENT_MULT = (1, 2)  # two content tokens; the published model has four
 # How often the published training leaves things out (configs/crs.yaml of its repository).
@@ -75,7 +78,9 @@ class Denoiser(nn.Module):
         return self._frozen[0](x, t, context, class_labels=vector, **residuals).sample
 
 
-def train(out, *, minutes=205, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch=6, **options):
+def train(
+    out, *, minutes=205, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch_size=6, **options
+):
     """Train on simulated scenes with their true maps.
 
     Args:
@@ -85,7 +90,7 @@ def train(out, *, minutes=205, seed=0, resume=True, data=6_000, base="mini-diffu
         resume: Go on where an interrupted training stopped.
         data: Number of simulated scenes; this mini learns from no real ones.
         base: Name or folder of the generator whose UNet it stands on.
-        batch: Scenes a step, each at :data:`DRAWS` noise levels.
+        batch_size: Scenes a step, each at :data:`DRAWS` noise levels.
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.images import clip_image_features
@@ -94,70 +99,70 @@ def train(out, *, minutes=205, seed=0, resume=True, data=6_000, base="mini-diffu
     vae, tokenizer, text_encoder, folders = latent.shared_parts()
     unet_folder, clip = locate(base) / "unet", folders["text_encoder"]
     unet = load_model(unet_class(unet_folder), unet_folder, torch.float32)
-    scenes = mapped.scenes(int(data))
+    scenes = conditioning_data.scenes(int(data))
     encoder = load_image_encoder(clip, torch.float32)
     pictures = torch.from_numpy(scenes.images).permute(0, 3, 1, 2)
     content = torch.cat([clip_image_features(encoder, part.float() / 255) for part in pictures.split(250)])
-    encoded, texts = latent.encode(vae, scenes.images)[:, 0], latent.Texts(tokenizer, text_encoder)
-    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
-    network = Denoiser(unet).to(memory_format=torch.channels_last)
+    encoded, texts = latent.encode(vae, scenes.images)[:, 0], latent.text_states(tokenizer, text_encoder)
+    with seeds.initial_weights(seed):
+        network = Denoiser(unet).to(memory_format=torch.channels_last)
     unet.to(vae.device)  # no submodule, so it does not move with the network
-
-    def make(first):
-        return batches(scenes, encoded, content, texts, seed, first, batch)
 
     def write(network, out):
         save(network, out, {**folders, "unet": unet_folder, "image_encoder": clip})
 
-    options = latent.SHOWN | {"emphasis": on_roads, "draw": as_mapped(scenes)} | options
-    return latent.fit(out, network, make, write, minutes=minutes, seed=seed, resume=resume, **options)
+    made = batches(scenes, encoded, content, texts, seed, batch_size)
+    options = latent.SHORT | {"loss_weight": on_roads, "sample_grid": as_mapped(scenes)} | options
+    return latent.fit(out, network, made, write, budget=Budget(minutes), seed=seed, resume=resume, **options)
 
 
-def as_mapped(scenes: mapped.MappedScenes):
+def as_mapped(scenes: MappedScenes):
     """Ten scenes made anew from the maps that people draw, for the samples."""
     from rs_course import checkpoints, datasets
 
     picture = checkpoints.images.images(scenes.images[:10])
-    maps = mapped.maps(scenes.truth[:10], scenes.filtered[:10]).unflatten(1, (len(MAPS), 3))
+    maps = conditioning_data.maps(scenes.truth[:10], scenes.filtered[:10]).unflatten(1, (len(MAPS), 3))
     drawn = {name: maps[:, k] for k, name in enumerate(MAPS) if name not in FOUND}
     prompts = [datasets.class_prompt(int(label)) for label in scenes.labels[:10]]
 
     def sample(out):
         wish = {"metadata": scenes.metadata[:10], "conditions": drawn, "guess_mode": True}
-        return checkpoints.load(out).sample(prompts, size=picture.shape[-2:], **wish, **grids.SETTINGS)
+        return checkpoints.load(out).sample(prompts, size=picture.shape[-2:], **wish, **sample_grid.SETTINGS)
 
     land_cover = F.interpolate(drawn["segmentation"], size=picture.shape[-2:])
-    return grids.beside({"the scene": picture, "land cover": land_cover}, sample)
+    return sample_grid.beside({"the scene": picture, "land cover": land_cover}, sample)
 
 
-def batches(scenes: mapped.MappedScenes, encoded, content, texts, seed: int, first: int, size: int = 6):
-    """Endless batches ``(x0 [3·B, 4, 16, 16], maps, states, content, metadata [B, …])``, each by (seed, k).
+def batches(scenes: MappedScenes, encoded, content, texts, seed: int, batch_size: int = 6):
+    """Batches ``(x0 [3·B, 4, 16, 16], maps, states, content, metadata [B, …])`` from any step on.
 
     Args:
         scenes: Scenes with maps.
         encoded, content: Their latents ``[N, 4, 16, 16]`` and CLIP image features ``[N, D]``.
         texts: Sentences to states.
-        seed, first: Which batches.
-        size: Scenes a batch; each is learnt at :data:`DRAWS` noise levels.
+        seed: That of step k depends on (seed, k) alone.
+        batch_size: Scenes a batch; each is learnt at :data:`DRAWS` noise levels.
     """
     known = metadata_rows([{f: row[f] for f in FIELDS} for row in scenes.metadata], CRSDIFF)
-    k = first
-    while True:
-        draw = np.random.default_rng([seed, k])
-        chosen = draw.integers(len(scenes.images), size=size)
-        maps = mapped.maps(scenes.truth[chosen], scenes.filtered[chosen], encoded.device)
-        kept = kept_maps(size, draw).repeat_interleave(3, dim=1)[:, :, None, None]
+
+    def batch(draw):
+        chosen = draw.integers(len(scenes.images), size=batch_size)
+        maps = conditioning_data.maps(scenes.truth[chosen], scenes.filtered[chosen], encoded.device)
+        kept = kept_maps(batch_size, draw).repeat_interleave(3, dim=1)[:, :, None, None]
         maps = as_drawn(maps, draw) * kept.to(maps)
-        heard = draw.random(size) >= DROP_TEXT
+        heard = draw.random(batch_size) >= DROP_TEXT
         sentences = [
             simulated_sentence(scenes, i, draw) if h else "" for i, h in zip(chosen, heard, strict=True)
         ]
-        seen = torch.from_numpy(draw.random((size, 1)) >= DROP_CONTENT)
-        unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | (draw.random((size, 1)) < DROP_ALL)
+        seen = torch.from_numpy(draw.random((batch_size, 1)) >= DROP_CONTENT)
+        unknown = (draw.random((batch_size, len(FIELDS))) < DROP_FIELD) | (
+            draw.random((batch_size, 1)) < DROP_ALL
+        )
         metadata = known[chosen].masked_fill(torch.from_numpy(unknown), 0.0)
         x0 = encoded[chosen].float().repeat(DRAWS, 1, 1, 1)
-        yield x0, maps, texts(sentences), content[chosen] * seen, metadata
-        k += 1
+        return x0, maps, texts(sentences), content[chosen] * seen, metadata
+
+    return by_step(batch, seed)
 
 
 def kept_maps(count: int, draw) -> torch.Tensor:

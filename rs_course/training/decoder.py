@@ -16,7 +16,6 @@ has little to learn again.
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rs_course import precision
-from rs_course.diffusion.learning import EMA
+from rs_course import precision, training_loop
 from rs_course.diffusion.pixel import from_pixels
+from rs_course.training_loop import EMA, Budget, Recipe, by_step, linear_decay
 
-from .clock import Clock
-from .state import restore_state, save_state
-from .vae import reconstruction_psnr, tile_sets
+from .vae import reconstruction_quality, save_half, tile_sets
 
+RECIPE = Recipe(lr=1e-3, decay=linear_decay(0.5), warmup=100, weight_decay=1e-4, log_every=200)
 WEIGHTS = {"squared": 10.0, "features": 1.0, "energy": 4.0, "class": 1.0, "drift": 1.0, "kl": 0.02}
 JUDGES = 3  # classifiers; each step is judged by one, so that the autoencoder cannot learn one's weak spots
 WINDOW, FAINT = 8, 1e-4  # pixels; and the energy, in [-1, 1] units, below which a band counts as empty
@@ -94,7 +92,7 @@ def bands_of(x: torch.Tensor) -> torch.Tensor:
 
 
 def train(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_000, start="mini-vae"):
-    """Train the decoder on the tiles that ``vae.train`` learnt from.
+    """Train the autoencoder on the tiles that ``vae.train`` learnt from.
 
     Args:
         out: Folder of the model in the diffusers layout; the training state and ``log.jsonl`` lie there too.
@@ -124,7 +122,7 @@ def train(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_0
         judge = classification.build("small-cnn", 20, seed=seed)
         judge.load_state_dict(torch.load(known, weights_only=True))
         judges.append(FeatureDistance(judge))
-    return fit(out, vae, images, unseen, judges, minutes=minutes, seed=seed, resume=resume)
+    return fit(out, vae, images, unseen, judges, budget=Budget(minutes), seed=seed, resume=resume)
 
 
 def fit(
@@ -134,61 +132,46 @@ def fit(
     unseen: dict[str, np.ndarray],
     judges: list[nn.Module],
     *,
-    minutes: float,
+    budget: Budget,
     seed: int = 0,
     resume: bool = True,
-    batch: int = 16,
-    lr: float = 1e-3,
-    log_every: int = 200,
+    batch_size: int = 16,
+    recipe: Recipe = RECIPE,
 ):
-    """Train the decoder of ``vae`` and write the averaged weights to ``out``, in half precision.
+    """Train ``vae`` and write the averaged weights to ``out``, in half precision.
 
     Args:
-        out, minutes, seed, resume: See :func:`train`.
-        vae: ``AutoencoderKL``; its encoder is not changed.
+        out, seed, resume: See :func:`train`.
+        vae: ``AutoencoderKL``, trained in place.
         images: Training tiles, uint8 ``[N, H, W, 3]``.
         unseen: Tiles by name; their reconstruction PSNR is logged.
         judges: From two batches in [-1, 1] to two numbers, see :class:`FeatureDistance`; they take turns.
-        batch: Tiles a step.
-        lr: Learning rate; over the second half it falls to zero.
-        log_every: Steps between two lines of the log, at which the state is saved.
+        budget: Length of the whole training.
+        batch_size: Tiles a step.
+        recipe: How it is trained.
 
     Returns:
         The averaged ``AutoencoderKL``.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     vae.requires_grad_(True)
     first = posterior_means(copy.deepcopy(vae), images)
     ema = EMA(vae, 0.998)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)
-    clock, step = Clock(minutes), 0
-    if resume and (left := restore_state(out, vae, ema, optimizer)):
-        step = ema.updates = left["step"]
-        clock.spent(left["seconds"])
 
-    while clock.share < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 100) * min(1, 2 - 2 * clock.share)
-        chosen = np.random.default_rng([seed, step]).integers(len(images), size=batch)
-        x, known = from_pixels(images[chosen]), first[chosen].float()
+    def batch(draw):
+        chosen = draw.integers(len(images), size=batch_size)
+        return from_pixels(images[chosen]), first[chosen].float()
+
+    def loss(batch, step):
+        x, known = batch
         with precision.fast(x.device.type):
             parts = losses(vae, judges[step % len(judges)], x, known, seed=seed * 1_000_003 + step)
-        optimizer.zero_grad(set_to_none=True)
-        sum(WEIGHTS[name] * part for name, part in parts.items()).backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        ema.update(vae)
-        step += 1
-        if step % log_every == 0 or clock.share >= 1:
-            psnr = {name: round(reconstruction_psnr(ema.model, tiles), 2) for name, tiles in unseen.items()}
-            numbers = {name: round(value.item(), 5) for name, value in parts.items()}
-            line = {"step": step, "seconds": round(clock.seconds), **numbers, "psnr": psnr}
-            with (out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            save_state(out, vae, ema, optimizer, step=step, seconds=clock.seconds)
-            copy.deepcopy(ema.model).half().save_pretrained(out)
-    return ema.model
+        return {"total": sum(WEIGHTS[name] * part for name, part in parts.items()), **parts}
+
+    options = {"ema": ema, "out": Path(out), "resume": resume, "save": lambda _: save_half(ema.module, out)}
+    options["evaluate"] = lambda: reconstruction_quality(ema.module, unseen)
+    for _ in training_loop.fit(vae, by_step(batch, seed), loss, recipe, budget, **options):
+        pass
+    return ema.module
 
 
 def losses(vae, judge, x, known, *, seed: int) -> dict[str, torch.Tensor]:

@@ -8,14 +8,15 @@ scenes, whose date, clouds, place and scale really shape the pixels.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
+from rs_course import seeds
 from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
+from rs_course.training_loop import Budget, by_step
 
-from . import grids, latent
-from .mixture import simulated_sentence, simulated_tiles, with_mirror_images
-from .scenes import Tiles
+from . import latent
+from .sample_grid import of_classes
+from .training_sets import Tiles, simulated_sentence, simulated_tiles, with_mirror_images
 
 UNET = latent.UNET | {
     "block_out_channels": (48, 64, 96),
@@ -44,7 +45,7 @@ class Denoiser(torch.nn.Module):
 
 def train(
     out, *, minutes=120, seed=0, resume=True, data=None, simulated=10_000, scenes=12_000, start=None,
-    batch=64, **options,
+    batch_size=64, **options,
 ):  # fmt: skip
     """Train on simulated scenes and their mirror images.
 
@@ -56,50 +57,44 @@ def train(
         data: Not used: this mini learns from the simulated Earth alone.
         simulated, scenes: Simulated tiles of the simulator's own choice, and under many conditions.
         start: Name or folder of a checkpoint of the same network to go on from.
-        batch: Tiles a step.
+        batch_size: Tiles a step.
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.satunet import SatUNet
 
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=start)
-    words = latent.Words(tokenizer)
     tiles = with_mirror_images(simulated_tiles(simulated, scenes))
     encoded = latent.encode(vae, tiles.images)[:, 0]
-    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
-    network = Denoiser(SatUNet(**UNET), text_encoder)
-
-    def make(first):
-        return batches(tiles, encoded, words, seed, first, batch)
+    with seeds.initial_weights(seed):
+        network = Denoiser(SatUNet(**UNET), text_encoder)
 
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders, network.texts.tower)
 
-    # As for mini-text2earth, every noise level weighs alike: layout is decided in the noisiest ones.
-    options = {"min_snr": None, "draw": grids.of_classes("simulated")} | options
-    return latent.fit(
-        out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start, **options
-    )
+    made = batches(tiles, encoded, latent.tokens(tokenizer), seed, batch_size)
+    options = {"sample_grid": of_classes("simulated"), "start": start} | options
+    return latent.fit(out, network, made, save, budget=Budget(minutes), seed=seed, resume=resume, **options)
 
 
-def batches(tiles: Tiles, encoded: torch.Tensor, words, seed: int, first: int, size: int = 32):
-    """Endless batches ``(x0 [B, 4, 16, 16], token numbers [B, 77], metadata [B, 7])``, each by (seed, k).
+def batches(tiles: Tiles, encoded: torch.Tensor, words, seed: int, batch_size: int = 32):
+    """Batches ``(x0 [B, 4, 16, 16], token numbers [B, 77], metadata [B, 7])`` from any step on.
 
     Args:
         tiles, encoded: Tiles and their latents ``[N, 4, 16, 16]``.
         words: Sentences to token numbers.
-        seed, first: Which batches.
-        size: Tiles a batch.
+        seed: That of step k depends on (seed, k) alone.
+        batch_size: Tiles a batch.
     """
     known = torch.stack([normalize_metadata(**{f: row[f] for f in FIELDS}) for row in tiles.metadata])
-    k = first
-    while True:
-        draw = np.random.default_rng([seed, k])
-        chosen = draw.integers(len(tiles.labels), size=size)
-        dropped = draw.random(size) < DROP
+
+    def batch(draw):
+        chosen = draw.integers(len(tiles.labels), size=batch_size)
+        dropped = draw.random(batch_size) < DROP
         sentences = [
             "" if d else simulated_sentence(tiles, i, draw) for i, d in zip(chosen, dropped, strict=True)
         ]
-        unknown = (draw.random((size, len(FIELDS))) < DROP_FIELD) | dropped[:, None]
+        unknown = (draw.random((batch_size, len(FIELDS))) < DROP_FIELD) | dropped[:, None]
         metadata = known[chosen].masked_fill(torch.from_numpy(unknown), 0.0)
-        yield encoded[chosen].float(), words(sentences), metadata
-        k += 1
+        return encoded[chosen].float(), words(sentences), metadata
+
+    return by_step(batch, seed)

@@ -13,7 +13,7 @@ minutes on a CPU.
 from __future__ import annotations
 
 import json
-import time
+import shutil
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rs_course import precision
+from rs_course import precision, seeds
 from rs_course.superres import conv_lora, learning
 from rs_course.superres.scenes import high_resolution
 from rs_course.superres.span import SPAN
+from rs_course.training_loop import EMA, Budget
 
 MINUTES = 60
 # Training scenes: places of the data set's train split that its first 50,000 tiles per class do not use.
@@ -39,46 +40,43 @@ class Stage:
         network: ``"teacher"`` or ``"student"``.
         loss: ``"absolute"`` (in bfloat16), ``"decibels"`` or ``"distilled"``.
         share: Of the whole time.
-        rate: Largest learning rate.
+        lr: Largest learning rate.
         patch: Side of a low-resolution patch.
-        batch: Patches a step.
+        batch_size: Patches a step.
     """
 
     network: str
     loss: str
     share: float
-    rate: float
+    lr: float
     patch: int = 32
-    batch: int = 16
+    batch_size: int = 16
 
 
 RECIPE = {
     "teacher": Stage("teacher", "absolute", 0.30, 1e-3),
-    "teacher-fine": Stage("teacher", "decibels", 0.10, 5e-4, batch=12),
+    "teacher-fine": Stage("teacher", "decibels", 0.10, 5e-4, batch_size=12),
     "student": Stage("student", "absolute", 0.28, 2e-3),
-    "student-fine": Stage("student", "decibels", 0.20, 1e-3, batch=12),
-    "lora": Stage("student", "distilled", 0.09, 1e-3, patch=24, batch=8),
-    "polish": Stage("student", "decibels", 0.03, 5e-4, patch=64, batch=4),
+    "student-fine": Stage("student", "decibels", 0.20, 1e-3, batch_size=12),
+    "lora": Stage("student", "distilled", 0.09, 1e-3, patch=24, batch_size=8),
+    "polish": Stage("student", "decibels", 0.03, 5e-4, patch=64, batch_size=4),
 }
 # (λ1, λ2, λ3) of truth, teacher, affinity in stage "lora".
 WEIGHTS = (0.5, 0.5, 0.004)
 
 
-def train(
-    out, *, minutes=MINUTES, seed=0, resume=True, data=None, pools=None, recipe=RECIPE, log=print
-) -> SPAN:
+def train(out, *, minutes=MINUTES, seed=0, resume=True, data=None, pools=None, recipe=RECIPE) -> SPAN:
     """Run the recipe; write ``out/model.safetensors`` (official key names), the factors, the teacher.
 
     Args:
-        out: Folder; the state of unfinished stages and the teacher lie in ``out/state``.
-        minutes: Time for all stages together; becomes a number of steps by timing each stage's first ones.
+        out: Folder; the states and logs of the stages and the teacher lie in ``out/state``.
+        minutes: Time for all stages together.
         seed: Decides initial weights and batches.
         resume: Go on from ``out/state``; otherwise start again.
         data: Name, folder or archive of real images at least 256 pixels wide, mixed half and half with
             simulated scenes (mini-dscf: UC Merced); ``None`` for simulated scenes alone.
         pools: List of (low, high) from :func:`rs_course.superres.learning.pairs`, instead of ``data``.
         recipe: Stages by name.
-        log: Called with one line every hundred steps.
 
     Returns:
         The trained network, merged.
@@ -86,14 +84,13 @@ def train(
     from safetensors.torch import load_file, save_file
 
     out, state = Path(out), Path(out) / "state"
+    if not resume and state.exists():
+        shutil.rmtree(state)
     for folder in (state, out / "conv_lora", out / "teacher"):
         folder.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        for file in state.iterdir():
-            file.unlink()
     pools = pools or _pools(data)
-    torch.manual_seed(seed)
-    networks = {"teacher": SPAN(48), "student": SPAN(26)}
+    with seeds.initial_weights(seed):
+        networks = {"teacher": SPAN(48), "student": SPAN(26)}
     for network in networks.values():
         learning.start_as_interpolation(network.to(memory_format=torch.channels_last))
     losses = {
@@ -101,10 +98,10 @@ def train(
         "decibels": learning.decibels,
         "distilled": learning.distilled(networks["teacher"], WEIGHTS),
     }
-    plan_file = state / "plan.json"
-    plan = json.loads(plan_file.read_text()) if plan_file.exists() else {}
+    record_file = state / "stages.json"
+    record = json.loads(record_file.read_text()) if record_file.exists() else {}
     for number, (name, stage) in enumerate(recipe.items()):
-        network, loss = networks[stage.network], losses[stage.loss]
+        network = networks[stage.network]
         if stage.loss == "distilled":
             networks["teacher"].requires_grad_(False)
             conv_lora.add(network, generator=torch.Generator().manual_seed(seed))
@@ -112,28 +109,20 @@ def train(
         if finished.exists():
             network.load_state_dict(load_file(finished))
             continue
-
-        def patches(step, stage=stage, number=number):
-            return learning.batches(
-                pools, batch=stage.batch, patch=stage.patch, seed=seed + 1000 * number, start=step
-            )
-
-        if name not in plan:
-            seconds = _seconds_per_step(network, loss, patches(0))
-            plan[name] = {"steps": max(1, int(60 * minutes * stage.share / seconds)), **asdict(stage)}
-            plan_file.write_text(json.dumps(plan, indent=1))
-        run = learning.fit(
+        sizes = {"batch_size": stage.batch_size, "patch": stage.patch, "seed": seed + 1000 * number}
+        run = learning.train(
             network,
-            patches,
-            loss,
-            steps=plan[name]["steps"],
-            rate=stage.rate,
-            state_file=state / f"{name}.state",
+            lambda first, sizes=sizes: learning.batches(pools, first_step=first, **sizes),
+            losses[stage.loss],
+            Budget(minutes * stage.share),
+            lr=stage.lr,
+            ema=(ema := EMA(network)),
+            out=state / name,
         )
-        for step, terms in run:
-            if step % 100 == 0:
-                values = ", ".join(f"{key} {value:.4f}" for key, value in terms.items())
-                log(f"{name} {step}/{plan[name]['steps']}: {values}")
+        for progress in run:
+            record[name] = {"steps": progress.step + 1, **asdict(stage)}
+        network.load_state_dict(ema.module.state_dict())
+        record_file.write_text(json.dumps(record, indent=1))
         save_file(_packed(network), finished)
     save_file(conv_lora.factors_of(networks["student"]), out / "conv_lora" / "factors.safetensors")
     network = conv_lora.merge(networks["student"]).eval().requires_grad_(True)
@@ -141,7 +130,7 @@ def train(
     # In half precision: the teacher is kept to look at its features, not to enlarge with.
     save_file(_packed(networks["teacher"].half()), out / "teacher" / "model.safetensors")
     (out / "training.json").write_text(
-        json.dumps({"seed": seed, "weights": WEIGHTS, "stages": plan}, indent=1)
+        json.dumps({"seed": seed, "weights": WEIGHTS, "stages": record}, indent=1)
     )
     return network
 
@@ -160,15 +149,3 @@ def _pools(data) -> list[tuple]:
 def _packed(network) -> dict[str, torch.Tensor]:
     """State dict in the row-major layout that safetensors asks for."""
     return {key: value.contiguous() for key, value in network.state_dict().items()}
-
-
-def _seconds_per_step(network, loss, stream, steps: int = 4) -> float:
-    """Median time of a step, without changing the network."""
-    times = []
-    for _ in range(steps):
-        low, high = next(stream)
-        begin = time.monotonic()
-        loss(network, low.contiguous(memory_format=torch.channels_last), high)["total"].backward()
-        times.append(time.monotonic() - begin)
-    network.zero_grad(set_to_none=True)
-    return float(np.median(times))

@@ -9,18 +9,21 @@ for a real look. It is not always right, so each class has a list of what may be
 from __future__ import annotations
 
 import contextlib
+import itertools
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rs_course import paths, precision
+from rs_course import paths, precision, seeds, simulated_earth
 from rs_course.alignment.landcover import NAMES, LandcoverReader, shrunk
 from rs_course.checkpoints.maps import classes_of_scene
 from rs_course.simulated_earth.captions import composition
 from rs_course.simulated_earth.facts import extent
+from rs_course.training_loop import by_step, optimize
 
-from .scenes import conditions, place
+from .training_sets import conditions, place
 
 # Words of the captions for what the reader tells apart; the background (grass, scrub, gardens) is not named.
 WORDS = {
@@ -53,8 +56,6 @@ def train(out, *, minutes=None, seed=0, resume=True, data=2_000):
         seed, resume: As for the other minis; a finished reader is taken from the cache.
         data: Number of simulated scenes.
     """
-    from pathlib import Path
-
     from safetensors.torch import save_file
 
     Path(out).mkdir(parents=True, exist_ok=True)
@@ -66,24 +67,23 @@ def train(out, *, minutes=None, seed=0, resume=True, data=2_000):
 
 
 def train_reader(
-    scenes: int = 2_000, steps: int = 4_000, *, draw: int = 5, seed: int = 0, batch: int = 16
+    scenes: int = 2_000, steps: int = 4_000, *, draw: int = 5, seed: int = 0, batch_size: int = 16
 ) -> LandcoverReader:
     """A reader for tiles of any date and scale, from the cache where it has been trained before.
 
     Args:
-        scenes: Simulated scenes under :func:`rs_course.training.scenes.conditions`.
+        scenes: Simulated scenes under :func:`rs_course.training.training_sets.conditions`.
         steps: Gradient steps. Colours are changed at random, because real ones differ from the simulator's.
         draw: Which places of the simulator's training split.
         seed: Of weights, order and colours.
-        batch: Tiles a step.
+        batch_size: Tiles a step.
     """
-    from rs_course import simulated_earth
-
     folder = paths.cache_dir() / "training" / simulated_earth.VERSION
     kept = folder / f"landcover-{scenes}-{steps}-{draw}-{seed}.pt"
     if not kept.exists():
         images, truth = _known(scenes, draw, folder)
-        reader = fit(images, truth, WEIGHTS, steps=steps, seed=seed, batch=batch, change_colours=True)
+        options = {"steps": steps, "seed": seed, "batch_size": batch_size, "change_colours": True}
+        reader = fit(images, truth, WEIGHTS, **options)
         torch.save(reader.state_dict(), kept)
     reader = LandcoverReader()
     reader.load_state_dict(torch.load(kept, weights_only=True))
@@ -97,7 +97,7 @@ def fit(
     *,
     steps: int,
     seed: int = 0,
-    batch: int = 16,
+    batch_size: int = 16,
     change_colours: bool = False,
     fast: bool = True,
 ) -> LandcoverReader:
@@ -107,43 +107,45 @@ def fit(
         images: uint8 ``[N, 64, 64, 3]``.
         truth: Places in :data:`NAMES`, ``[N, 64, 64]``.
         weights: Of classes in the loss, by name; 1 for the others.
-        steps, seed, batch: As in :func:`train_reader`.
+        steps, seed, batch_size: As in :func:`train_reader`.
         change_colours: Change each tile's colours at random.
         fast: Whether the processor's fastest number type may be used (:mod:`rs_course.precision`).
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeds.initial_weights(seed):
         reader = LandcoverReader()
     optimizer = torch.optim.AdamW(reader.parameters(), weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     weight = torch.tensor([weights.get(name, 1.0) for name in NAMES])
-    for step in range(steps):
-        rng = np.random.default_rng([seed, step])
-        chosen = rng.integers(len(images), size=batch)
+
+    def batch(rng):
+        chosen = rng.integers(len(images), size=batch_size)
         x = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2) / 255
         if change_colours:
-            gain, shift = (rng.uniform(*ends, (batch, 3, 1, 1)) for ends in ((0.85, 1.15), (-0.05, 0.05)))
+            shape = (batch_size, 3, 1, 1)
+            gain, shift = (rng.uniform(*ends, shape) for ends in ((0.85, 1.15), (-0.05, 0.05)))
             x = (x * torch.from_numpy(gain).float() + torch.from_numpy(shift).float()).clamp(0, 1)
         turns = int(rng.integers(4))
-        with precision.fast() if fast else contextlib.nullcontext():
-            scores = reader(x.rot90(turns, (2, 3)))
         y = torch.from_numpy(truth[chosen]).long().rot90(turns, (1, 2))
-        loss = F.cross_entropy(scores.float(), y, weight)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        return x.rot90(turns, (2, 3)), y
+
+    def loss(batch, _):
+        x, y = batch
+        with precision.fast() if fast else contextlib.nullcontext():
+            scores = reader(x)
+        return F.cross_entropy(scores.float(), y, weight)
+
+    batches = itertools.islice(by_step(batch, seed)(0), steps)
+    for _ in optimize(reader, batches, loss, optimizer, scheduler=scheduler):
+        pass
     return reader.eval()
 
 
 def _known(count: int, draw: int, folder) -> tuple[np.ndarray, np.ndarray]:
     """Tiles ``[N, 64, 64, 3]`` and their classes ``[N, 64, 64]``, rendered once."""
-    from rs_course.simulated_earth import scene
-
     file = folder / f"landcover-{count}-{draw}.npz"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        scenes = (scene(*place(k, draw), **conditions(k, draw)) for k in range(count))
+        scenes = (simulated_earth.scene(*place(k, draw), **conditions(k, draw)) for k in range(count))
         images, truth = zip(*((one.image, shrunk(classes_of_scene(one))) for one in scenes), strict=True)
         part = file.with_suffix(".part.npz")
         np.savez(part, images=np.stack(images), truth=np.stack(truth))

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from rs_course import precision
+from rs_course import precision, training_loop
 from rs_course.checkpoints.loading import locate, read_device
-from rs_course.diffusion.learning import EMA
-from rs_course.diffusion.learning import train as learn
+from rs_course.diffusion import schedules
+from rs_course.diffusion.learning import denoising_loss
 from rs_course.diffusion.pixel import from_pixels
-from rs_course.diffusion.schedules import Schedule
+from rs_course.training_loop import EMA, Budget, Recipe, linear_decay
 
-from .clock import Clock
-from .feeding import feed
-from .grids import Grid, write_grid
-from .state import restore_state, save_state
+from .sample_grid import Grid, write_grid
 
 # Stable Diffusion's schedule with a larger last β: on 16×16 latents, a quarter as wide as those it was made
 # for, its own would leave the mean colour readable in what should be pure noise.
@@ -40,10 +37,9 @@ SCHEDULER = {
     "timestep_spacing": "trailing",
     "steps_offset": 1,
 }
-# How :func:`fit` trains what a frozen UNet is shown, in some thousand steps. A picture or map says where
-# things are, which is decided in the noisiest steps, and min-SNR weighting gives those next to no weight:
-# what is shown then lowers the loss and changes no sample.
-SHOWN = {"lr": 1e-3, "ema_decay": 0.995, "min_snr": None, "log_every": 100}
+RECIPE = Recipe(lr=7e-4, decay=linear_decay(0.4))
+# Of what a frozen UNet is shown, in some thousand steps.
+SHORT = {"recipe": Recipe(lr=1e-3, decay=linear_decay(0.4), log_every=100), "ema_decay": 0.995}
 VIEWS = 4  # of a real tile that are encoded: it may be turned and mirrored, seen from above
 # What the UNets have in common; attention from 16×16 on, where it is decided what lies where.
 UNET = {
@@ -57,10 +53,9 @@ UNET = {
 }
 
 
-def schedule() -> Schedule:
+def schedule() -> schedules.Schedule:
     """The noise schedule of all latent minis."""
-    first, last = BETAS["beta_start"] ** 0.5, BETAS["beta_end"] ** 0.5
-    return Schedule.from_betas(torch.linspace(first, last, 1000, dtype=torch.float64) ** 2)
+    return schedules.scaled_linear(1000, BETAS["beta_start"], BETAS["beta_end"])
 
 
 @torch.inference_mode()
@@ -108,59 +103,45 @@ def own_tower(checkpoint) -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-class Texts:
-    """Sentences to text states, those said before from memory.
+class Remembered:
+    """What a function makes of sentences, of those that were met before from memory.
 
     Args:
-        tokenizer, text_encoder: Of the shared CLIP.
+        make: N sentences to a tensor ``[N, ...]``.
         remember: How many sentences to keep.
     """
 
-    def __init__(self, tokenizer, text_encoder, remember: int = 20_000):
-        self.tokenizer, self.text_encoder, self.remember = tokenizer, text_encoder, remember
+    def __init__(self, make: Callable[[list[str]], torch.Tensor], remember: int):
+        self.make, self.remember = make, remember
         self.known: dict[str, torch.Tensor] = {}
 
     def __call__(self, sentences: list[str]) -> torch.Tensor:
-        """States ``[N, 77, D]``; remembered in bfloat16, which takes half the memory."""
-        from rs_course.checkpoints.prompts import encode as states_of
-
-        new = [s for s in dict.fromkeys(sentences) if s not in self.known]
-        if new:
-            with torch.no_grad():
-                states = states_of(self.tokenizer, self.text_encoder, new).bfloat16()
-            fresh = dict(zip(new, states, strict=True))
-            out = torch.stack([fresh.get(s, self.known.get(s)) for s in sentences]).float()
-            room = self.remember - len(self.known)
-            self.known.update(list(fresh.items())[: max(0, room)])
-            return out
-        return torch.stack([self.known[s] for s in sentences]).float()
-
-
-class Words:
-    """Sentences to token numbers, those said before from memory.
-
-    Args:
-        tokenizer: Of the shared CLIP.
-        remember: How many sentences to keep.
-    """
-
-    def __init__(self, tokenizer, remember: int = 200_000):
-        self.tokenizer, self.remember = tokenizer, remember
-        self.known: dict[str, torch.Tensor] = {}
-
-    def __call__(self, sentences: list[str]) -> torch.Tensor:
-        """Token numbers ``[N, 77]``."""
         new = [s for s in dict.fromkeys(sentences) if s not in self.known]
         if new:
             if len(self.known) + len(new) > self.remember:
                 self.known.clear()
                 new = list(dict.fromkeys(sentences))
-            length = self.tokenizer.model_max_length
-            ids = self.tokenizer(
-                new, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-            ).input_ids
-            self.known.update(zip(new, ids, strict=True))
+            self.known.update(zip(new, self.make(new), strict=True))
         return torch.stack([self.known[s] for s in sentences])
+
+
+def tokens(tokenizer) -> Remembered:
+    """Sentences to token numbers ``[N, 77]``."""
+    options = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
+    length = tokenizer.model_max_length
+    return Remembered(lambda new: tokenizer(new, max_length=length, **options).input_ids, 200_000)
+
+
+def text_states(tokenizer, text_encoder) -> Callable[[list[str]], torch.Tensor]:
+    """Sentences to states ``[N, 77, D]``; remembered in bfloat16, which takes half the memory."""
+    from rs_course.checkpoints.prompts import encode as states_of
+
+    @torch.no_grad()
+    def make(new):
+        return states_of(tokenizer, text_encoder, new).bfloat16()
+
+    remembered = Remembered(make, 20_000)
+    return lambda sentences: remembered(sentences).float()
 
 
 class TextStates(torch.nn.Module):
@@ -182,21 +163,18 @@ class TextStates(torch.nn.Module):
 def fit(
     out,
     network: torch.nn.Module,
-    batches: Callable[[int], Iterator],
+    batches: Callable[[int], Iterable],
     save: Callable[[torch.nn.Module, Path], None],
     *,
-    minutes: float,
+    budget: Budget,
     seed: int = 0,
     resume: bool = True,
     start=None,
-    lr: float = 7e-4,
-    decay_from: float = 0.4,
+    recipe: Recipe = RECIPE,
     ema_decay: float = 0.999,
-    min_snr: float | None = 5.0,
-    emphasis: Callable[..., torch.Tensor] | None = None,
-    question: Callable[..., tuple] | None = None,
-    draw: Callable[[Path], Grid] | None = None,
-    log_every: int = 500,
+    loss_weight: Callable[..., torch.Tensor] | None = None,
+    targets: Callable[..., tuple] | None = None,
+    sample_grid: Callable[[Path], Grid] | None = None,
 ):
     """Train a network to predict v and write the averaged weights.
 
@@ -205,62 +183,36 @@ def fit(
         network: Called as ``network(x_t, t, *condition)``.
         batches: ``batches(first)`` yields ``(x0, *condition)`` of the steps ``first``, ``first + 1``, …
         save: ``save(averaged_network, out)`` writes the checkpoint.
-        minutes: Time for the whole training, over all resumed runs.
+        budget: Length of the whole training, over all resumed runs.
         seed: Of steps and noise.
         resume: Go on where an interrupted training stopped.
         start: A checkpoint of the same network to begin from: see :func:`begin_from`.
-        lr, decay_from: Learning rate, and the share of the time after which it falls linearly to zero.
-        ema_decay: Of the averaged weights.
-        min_snr: γ of the min-SNR weighting; ``None`` weighs every noise level alike.
-        emphasis, question: See :func:`rs_course.diffusion.learning.train`.
-        draw: What the checkpoint in a folder draws, for ``samples/STEP.png``: see ``training.grids``.
-        log_every: Steps between two lines of the log, at which state, checkpoint and samples are saved.
+        recipe, ema_decay: How it is trained, and the decay of the averaged weights.
+        loss_weight, targets: See :func:`rs_course.diffusion.learning.train`.
+        sample_grid: What the checkpoint in a folder draws, for ``samples/STEP.png``.
 
     Returns:
         The averaged network.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    device = read_device(None)
+    out, device = Path(out), read_device(None)
     network.to(device)
     if start is not None:
         begin_from(network.unet, start)
     ema = EMA(network, ema_decay)
-    learned = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=lr, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
-    clock, first = Clock(minutes), 0
-    if resume and (left := restore_state(out, network, ema, optimizer)):
-        first = ema.updates = left["step"]
-        clock.spent(left["seconds"])
 
-    def keep(step: int) -> None:
-        save_state(out, network, ema, optimizer, step=step, seconds=clock.seconds)
-        save(ema.model, out)
-        if draw is not None:
-            write_grid(out, draw, step)
+    def keep(step):
+        save(ema.module, out)
+        if sample_grid is not None:
+            write_grid(out, sample_grid, step)
 
-    losses = []
-    steps = learn(
-        network, feed(batches(first), device), schedule(), optimizer, predicts="v", first_step=first,
-        seed=seed, min_snr=min_snr, emphasis=emphasis, question=question, ema=ema,
+    loss = denoising_loss(
+        network, schedule(), prediction_type="v", loss_weight=loss_weight, targets=targets, seed=seed,
         autocast=precision.autocast(device.type),
     )  # fmt: skip
-    for progress in steps:
-        step = progress.step + 1
-        rate = lr * min(1, step / 200) * min(1, max(0, (1 - clock.share) / (1 - decay_from)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        losses.append(progress.loss)
-        if step % log_every == 0:
-            line = {"step": step, "seconds": round(clock.seconds), "loss": round(float(np.mean(losses)), 5)}
-            with (out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            losses = []
-            keep(step)
-        if clock.share >= 1:
-            keep(step)
-            break
-    return ema.model
+    options = {"ema": ema, "out": out, "resume": resume, "save": keep}
+    for _ in training_loop.fit(network, batches, loss, recipe, budget, **options):
+        pass
+    return ema.module
 
 
 def begin_from(unet: torch.nn.Module, start) -> None:

@@ -1,18 +1,30 @@
 """mini-text2earth: text and a resolution level to tiles, real Sentinel-2 looks among them.
 
     rs-course train mini-text2earth
+    rs-course train mini-text2earth-inpainting
 
 The UNet of Text2Earth (Liu et al. 2025, doi 10.1109/MGRS.2025.3560455) at course scale: the level goes
 through the timestep's own sinusoid (``class_embed_type="timestep"``) and is dropped together with the text.
+The inpainting twin sees a mask and what lies around it too. It goes on from its parent: the five new input
+channels (mask, latents of the masked tile) start at zero, so at first it paints what its parent would.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from . import grids, latent
-from .mixture import (
+from rs_course import precision, seeds
+from rs_course.diffusion.pixel import from_pixels
+from rs_course.simulated_earth import CLASSES
+from rs_course.training_loop import Budget, by_step
+
+from . import latent, sample_grid
+from .training_sets import (
+    Tiles,
     eurosat_tiles,
     placed_captions,
     simulated_sentence,
@@ -20,7 +32,6 @@ from .mixture import (
     with_level,
     with_mirror_images,
 )
-from .scenes import Tiles
 
 UNET = latent.UNET | {
     "block_out_channels": (64, 80, 96),
@@ -31,6 +42,7 @@ PIPELINE = "Text2EarthDiffusionPipeline"
 DROP = 0.1  # share of tiles trained without text and level (Ho & Salimans 2022)
 REWORDED = 2  # sentences of ``mixture.real_captions`` beside the class prompt
 REAL = 0.75  # share of real tiles in a batch; they are harder to learn than the simulated ones
+WHOLE = 0.2  # share of masks that cover the whole tile, so that the twin can paint freely too
 
 
 class Denoiser(torch.nn.Module):
@@ -52,7 +64,7 @@ class Denoiser(torch.nn.Module):
 
 def train(
     out, *, minutes=120, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000, start=None,
-    batch=64, **options,
+    batch_size=64, **options,
 ):  # fmt: skip
     """Train on EuroSAT's training split and on simulated scenes of several resolutions.
 
@@ -64,44 +76,36 @@ def train(
         data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
         simulated, scenes: Simulated tiles of the simulator's own choice, and under many conditions.
         start: Name or folder of a checkpoint of the same network to go on from.
-        batch: Tiles a step.
+        batch_size: Tiles a step.
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from diffusers import UNet2DConditionModel
 
     words, sources, text_encoder, folders = material(data, simulated, scenes, start)
-    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
-    network = Denoiser(UNet2DConditionModel(**UNET), text_encoder)
-
-    def make(first):
-        return batches(sources, words, seed, first, batch)
+    with seeds.initial_weights(seed):
+        network = Denoiser(UNet2DConditionModel(**UNET), text_encoder)
 
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders, network.texts.tower)
 
-    # Every noise level weighs alike. Min-SNR weighting would leave the noisiest ones, where colour and layout
-    # are decided, nearly untrained, and a road that does not cross the whole tile is not a highway.
-    options = {"min_snr": None, "draw": grids.of_classes("eurosat")} | options
-    return latent.fit(
-        out, network, make, save, minutes=minutes, seed=seed, resume=resume, start=start, **options
-    )
+    made = batches(sources, words, seed, batch_size)
+    options = {"sample_grid": sample_grid.of_classes("eurosat"), "start": start} | options
+    return latent.fit(out, network, made, save, budget=Budget(minutes), seed=seed, resume=resume, **options)
 
 
 def material(data, simulated: int, scenes: int, start=None):
-    """What there is to learn from: ``Words``, sources for :func:`batches`, a text tower, shared folders."""
+    """What there is to learn from: words to numbers, sources for :func:`batches`, a text tower, folders."""
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=start)
     real, drawn = eurosat_tiles(data), with_mirror_images(simulated_tiles(simulated, scenes))
     sources = [
         (REAL, in_views(real), latent.encode(vae, real.images, views=latent.VIEWS).flatten(0, 1)),
         (1 - REAL, drawn, latent.encode(vae, drawn.images)[:, 0]),
     ]
-    return latent.Words(tokenizer), sources, text_encoder, folders
+    return latent.tokens(tokenizer), sources, text_encoder, folders
 
 
 def in_views(real: Tiles) -> Tiles:
     """Real tiles as they are turned and mirrored, with what is found in each view; without the pictures."""
-    from rs_course.simulated_earth import CLASSES
-
     found = placed_captions(real.images, real.labels, CLASSES)
     own = [sentences for sentences in real.captions for _ in range(latent.VIEWS)]
     return Tiles(
@@ -112,33 +116,31 @@ def in_views(real: Tiles) -> Tiles:
     )
 
 
-def batches(sources: list[tuple[float, Tiles, torch.Tensor]], words, seed: int, first: int, size: int = 32):
-    """Endless batches ``(x0 [B, 4, 16, 16], token numbers [B, 77], levels [B])``; batch k is by (seed, k).
+def batches(
+    sources: list[tuple[float, Tiles, torch.Tensor]], words, seed: int, batch_size: int = 32, vae=None
+):
+    """Batches ``(x0 [B, 4, 16, 16], token numbers [B, 77], levels [B])`` from any step on.
 
     Args:
         sources: Share of the batch, tiles, and their latents ``[N, 4, 16, 16]``.
         words: Sentences to token numbers.
-        seed, first: Which batches.
-        size: Tiles a batch.
+        seed: That of step k depends on (seed, k) alone.
+        batch_size: Tiles a batch.
+        vae: Give what lies around a mask too, ``[B, 5, 16, 16]``, encoded by this one.
     """
-    k = first
-    while True:
-        draw = np.random.default_rng([seed, k])
-        x0, prompts = [], []
-        for tiles, encoded, chosen in drawn_rows(sources, size, draw):
-            x0.append(encoded[chosen].float())
-            prompts += [prompt_of(tiles, i, draw) for i in chosen]
-        yield torch.cat(x0), *told(prompts, words, draw)
-        k += 1
 
+    def batch(draw):
+        rows = [draw.integers(len(x), size=round(share * batch_size)) for share, _, x in sources]
+        x0 = torch.cat([x[own].float() for (_, _, x), own in zip(sources, rows, strict=True)])
+        tiles = [(one, own) for (_, one, _), own in zip(sources, rows, strict=True)]
+        prompts = [prompt_of(one, i, draw) for one, own in tiles for i in own]
+        ids, levels = conditions(prompts, words, draw)
+        if vae is None:
+            return x0, ids, levels
+        images = np.concatenate([one.images[own] for one, own in tiles])
+        return x0, ids, levels, surroundings(vae, images, draw)
 
-def drawn_rows(sources, size: int, draw) -> list[tuple[Tiles, object, np.ndarray]]:
-    """Rows of each source for one batch, by its share."""
-    counts = [round(share * size) for share, _, _ in sources]
-    return [
-        (tiles, content, draw.integers(len(content), size=count))
-        for (_, tiles, content), count in zip(sources, counts, strict=True)
-    ]
+    return by_step(batch, seed)
 
 
 def prompt_of(tiles: Tiles, i: int, draw) -> str:
@@ -157,9 +159,88 @@ def prompt_of(tiles: Tiles, i: int, draw) -> str:
     return with_level(prompt, gsd)
 
 
-def told(prompts: list[str], words, draw) -> tuple[torch.Tensor, torch.Tensor]:
+def conditions(prompts: list[str], words, draw) -> tuple[torch.Tensor, torch.Tensor]:
     """Token numbers and levels; both dropped together for a share ``DROP``."""
     from rs_course.checkpoints.prompts import parse_level
 
     heard = [(0, "") if draw.random() < DROP else parse_level(prompt) for prompt in prompts]
     return words([text for _, text in heard]), torch.tensor([float(level) for level, _ in heard])
+
+
+def train_inpainting(
+    out, *, minutes=20, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000, batch_size=32,
+    parent="mini-text2earth", **options,
+):  # fmt: skip
+    """Train on the tiles of mini-text2earth, from its weights; arguments as in :func:`train`.
+
+    The text tower is the parent's and stays as it is.
+    """
+    vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=parent)
+    folders["text_encoder"] = latent.own_tower(parent) or folders["text_encoder"]
+    tiles = eurosat_tiles(data), simulated_tiles(simulated, scenes)
+    sources = [
+        (share, one, latent.encode(vae, one.images)[:, 0])
+        for share, one in zip((REAL, 1 - REAL), tiles, strict=True)
+    ]
+    network = Denoiser(from_parent(parent), text_encoder)
+    network.texts.requires_grad_(False)
+
+    def save(network, out):
+        latent.save_pipeline(out, network.unet, PIPELINE, folders)
+
+    made = batches(sources, latent.tokens(tokenizer), seed, batch_size, vae)
+    options = {"recipe": replace(latent.RECIPE, lr=4e-4), "sample_grid": repainted(tiles[1])} | options
+    return latent.fit(out, network, made, save, budget=Budget(minutes), seed=seed, resume=resume, **options)
+
+
+def repainted(tiles):
+    """Ten tiles whose middle is painted anew, for the samples."""
+    from rs_course import checkpoints, datasets
+
+    picture = checkpoints.images.images(tiles.images[:10])
+    mask = torch.zeros(1, 1, *picture.shape[-2:])
+    mask[..., 16:-16, 16:-16] = 1
+    prompts = [with_level(datasets.class_prompt(int(label)), 10.0) for label in tiles.labels[:10]]
+
+    def sample(out):
+        return checkpoints.load(out).sample(prompts, image=picture, mask=mask, **sample_grid.SETTINGS)
+
+    return sample_grid.beside({"the tile": picture, "without": picture * (1 - mask)}, sample)
+
+
+def from_parent(parent):
+    """A nine-channel UNet with its parent's weights; what it newly sees counts nothing yet."""
+    from diffusers import UNet2DConditionModel
+
+    own, known = UNet2DConditionModel(**{**UNET, "in_channels": 9}), UNet2DConditionModel(**UNET)
+    latent.begin_from(known, parent)
+    weight = torch.zeros_like(own.conv_in.weight)
+    weight[:, :4] = known.conv_in.weight.detach()
+    own.load_state_dict({**known.state_dict(), "conv_in.weight": weight})
+    return own
+
+
+def surroundings(vae, images: np.ndarray, draw) -> torch.Tensor:
+    """Mask and latents of the masked tiles, as the sampling engine computes them: ``[B, 5, h, w]``."""
+    masks = torch.from_numpy(np.stack([random_mask(images.shape[1], draw) for _ in images]))[:, None]
+    x, masks = from_pixels(images).to(vae.device), masks.to(vae.device)
+    with torch.no_grad(), precision.fast(vae.device.type):
+        seen = vae.encode(x * (masks < 0.5)).latent_dist.mean.float()
+    small = F.interpolate(masks, size=seen.shape[-2:])
+    return torch.cat([small, seen * vae.config.scaling_factor], 1)
+
+
+def random_mask(side: int, draw) -> np.ndarray:
+    """float32 ``[side, side]``, 1 is to be painted: everything, or one to three boxes or discs."""
+    if draw.random() < WHOLE:
+        return np.ones((side, side), np.float32)
+    mask = np.zeros((side, side), np.float32)
+    rows, columns = np.mgrid[:side, :side]
+    for _ in range(draw.integers(1, 4)):
+        (y, x), (height, width) = draw.uniform(0, side, 2), draw.uniform(side / 8, side / 2, 2)
+        if draw.random() < 0.5:
+            inside = (abs(rows - y) < height) & (abs(columns - x) < width)
+        else:
+            inside = ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1
+        mask[inside] = 1
+    return mask

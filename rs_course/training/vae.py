@@ -9,19 +9,16 @@ simulated ones.
 
 from __future__ import annotations
 
-import json
-import math
-import time
+import copy
+import itertools
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from rs_course import precision
-from rs_course.diffusion.learning import EMA
+from rs_course import precision, seeds, training_loop
 from rs_course.diffusion.pixel import from_pixels
-
-from .state import restore_state, save_state
+from rs_course.training_loop import EMA, Budget, Recipe, cosine_decay
 
 ARCHITECTURE = {
     "down_block_types": ("DownEncoderBlock2D",) * 3,
@@ -32,6 +29,14 @@ ARCHITECTURE = {
     "norm_num_groups": 8,
     "sample_size": 64,
 }
+RECIPE = Recipe(lr=1.5e-3, decay=cosine_decay(0.02), weight_decay=1e-4)
+# Of the KL divergence and of the gradient error beside the squared error. At 1e-3 the latents' noise costs
+# about 1 % of the squared error, and smooths the generators' space.
+KL, EDGES = 1e-3, 0.005
+CROP = 32  # pixels; more places a step than whole tiles show
+# Share of the training after which a step sees as many pixels in whole tiles instead, so that the attention
+# learns their size.
+WHOLE_FROM = 0.8
 
 
 def train(out, *, minutes=10, seed=0, resume=True, data="eurosat", simulated=6_000):
@@ -39,7 +44,7 @@ def train(out, *, minutes=10, seed=0, resume=True, data="eurosat", simulated=6_0
 
     Args:
         out: Folder of the model in the diffusers layout; the training state and ``log.jsonl`` lie there too.
-        minutes: Time for the whole training; becomes a number of steps by timing the first ones.
+        minutes: Time for the whole training, over all resumed runs.
         seed: Of weights, batches and latent samples.
         resume: Go on where an interrupted training stopped.
         data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
@@ -47,11 +52,7 @@ def train(out, *, minutes=10, seed=0, resume=True, data="eurosat", simulated=6_0
     """
     tiles, unseen = tile_sets(data, simulated)
     images = np.concatenate([np.asarray(one.images) for one in tiles])
-    plan = Path(out) / "plan.json"
-    if not (resume and plan.exists()):
-        plan.parent.mkdir(parents=True, exist_ok=True)
-        plan.write_text(json.dumps({"steps": int(60 * minutes / _seconds_per_step(images))}))
-    return fit(out, images, unseen, steps=json.loads(plan.read_text())["steps"], seed=seed, resume=resume)
+    return fit(out, images, unseen, budget=Budget(minutes), seed=seed, resume=resume)
 
 
 def tile_sets(data, simulated: int) -> tuple[list, dict[str, np.ndarray]]:
@@ -69,16 +70,11 @@ def fit(
     images: np.ndarray,
     unseen: dict[str, np.ndarray],
     *,
-    steps: int,
+    budget: Budget,
     seed: int = 0,
     resume: bool = True,
-    batch: int = 32,
-    crop: int = 32,
-    whole_from: float = 0.8,
-    lr: float = 1.5e-3,
-    kl: float = 1e-3,
-    edges: float = 0.005,
-    log_every: int = 500,
+    batch_size: int = 32,
+    recipe: Recipe = RECIPE,
     model: dict | None = None,
 ):
     """Train on uint8 tiles ``[N, H, W, 3]`` and write the averaged weights to ``out``, in half precision.
@@ -86,15 +82,10 @@ def fit(
     Args:
         out, seed, resume: See :func:`train`.
         images: Training tiles.
-        steps: Length of the training; the learning rate follows a cosine to 2 % of itself.
         unseen: Tiles by name; their reconstruction PSNR is logged.
-        batch, crop: Crops a step, and their side in pixels: more places a step than whole tiles show.
-        whole_from: Share of the training after which a step sees as many pixels in whole tiles instead, so
-            that the attention learns their size.
-        lr: The largest learning rate.
-        kl, edges: Weights of the KL divergence and of the gradient error beside the squared error. At 1e-3
-            the latents' noise costs about 1 % of the squared error, and smooths the generators' space.
-        log_every: Steps between two lines of the log, at which the state is saved.
+        budget: Length of the training.
+        batch_size: Crops a step.
+        recipe: How it is trained.
         model: Overrides of ``ARCHITECTURE``.
 
     Returns:
@@ -102,43 +93,43 @@ def fit(
     """
     from diffusers import AutoencoderKL
 
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)  # the initial weights; every later draw has its own generator
-    vae = AutoencoderKL(**ARCHITECTURE | (model or {}))
+    with seeds.initial_weights(seed):
+        vae = AutoencoderKL(**ARCHITECTURE | (model or {}))
     ema = EMA(vae)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=1e-4)
-    step = 0
-    if resume and (left := restore_state(out, vae, ema, optimizer)):
-        step = ema.updates = left["step"]
 
-    while step < steps:
-        rate = lr * min(1, (step + 1) / 200) * max(0.02, 0.5 * (1 + math.cos(math.pi * step / steps)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        whole = step >= whole_from * steps
-        side = images.shape[1] if whole else crop
-        x = draw_batch(images, max(1, batch * crop**2 // side**2), seed, step, side=side)
+    def batches(first):
+        for step in itertools.count(first):
+            side = images.shape[1] if budget.share(step) >= WHOLE_FROM else CROP
+            draw = np.random.default_rng([seed, step])
+            yield draw_batch(images, max(1, batch_size * CROP**2 // side**2), draw, side=side)
+
+    def loss(x, step):
         squared, gradient, divergence = loss_terms(vae, x, seed=seed + step)
-        optimizer.zero_grad(set_to_none=True)
-        (squared + edges * gradient + kl * divergence).backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        ema.update(vae)
-        step += 1
-        if step % log_every == 0 or step == steps:
-            psnr = {name: round(reconstruction_psnr(ema.model, tiles), 2) for name, tiles in unseen.items()}
-            with (out / "log.jsonl").open("a") as log:
-                log.write(json.dumps({"step": step, "mse": squared.item(), "psnr": psnr}) + "\n")
-            save_state(out, vae, ema, optimizer, step=step)
-    ema.model.register_to_config(scaling_factor=scaling_factor(ema.model, images))
-    ema.model.half().save_pretrained(out)
-    return ema.model.float()
+        return {"total": squared + EDGES * gradient + KL * divergence, "mse": squared}
+
+    def save(_):
+        ema.module.register_to_config(scaling_factor=scaling_factor(ema.module, images))
+        save_half(ema.module, out)
+
+    options = {"ema": ema, "out": Path(out), "resume": resume, "save": save}
+    options["evaluate"] = lambda: reconstruction_quality(ema.module, unseen)
+    for _ in training_loop.fit(vae, batches, loss, recipe, budget, **options):
+        pass
+    return ema.module
 
 
-def draw_batch(images: np.ndarray, count: int, seed: int, step: int, *, side: int) -> torch.Tensor:
-    """Crops ``[count, 3, side, side]`` in [-1, 1], turned together; a function of (seed, step)."""
-    draw = np.random.default_rng([seed, step])
+def save_half(vae, out) -> None:
+    """Write a network of diffusers in half precision; it keeps its own."""
+    copy.deepcopy(vae).half().save_pretrained(out)
+
+
+def reconstruction_quality(vae, unseen: dict[str, np.ndarray]) -> dict:
+    """A line of the log: the PSNR of named tiles that went through ``vae``."""
+    return {"psnr": {name: round(reconstruction_psnr(vae, tiles), 2) for name, tiles in unseen.items()}}
+
+
+def draw_batch(images: np.ndarray, count: int, draw: np.random.Generator, *, side: int) -> torch.Tensor:
+    """Crops ``[count, 3, side, side]`` in [-1, 1], turned together."""
     corners = draw.integers(images.shape[1] - side + 1, size=(count, 2))
     chosen = zip(draw.choice(len(images), count), corners, strict=True)
     crops = np.stack([images[i, top : top + side, left : left + side] for i, (top, left) in chosen])
@@ -183,14 +174,3 @@ def scaling_factor(vae, images: np.ndarray, count: int = 512) -> float:
     """One over the standard deviation of the latents, so that the generators see unit variance."""
     x = from_pixels(images[:: max(1, len(images) // count)])
     return round(1 / vae.encode(x).latent_dist.mean.std().item(), 5)
-
-
-def _seconds_per_step(images: np.ndarray, batch: int = 32, steps: int = 5) -> float:
-    from diffusers import AutoencoderKL
-
-    vae, times = AutoencoderKL(**ARCHITECTURE), []
-    for step in range(steps):
-        begin = time.monotonic()
-        sum(loss_terms(vae, draw_batch(images, batch, 0, step, side=32), seed=0)).backward()
-        times.append(time.monotonic() - begin)
-    return float(np.median(times))

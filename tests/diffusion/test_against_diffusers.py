@@ -16,13 +16,13 @@ X_T = seeds.noise((3, 2, 4, 4), seed=0, dtype=torch.float64)
 SCHEDULE = schedules.linear()
 
 
-def network(predicts):
+def network(prediction_type):
     """A smooth function that denoises roughly as for standard normal data: samples keep their size."""
 
     def model(xt, t):
         a, s = SCHEDULE.coefficients(t, xt)
         v = 0.3 * torch.sin(3 * xt)
-        return {"v": v, "eps": s * xt + a * v, "x0": a * xt - s * v}[predicts]
+        return {"v": v, "eps": s * xt + a * v, "x0": a * xt - s * v}[prediction_type]
 
     return model
 
@@ -54,14 +54,14 @@ def in_double(monkeypatch):
                 monkeypatch.setattr(module, library, InDouble(getattr(module, library)))
 
 
-def ours(sampler, predicts="eps", **options):
-    denoise = process.denoiser(network(predicts), SCHEDULE, predicts=predicts)
+def ours(sampler, prediction_type="eps", **options):
+    denoise = process.denoiser(network(prediction_type), SCHEDULE, prediction_type=prediction_type)
     return [step.xt for step in sampler(denoise, X_T, SCHEDULE, **options)]
 
 
-def theirs(scheduler, predicts="eps", *, ve=False, **options):
+def theirs(scheduler, prediction_type="eps", *, ve=False, **options):
     """All samples of the scheduler's own loop, variance preserving; ``ve``: it keeps x / √ᾱ instead."""
-    model, trajectory = network(predicts), []
+    model, trajectory = network(prediction_type), []
     x = X_T * (scheduler.sigmas[0].double() ** 2 + 1) ** 0.5 if ve else X_T
     for k, t in enumerate(scheduler.timesteps):
         if "variance_noise" in options:
@@ -80,15 +80,15 @@ def assert_equal(a, b, tolerance=1e-9):
 
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize(
-    ("predicts", "theirs_called"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")]
+    ("prediction_type", "theirs_called"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")]
 )
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
-def test_ddim(steps, predicts, theirs_called, eta):
+def test_ddim(steps, prediction_type, theirs_called, eta):
     scheduler = diffusers.DDIMScheduler(clip_sample=False, prediction_type=theirs_called)
     scheduler.set_timesteps(steps)
     assert_equal(
-        ours(samplers.ddim, predicts, steps=steps, eta=eta),
-        theirs(scheduler, predicts, eta=eta, variance_noise=None),
+        ours(samplers.ddim, prediction_type, steps=steps, eta=eta),
+        theirs(scheduler, prediction_type, eta=eta, variance_noise=None),
     )
 
 
@@ -147,12 +147,14 @@ def test_heun(steps):
 
 
 @pytest.mark.parametrize("steps", STEPS)
-@pytest.mark.parametrize("predicts", [("eps", "epsilon"), ("v", "v_prediction")])
-def test_dpmpp_2m(steps, predicts):
-    scheduler = diffusers.DPMSolverMultistepScheduler(prediction_type=predicts[1])
+@pytest.mark.parametrize("prediction_type", [("eps", "epsilon"), ("v", "v_prediction")])
+def test_dpmpp_2m(steps, prediction_type):
+    scheduler = diffusers.DPMSolverMultistepScheduler(prediction_type=prediction_type[1])
     scheduler.set_timesteps(steps)
     assert scheduler.timesteps.tolist() == timesteps.open_linspace(1000, steps)[:-1]
-    assert_equal(ours(samplers.dpmpp_2m, predicts[0], steps=steps), theirs(scheduler, predicts[0]))
+    assert_equal(
+        ours(samplers.dpmpp_2m, prediction_type[0], steps=steps), theirs(scheduler, prediction_type[0])
+    )
 
 
 @pytest.mark.parametrize("steps", [10, 20])

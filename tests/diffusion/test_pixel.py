@@ -10,7 +10,7 @@ from rs_course.diffusion import pixel, samplers
 from rs_course.diffusion.schedules import cosine
 from rs_course.diffusion.unet import WEIGHTS, UNet
 from rs_course.training import ddpm
-from rs_course.training.state import STATE
+from rs_course.training_loop import STATE, Budget
 
 SHIPPED = paths.data_dir() / "checkpoints" / "mini-ddpm"
 SMALL = {"channels": (16, 16), "blocks": (1, 1, 1), "heads": 2}
@@ -39,30 +39,27 @@ def test_shrink_is_the_area_mean():
 
 
 def test_batches_are_functions_of_the_step(tiles):
-    stream = ddpm.batches(*tiles, 8, seed=1)
+    stream = ddpm.batches(*tiles, 8, seed=1)(0)
     three = [next(stream) for _ in range(3)]
-    x, y = next(ddpm.batches(*tiles, 8, seed=1, first=2))
+    x, y = next(ddpm.batches(*tiles, 8, seed=1)(2))
     assert torch.equal(x, three[2][0])
     assert torch.equal(y, three[2][1])
     assert x.shape == (8, 3, 32, 32)
     assert -1 <= x.min() < x.max() <= 1
-    dropped = next(ddpm.batches(*tiles, 4000, seed=0))[1] == len(ddpm.CLASSES)
+    dropped = next(ddpm.batches(*tiles, 4000, seed=0)(0))[1] == len(ddpm.CLASSES)
     assert abs(dropped.float().mean() - ddpm.DROP) < 0.02
 
 
 def test_training_learns_saves_and_goes_on(tiles, tmp_path):
-    options = {"minutes": 0.04, "batch": 4, "model": SMALL}
-    ddpm.fit(tmp_path, *tiles, **options)
-    first = torch.load(tmp_path / STATE, weights_only=True)
-    assert first["step"] > 0
-    ddpm.fit(tmp_path, *tiles, **(options | {"minutes": 0.08}))
-    second = torch.load(tmp_path / STATE, weights_only=True)
-    assert second["step"] > first["step"]
+    options = {"batch_size": 4, "model": SMALL}
+    ddpm.fit(tmp_path, *tiles, budget=Budget(steps=3), **options)
+    ddpm.fit(tmp_path, *tiles, budget=Budget(steps=5), **options)
+    assert torch.load(tmp_path / STATE, weights_only=True)["step"] == 5
     model = pixel.load(tmp_path)
     assert model.classes[9:11] == ("SeaLake", "simulated AnnualCrop")
     assert model.sample(["River", 19], steps=2).shape == (2, 3, 32, 32)
-    begun_again = ddpm.fit(tmp_path, *tiles, **options, resume=False)
-    assert torch.load(tmp_path / STATE, weights_only=True)["step"] < second["step"]
+    begun_again = ddpm.fit(tmp_path, *tiles, budget=Budget(steps=2), **options, resume=False)
+    assert torch.load(tmp_path / STATE, weights_only=True)["step"] == 2
     assert isinstance(begun_again, UNet)
 
 
@@ -112,7 +109,7 @@ def test_same_tiles_from_the_librarys_scheduler(shipped):
     labels, x = shipped.labels(["River", "Forest"]), shipped.noise(2)
     from rs_course.diffusion.process import denoiser
 
-    free = denoiser(lambda xt, t: shipped.unet(xt, t, labels), shipped.schedule, predicts="v")
+    free = denoiser(lambda xt, t: shipped.unet(xt, t, labels), shipped.schedule, prediction_type="v")
     want = samplers.final(samplers.ddim(free, x, shipped.schedule, steps=10))
     with torch.no_grad():
         for t in scheduler.timesteps:

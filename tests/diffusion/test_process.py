@@ -22,12 +22,12 @@ def test_closed_form_equals_a_thousand_small_steps():
     assert abs(eps.var() - 1) < 0.1
 
 
-@pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
+@pytest.mark.parametrize("prediction_type", ["eps", "x0", "v"])
 @pytest.mark.parametrize("t", [0, 3, 500, 999, torch.tensor([0, 10, 500, 999])])
-def test_every_prediction_gives_both(predicts, t):
+def test_every_prediction_gives_both(prediction_type, t):
     xt = process.add_noise(X0, EPS, t, SCHEDULE)
-    output = process.target(X0, EPS, t, SCHEDULE, predicts)
-    x0, eps = process.split(output, xt, t, SCHEDULE, predicts)
+    output = process.target(X0, EPS, t, SCHEDULE, prediction_type)
+    x0, eps = process.split(output, xt, t, SCHEDULE, prediction_type)
     torch.testing.assert_close(x0, X0)
     torch.testing.assert_close(eps, EPS)
 
@@ -75,5 +75,5 @@ def test_denoiser_clips_and_keeps_the_pair_consistent():
 
 def test_float32_and_unknown_prediction():
     assert process.add_noise(X0.float(), EPS.float(), 5, SCHEDULE).dtype == torch.float32
-    with pytest.raises(ValueError, match="predicts is 'epsilon'; choose one of 'eps'"):
+    with pytest.raises(ValueError, match="prediction_type is 'epsilon'; choose one of 'eps'"):
         process.target(X0, EPS, 5, SCHEDULE, "epsilon")

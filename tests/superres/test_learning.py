@@ -1,4 +1,4 @@
-"""The training loop: batches, first guess, resuming, and the two-stage recipe end to end at toy size."""
+"""Training for super-resolution: batches, first guess, and the two-stage recipe end to end at toy size."""
 
 import json
 from dataclasses import replace
@@ -11,6 +11,7 @@ from rs_course import superres
 from rs_course.metrics import psnr
 from rs_course.superres import baselines, learning
 from rs_course.training import dscf
+from rs_course.training_loop import EMA, Budget
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +28,9 @@ def test_pairs_are_the_fields(pool):
 
 
 def test_every_batch_is_a_pair_and_depends_on_seed_and_step_alone(pool):
-    first = learning.batches([pool], batch=3, patch=20, seed=1)
+    first = learning.batches([pool], batch_size=3, patch=20, seed=1)
     batches = [next(first) for _ in range(4)]
-    again = next(learning.batches([pool], batch=3, patch=20, seed=1, start=2))
+    again = next(learning.batches([pool], batch_size=3, patch=20, seed=1, first_step=2))
     assert all(torch.equal(a, b) for a, b in zip(batches[2], again, strict=True))
     for low, high in batches:
         # Away from the border, where shrinking saw other pixels, the low patch is the high one shrunk.
@@ -48,41 +49,45 @@ def test_first_guess_is_nearly_bilinear(pool):
     assert psnr(guess, high).mean() > psnr(random, high).mean() + 5
 
 
-def fit(network, pool, steps, **options):
-    def data(start):
-        return learning.batches([pool], batch=2, patch=16, seed=0, start=start)
+def train(network, pool, steps, **options):
+    def data(first):
+        return learning.batches([pool], batch_size=2, patch=16, seed=0, first_step=first)
 
-    return learning.fit(network, data, learning.decibels, steps=steps, rate=1e-3, **options)
-
-
-def test_interrupted_training_goes_on_to_the_same_weights(pool, tmp_path):
-    torch.manual_seed(0)
-    whole, resumed = baselines.ESPCN(8), baselines.ESPCN(8)
-    start = {key: value.clone() for key, value in whole.state_dict().items()}
-    for _ in fit(whole, pool, 12):
-        pass
-    for network, stop in ((resumed, 5), (resumed, 99)):
-        network.load_state_dict(start)
-        for step, _terms in fit(network, pool, 12, state_file=tmp_path / "state", save_every=0):
-            if step == stop:
-                break
-    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+    options = {"lr": 1e-3, **options}
+    return learning.train(network, data, learning.decibels, Budget(steps=steps), **options)
 
 
 def test_seconds_of_regression_beat_bicubic(pool):
     torch.manual_seed(0)
     network = baselines.ESPCN(16)
-    for _ in fit(network, pool, 150):
+    ema = EMA(network)
+    for _ in train(network, pool, 150, ema=ema):
         pass
     low, high = (images.float() / 255 for images in pool)
-    gain = psnr(superres.upscale(low, network), high) - psnr(baselines.bicubic(low), high)
+    gain = psnr(superres.upscale(low, ema.module), high) - psnr(baselines.bicubic(low), high)
     assert gain.min() > 0.2
 
 
+def test_the_old_name_averages_in_place_and_says_what_it_is_called_now(pool):
+    torch.manual_seed(0)
+    old, new = baselines.ESPCN(8), baselines.ESPCN(8)
+    new.load_state_dict(old.state_dict())
+    ema = EMA(new)
+    for _ in train(new, pool, 5, ema=ema):
+        pass
+
+    def data(first):
+        return learning.batches([pool], batch=2, patch=16, seed=0, start=first)
+
+    with pytest.warns(DeprecationWarning, match="is called superres.learning.train now"):
+        for _ in learning.fit(old, data, learning.decibels, steps=5, rate=1e-3):
+            pass
+    assert all(torch.equal(a, b) for a, b in zip(old.parameters(), ema.module.parameters(), strict=True))
+
+
 def test_recipe_writes_official_layout_and_goes_on(pool, tmp_path):
-    recipe = {name: replace(stage, patch=16, batch=2) for name, stage in dscf.RECIPE.items()}
-    lines = []
-    network = dscf.train(tmp_path, pools=[pool], minutes=0.05, recipe=recipe, log=lines.append)
+    recipe = {name: replace(stage, patch=16, batch_size=2) for name, stage in dscf.RECIPE.items()}
+    network = dscf.train(tmp_path, pools=[pool], minutes=0.05, recipe=recipe)
     loaded = superres.load(tmp_path)
     assert sum(p.numel() for p in loaded.parameters()) == 130_828
     assert all(torch.equal(network.state_dict()[k], v) for k, v in loaded.state_dict().items())

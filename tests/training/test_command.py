@@ -1,17 +1,16 @@
 """``rs-course train``: names, times and what it says."""
 
 import inspect
-from importlib import import_module
 
 import pytest
 
 from rs_course.cli import main
-from rs_course.commands.train import TRAINABLE
+from rs_course.commands.train import TRAINABLE, trainer
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_every_trainable_model_takes_what_the_command_gives(name):
-    parameters = inspect.signature(import_module(TRAINABLE[name]).train).parameters
+    parameters = inspect.signature(trainer(name)).parameters
     assert {"out", "minutes", "seed", "resume", "data"} <= parameters.keys()
 
 

@@ -1,5 +1,7 @@
 """The mini ControlNet's training: a silent start, the right picture and metadata, and what is written."""
 
+from dataclasses import replace
+
 import torch
 
 from rs_course import checkpoints
@@ -8,6 +10,7 @@ from rs_course.checkpoints.images import resize
 from rs_course.checkpoints.metadata import FIELDS
 from rs_course.superres import degradation
 from rs_course.training import controlnet, latent
+from rs_course.training_loop import Budget
 
 
 def test_the_start_is_the_generator_itself(sat_unet):
@@ -26,7 +29,7 @@ def test_the_start_is_the_generator_itself(sat_unet):
 def test_the_picture_is_the_tile_coarser_or_the_place_on_the_other_date(mapped_scenes, texts):
     place = torch.arange(12.0)[:, None, None, None].expand(12, 4, 16, 16)  # tells which tile was drawn
     x0, states, picture, metadata, cond_metadata = next(
-        controlnet.batches(mapped_scenes, place, texts, 0, 0, size=40)
+        controlnet.batches(mapped_scenes, place, texts, 0, batch_size=40)(0)
     )
     tiles = torch.cat([torch.from_numpy(part) for part in mapped_scenes[:2]]).permute(0, 3, 1, 2) / 255
     drawn = x0[:, 0, 0, 0].long()
@@ -61,16 +64,18 @@ def test_what_is_written_steers_the_generator(tmp_path, sat_unet, mapped_scenes,
     sat_unet.save_pretrained(base / "unet")
     network, encoded = controlnet.Denoiser(sat_unet), torch.randn(12, 4, 16, 16)
 
-    def batches(first):
-        return controlnet.batches(mapped_scenes, encoded, texts, 0, first, size=4)
+    batches = controlnet.batches(mapped_scenes, encoded, texts, 0, batch_size=4)
 
     def save(network, out):
         from rs_course.checkpoints.convert import write_model
 
         write_model(network.controlnet, out, "controlnet")
 
-    draw = controlnet.sharpened(mapped_scenes, base)
-    latent.fit(tmp_path / "net", network, batches, save, minutes=0.02, lr=1e-2, draw=draw)
+    options = {
+        "recipe": replace(latent.RECIPE, lr=1e-2),
+        "sample_grid": controlnet.sharpened(mapped_scenes, base),
+    }
+    latent.fit(tmp_path / "net", network, batches, save, budget=Budget(steps=8), **options)
     assert list((tmp_path / "net" / "samples").glob("*.png"))
     generator = checkpoints.load(base, controlnet=tmp_path / "net")
     options = {"steps": 2, "guidance": 1, "size": (32, 32), "output": "latent"}

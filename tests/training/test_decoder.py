@@ -1,6 +1,7 @@
 """The autoencoder's second training: texture comes nearer, the latents stay near the first edition's."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from diffusers import AutoencoderKL
 from rs_course import classification, simulated_earth
 from rs_course.diffusion.pixel import from_pixels
 from rs_course.training import decoder
-from rs_course.training.clock import Clock
 from rs_course.training.vae import ARCHITECTURE
+from rs_course.training_loop import Budget
 
 TINY = {**ARCHITECTURE, "block_out_channels": (8, 8, 8), "norm_num_groups": 4}
 
@@ -32,20 +33,9 @@ def vae():
     return AutoencoderKL(**TINY)
 
 
-def steps(monkeypatch, count):
-    """A clock that runs for ``count`` steps of the loop, whatever the machine does."""
-    passed = {"looks": 0}
-
-    def share(self):
-        passed["looks"] += 1
-        return (passed["looks"] // 3) / count  # three looks a step
-
-    monkeypatch.setattr(Clock, "share", property(share))
-
-
-def test_texture_comes_nearer(tmp_path, monkeypatch, tiles, distance, vae):
-    steps(monkeypatch, 40)
-    options = {"minutes": 1, "batch": 4, "lr": 3e-3, "log_every": 10}
+def test_texture_comes_nearer(tmp_path, tiles, distance, vae):
+    recipe = replace(decoder.RECIPE, lr=3e-3, log_every=10)
+    options = {"budget": Budget(steps=40), "batch_size": 4, "recipe": recipe}
     trained = decoder.fit(tmp_path, vae, tiles, {"seen": tiles[:2]}, [distance], **options)
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     for part in {*decoder.WEIGHTS} - {"drift", "kl"}:

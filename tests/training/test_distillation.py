@@ -29,18 +29,18 @@ def test_levels_are_those_of_the_scheduler():
 @pytest.mark.parametrize("t", [0, 300, 600, 999])
 def test_the_answer_leads_to_where_the_teacher_walks(t):
     schedule, guidance = latent.schedule(), 2.0
-    question = distillation.question_of(teacher, unconditional, schedule, walk=64, guidance=guidance)
+    targets = distillation.targets_of(teacher, unconditional, schedule, walk=64, guidance=guidance)
     x0, eps, shift = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.tensor([0.5, -1.0, 2.0])
-    xt, at, answer = question(x0, eps, torch.full((3,), t), shift)
+    xt, at, answer = targets(x0, eps, torch.full((3,), t), shift)
     plan = distillation.levels(4)
     k = plan.index(int(at[0]))
-    student = denoiser(lambda x, _: answer, schedule, predicts="v")
+    student = denoiser(lambda x, _: answer, schedule, prediction_type="v")
     landed = final(ddim(student, xt, schedule, timesteps=plan[k : k + 2]))
 
     def guided(x, at):
-        asked, free = teacher(x, at, shift), teacher(x, at, torch.zeros(3))
-        return free + guidance * (asked - free)
+        cond, uncond = teacher(x, at, shift), teacher(x, at, torch.zeros(3))
+        return uncond + guidance * (cond - uncond)
 
     path = torch.linspace(plan[k], plan[k + 1], 65).round().int().tolist()
-    walked = final(dpmpp_2m(denoiser(guided, schedule, predicts="v"), xt, schedule, timesteps=path))
+    walked = final(dpmpp_2m(denoiser(guided, schedule, prediction_type="v"), xt, schedule, timesteps=path))
     torch.testing.assert_close(landed, walked, rtol=1e-3, atol=1e-3)

@@ -1,6 +1,8 @@
 """What the latent minis' trainings share, on networks small enough for seconds."""
 
+import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from rs_course import simulated_earth
 from rs_course.checkpoints.metadata import normalize_metadata
-from rs_course.training import diffusionsat, grids, latent, mixture, scenes, text2earth, text2earth_inpainting
-from rs_course.training.mixture import real_captions
+from rs_course.training import diffusionsat, latent, sample_grid, text2earth, training_sets
+from rs_course.training_loop import Budget
 
 SMALL = {**text2earth.UNET, "block_out_channels": (16, 16, 16), "attention_head_dim": 2}
 SMALL |= {"norm_num_groups": 4, "cross_attention_dim": 8}
@@ -29,7 +31,7 @@ def vae():
 @pytest.fixture(scope="module")
 def tiles():
     drawn = [simulated_earth.scene(label, 3) for label in simulated_earth.CLASSES]
-    return scenes.Tiles(
+    return training_sets.Tiles(
         np.stack([s.image for s in drawn]),
         np.arange(10),
         [s.captions for s in drawn],
@@ -60,9 +62,10 @@ def test_views_are_the_encoded_turns_of_the_tile(vae, tiles):
 
 def test_a_batch_is_a_function_of_seed_and_step(vae, tiles):
     sources = [(1.0, tiles, latent.encode(vae, tiles.images)[:, 0])]
-    several = text2earth.batches(sources, words, 0, 0, size=4)
+    batches = text2earth.batches(sources, words, 0, batch_size=4)
+    several = batches(0)
     next(several), next(several)
-    for a, b in zip(next(several), next(text2earth.batches(sources, words, 0, 2, size=4)), strict=True):
+    for a, b in zip(next(several), next(batches(2)), strict=True):
         assert torch.equal(a, b)
 
 
@@ -98,14 +101,14 @@ def test_attention_that_a_checkpoint_lacks_begins_silent(tmp_path):
 def test_sentences_are_mirrored_with_their_tile(tiles):
     said = "Trees on the left; the sun stands low in the south-east. The town is bright."
     turned = "Trees on the right; the sun stands low in the south-west. The town is bright."
-    assert mixture.mirrored(said) == turned and mixture.mirrored(turned) == said
-    both = mixture.with_mirror_images(tiles)
+    assert training_sets.mirrored(said) == turned and training_sets.mirrored(turned) == said
+    both = training_sets.with_mirror_images(tiles)
     assert np.array_equal(both.images[10], tiles.images[0, :, ::-1]) and both.labels[13] == 3
-    assert both.captions[12] == [mixture.mirrored(sentence) for sentence in tiles.captions[2]]
+    assert both.captions[12] == [training_sets.mirrored(sentence) for sentence in tiles.captions[2]]
 
 
 def test_text_and_level_are_dropped_together(tiles):
-    ids, levels = text2earth.told(["14_GOOGLE_LEVEL_a river"] * 400, words, np.random.default_rng(0))
+    ids, levels = text2earth.conditions(["14_GOOGLE_LEVEL_a river"] * 400, words, np.random.default_rng(0))
     dropped = levels == 0
     assert torch.equal(ids[:, 0] == 0, dropped)
     assert levels[~dropped].eq(14).all()
@@ -114,7 +117,7 @@ def test_text_and_level_are_dropped_together(tiles):
 
 def test_metadata_is_normalised_as_published_and_dropped_field_by_field(vae, tiles):
     encoded = latent.encode(vae, tiles.images)[:, 0]
-    batch = next(diffusionsat.batches(tiles, encoded, words, 0, 0, size=400))
+    batch = next(diffusionsat.batches(tiles, encoded, words, 0, batch_size=400)(0))
     known = torch.stack([normalize_metadata(**row) for row in tiles.metadata])
     metadata = batch[2]
     rows = (metadata[:, None] == known).float()  # equal to which scene's field
@@ -132,15 +135,11 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, vae, tiles):
         torch.manual_seed(0)
         return text2earth.Denoiser(UNet2DConditionModel(**SMALL), tower())
 
-    def batches(stop, fail=False):
-        def make(first):
-            several = text2earth.batches(sources, words, 0, first, size=2)
-            for _ in range(first, stop):
-                yield next(several)
-            if fail:
-                raise KeyboardInterrupt
+    batches = text2earth.batches(sources, words, 0, batch_size=2)
 
-        return make
+    def interrupted(first):
+        yield from itertools.islice(batches(first), 4 - first)
+        raise KeyboardInterrupt
 
     def save(network, out):
         shared = {"vae": tmp_path / "vae", "text_encoder": tmp_path / "clip"}
@@ -150,14 +149,15 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, vae, tiles):
         assert (out / "model_index.json").exists()  # the checkpoint is there before it draws
         return torch.rand(4, 3, 8, 8), [("shown", "simulated"), ("drawn", "generated")]
 
-    options = {"minutes": 1000, "log_every": 3, "draw": draw}
-    whole = latent.fit(tmp_path / "whole", network(), batches(6), save, **options)
+    def fit(folder, batches):
+        options = {"recipe": replace(latent.RECIPE, log_every=3), "sample_grid": draw}
+        return latent.fit(tmp_path / folder, network(), batches, save, budget=Budget(steps=6), **options)
+
+    whole = fit("whole", batches)
     with pytest.raises(KeyboardInterrupt):
-        latent.fit(tmp_path / "parts", network(), batches(4, fail=True), save, **options)
-    parts = latent.fit(tmp_path / "parts", network(), batches(6), save, **options)
-    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
-        # The learning rate follows the clock, whose readings differ in the last digits.
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+        fit("parts", interrupted)
+    for a, b in zip(whole.parameters(), fit("parts", batches).parameters(), strict=True):
+        assert torch.equal(a, b)
     index = json.loads((tmp_path / "whole" / "model_index.json").read_text())
     assert index["_shared_parts"] == {"vae": "../vae"}  # the text tower has learnt, and is its own
     learnt = CLIPTextModel.from_pretrained(latent.own_tower(tmp_path / "whole"))
@@ -183,21 +183,19 @@ def test_the_schedule_is_the_one_the_sampler_is_told():
 
 def test_masks_cover_everything_or_a_part():
     draw = np.random.default_rng(0)
-    shares = np.array([text2earth_inpainting.random_mask(64, draw).mean() for _ in range(200)])
+    shares = np.array([text2earth.random_mask(64, draw).mean() for _ in range(200)])
     assert 0.1 < (shares == 1).mean() < 0.35
     assert (shares > 0).all() and 0.2 < np.median(shares) < 0.9
 
 
 @pytest.mark.parametrize("collection", ["eurosat", "simulated"])
 def test_samples_show_every_class(tmp_path, collection):
-    drawn, rows = grids.of_classes(collection)(write_checkpoint(tmp_path / "tiny", "text2earth"))
+    drawn, rows = sample_grid.of_classes(collection)(write_checkpoint(tmp_path / "tiny", "text2earth"))
     assert len(drawn) == 10 and rows == [("each class", "generated")]
 
 
 def test_samples_of_the_inpainting_twin_stand_below_what_it_was_shown(tmp_path, tiles):
-    drawn, rows = text2earth_inpainting.repainted(tiles)(
-        write_checkpoint(tmp_path / "tiny", "text2earth-inpainting")
-    )
+    drawn, rows = text2earth.repainted(tiles)(write_checkpoint(tmp_path / "tiny", "text2earth-inpainting"))
     whole, without, generated = drawn.chunk(3)
     assert [kind for _, kind in rows] == ["simulated", "simulated", "generated"]
     assert torch.equal(whole[0] * 255, torch.from_numpy(tiles.images[0]).permute(2, 0, 1).float())
@@ -206,14 +204,14 @@ def test_samples_of_the_inpainting_twin_stand_below_what_it_was_shown(tmp_path, 
 
 def test_real_captions_name_the_class_and_never_the_level():
     for label in range(10):
-        assert all("LEVEL" not in caption for caption in real_captions(label))
-    assert "river" in real_captions(8)[0]
+        assert all("LEVEL" not in caption for caption in training_sets.real_captions(label))
+    assert "river" in training_sets.real_captions(8)[0]
 
 
 def test_scenes_under_many_conditions_are_drawn_by_number():
-    drawn = [scenes.conditions(k, 1) for k in range(300)]
-    assert drawn[5] == scenes.conditions(5, 1) != scenes.conditions(5, 2)
+    drawn = [training_sets.conditions(k, 1) for k in range(300)]
+    assert drawn[5] == training_sets.conditions(5, 1) != training_sets.conditions(5, 2)
     for field, share in (("date", 0.5), ("cloud_cover", 0.5), ("lat", 0.5), ("gsd", 0.75)):
         assert share - 0.1 < np.mean([field in one for one in drawn]) < share + 0.1
-    assert {one["gsd"] for one in drawn if "gsd" in one} == set(scenes.SCALES)
+    assert {one["gsd"] for one in drawn if "gsd" in one} == set(training_sets.SCALES)
     assert all(-60 <= one["lat"] <= 66 for one in drawn if "lat" in one)

@@ -1,6 +1,7 @@
 """mini-crsdiff's training: it starts as the generator it stands on, and writes what ``load`` reads."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 
 from rs_course import checkpoints
 from rs_course.checkpoints.metadata import CRSDIFF, metadata_rows, normalize_metadata
-from rs_course.training import crsdiff, latent, mapped
+from rs_course.training import conditioning_data, crsdiff, latent
+from rs_course.training_loop import Budget
 
 
 def test_scenes_hold_the_maps_that_the_simulator_states(mapped_scenes):
@@ -24,7 +26,7 @@ def test_scenes_hold_the_maps_that_the_simulator_states(mapped_scenes):
     told = {key: row[key] for key in ("lat", "cloud_cover", "gsd")}
     one = scene(CLASSES[3], 300_000, date=day, **told)
     assert np.array_equal(one.image, scenes.images[3])
-    stack = mapped.maps(scenes.truth[3:4], scenes.filtered[3:4])
+    stack = conditioning_data.maps(scenes.truth[3:4], scenes.filtered[3:4])
     true = extract.maps_of_scene(one, 128)
     for k, name in enumerate(("road", "depth", "segmentation"), start=3):
         torch.testing.assert_close(stack[:, 3 * k : 3 * k + 3], true[name], atol=1 / 500, rtol=0)
@@ -105,10 +107,10 @@ def test_errors_on_given_roads_count_more():
 
 def test_a_batch_is_a_function_of_seed_and_number(mapped_scenes, texts):
     encoded, content = torch.randn(6, 4, 16, 16), torch.randn(6, 32)
-    first = crsdiff.batches(mapped_scenes, encoded, content, texts, 0, 0, size=4)
+    batches = crsdiff.batches(mapped_scenes, encoded, content, texts, 0, batch_size=4)
+    first = batches(0)
     next(first)
-    again = crsdiff.batches(mapped_scenes, encoded, content, texts, 0, 1, size=4)
-    for one, other in zip(next(first), next(again), strict=True):
+    for one, other in zip(next(first), next(batches(1)), strict=True):
         assert torch.equal(one, other)
 
 
@@ -126,12 +128,12 @@ def test_training_writes_a_checkpoint_that_obeys_other_maps_differently(
     latent.fit(
         tmp_path / "mini",
         network,
-        lambda first: crsdiff.batches(mapped_scenes, encoded, content, texts, 0, first, size=2),
+        crsdiff.batches(mapped_scenes, encoded, content, texts, 0, batch_size=2),
         lambda network, out: crsdiff.save(network, out, {**folders, "unet": tmp_path / "unet"}),
-        minutes=0.02,
-        lr=1e-2,
-        emphasis=crsdiff.on_roads,
-        draw=crsdiff.as_mapped(mapped_scenes),
+        budget=Budget(steps=8),
+        recipe=replace(latent.RECIPE, lr=1e-2),
+        loss_weight=crsdiff.on_roads,
+        sample_grid=crsdiff.as_mapped(mapped_scenes),
     )
     assert list((tmp_path / "mini" / "samples").glob("*.png"))
     assert all(torch.equal(value, sat_unet.state_dict()[key]) for key, value in before.items())

@@ -1,6 +1,7 @@
 """mini-vae's training on a few simulated tiles and a network small enough for seconds."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from diffusers import AutoencoderKL
 
 from rs_course import simulated_earth
 from rs_course.training import vae
+from rs_course.training_loop import Budget
 
 TINY = {"block_out_channels": (8, 8, 8), "norm_num_groups": 4}
 
@@ -19,8 +21,9 @@ def tiles():
 
 
 def test_training_lowers_the_error_and_writes_the_diffusers_layout(tmp_path, tiles):
-    options = {"unseen": {"seen": tiles}, "batch": 4, "log_every": 20, "model": TINY}
-    vae.fit(tmp_path / "whole", tiles, steps=60, **options)
+    recipe = replace(vae.RECIPE, log_every=20)
+    options = {"budget": Budget(steps=60), "batch_size": 4, "recipe": recipe, "model": TINY}
+    vae.fit(tmp_path / "whole", tiles, {"seen": tiles}, **options)
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log] == [20, 40, 60]
     assert log[-1]["psnr"]["seen"] > log[0]["psnr"]["seen"] + 1
@@ -34,32 +37,37 @@ def test_training_lowers_the_error_and_writes_the_diffusers_layout(tmp_path, til
 
 
 def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, tiles, monkeypatch):
-    options = {"unseen": {}, "batch": 4, "log_every": 5, "model": TINY, "steps": 10}
-    whole = vae.fit(tmp_path / "whole", tiles, **options)
+    def fit(folder):
+        recipe = replace(vae.RECIPE, log_every=5)
+        options = {"budget": Budget(steps=10), "batch_size": 4, "recipe": recipe, "model": TINY}
+        return vae.fit(tmp_path / folder, tiles, {}, **options)
 
-    draw_batch = vae.draw_batch
+    whole, loss_terms = fit("whole"), vae.loss_terms
 
-    def interrupted(images, count, seed, step, *, side):
-        if step == 7:
+    def interrupted(model, x, *, seed):
+        if seed == 7:
             raise KeyboardInterrupt
-        return draw_batch(images, count, seed, step, side=side)
+        return loss_terms(model, x, seed=seed)
 
-    monkeypatch.setattr(vae, "draw_batch", interrupted)
+    monkeypatch.setattr(vae, "loss_terms", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        vae.fit(tmp_path / "parts", tiles, **options)
+        fit("parts")
     monkeypatch.undo()
-    parts = vae.fit(tmp_path / "parts", tiles, **options)
-    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+    for a, b in zip(whole.parameters(), fit("parts").parameters(), strict=True):
         assert torch.equal(a, b)
 
 
+def draw(tiles, count, step, side):
+    return vae.draw_batch(tiles, count, np.random.default_rng([0, step]), side=side)
+
+
 def test_a_batch_is_a_function_of_seed_and_step(tiles):
-    assert torch.equal(vae.draw_batch(tiles, 4, 0, 7, side=32), vae.draw_batch(tiles, 4, 0, 7, side=32))
-    assert not torch.equal(vae.draw_batch(tiles, 4, 0, 7, side=32), vae.draw_batch(tiles, 4, 0, 8, side=32))
+    assert torch.equal(draw(tiles, 4, 7, 32), draw(tiles, 4, 7, 32))
+    assert not torch.equal(draw(tiles, 4, 7, 32), draw(tiles, 4, 8, 32))
 
 
 def test_crops_are_cut_from_the_tiles(tiles):
-    crops = vae.draw_batch(tiles, 3, 0, 1, side=16)
+    crops = draw(tiles, 3, 1, 16)
     assert crops.shape == (3, 3, 16, 16)
     windows = np.lib.stride_tricks.sliding_window_view(tiles, (16, 16), (1, 2)).transpose(0, 1, 2, 4, 5, 3)
     for crop in crops:

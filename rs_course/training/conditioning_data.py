@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from rs_course import paths
+from rs_course import simulated_earth
 
-from .scenes import DRAWN, any_day, conditions, place
+from .training_sets import DRAWN, any_day, conditions, place, rendered
 
-CHUNK = 250
 MAP_SIDE = 128  # eight map pixels per latent pixel, as CRS-Diff has them
 
 
@@ -41,24 +40,17 @@ class MappedScenes(NamedTuple):
 def scenes(count: int, *, draw: int = 3) -> MappedScenes:
     """The first ``count`` scenes of a draw, rendered once into the cache; classes take turns.
 
-    Conditions vary as in :func:`rs_course.training.scenes.varied`. The other date is any day of those years;
-    it is cloudless in two of three scenes, because under a cloud there is no season to learn.
+    Conditions vary as in :func:`rs_course.training.training_sets.varied`. The other date is any day of those
+    years; it is cloudless in two of three scenes, because under a cloud there is no season to learn.
 
     Args:
         count: Number of scenes.
         draw: Which places of the simulator's training split.
     """
-    from rs_course import simulated_earth
-
-    folder = paths.cache_dir() / "training" / simulated_earth.VERSION / f"mapped-{draw}-{DRAWN}"
-    folder.mkdir(parents=True, exist_ok=True)
-    chunks = [_chunk(draw, first, folder) for first in range(0, count, CHUNK)]
-    arrays = [np.concatenate(parts)[:count] for parts in zip(*(chunk[:4] for chunk in chunks), strict=True)]
-    rows = [row for chunk in chunks for row in chunk[4]][:count]
+    arrays, rows = rendered(f"mapped-{draw}-{DRAWN}", count, partial(_row, draw))
     labels = np.arange(count) % len(simulated_earth.CLASSES)
-    return MappedScenes(
-        *arrays, labels, *([row[key] for row in rows] for key in ("captions", "metadata", "other_metadata"))
-    )
+    lists = ([row[key] for row in rows] for key in ("captions", "metadata", "other_metadata"))
+    return MappedScenes(*arrays, labels, *lists)
 
 
 def maps(truth: np.ndarray, filtered: np.ndarray, device=None):
@@ -81,29 +73,16 @@ def maps(truth: np.ndarray, filtered: np.ndarray, device=None):
     return torch.cat([grey, painted(truth[:, 2])], dim=1)
 
 
-def _chunk(draw: int, first: int, folder):
-    file = folder / f"{first:06d}.npz"
-    if not file.exists():
-        arrays, rows = zip(*(_row(k, draw) for k in range(first, first + CHUNK)), strict=True)
-        stacked = [np.stack(parts) for parts in zip(*arrays, strict=True)]
-        part = file.with_suffix(".part.npz")
-        np.savez(part, *stacked, rows=json.dumps(rows))
-        part.replace(file)
-    with np.load(file) as stored:
-        return *(stored[f"arr_{i}"] for i in range(4)), json.loads(str(stored["rows"]))
-
-
-def _row(k: int, draw: int):
+def _row(draw: int, k: int):
     from rs_course.checkpoints import maps as extract
-    from rs_course.simulated_earth import scene
 
     chosen = conditions(k, draw)
     dice = np.random.default_rng([draw, k, 1])
     day = any_day(dice)
     clear = dice.random() < 2 / 3
-    one = scene(*place(k, draw), **chosen)
+    one = simulated_earth.scene(*place(k, draw), **chosen)
     changed = {**chosen, "date": day} | ({"cloud_cover": 0.0} if clear else {})
-    other = scene(*place(k, draw), **changed)
+    other = simulated_earth.scene(*place(k, draw), **changed)
 
     true = extract.maps_of_scene(one, MAP_SIDE)
     road, height = (np.uint8(true[name][0, 0].numpy() * 255 + 0.5) for name in ("road", "depth"))

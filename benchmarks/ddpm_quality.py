@@ -1,6 +1,6 @@
 """How good mini-ddpm is, measured: the numbers of its model card.
 
-    python -m rs_course.training.ddpm_quality ../shared/data/eurosat.tar
+    python benchmarks/ddpm_quality.py [EUROSAT]
 
 An independent classifier, trained on the reference tiles only, says which class it sees in generated tiles;
 the kernel distance (KID) between its features of generated and of unseen reference tiles is given with its
@@ -9,6 +9,7 @@ floor (reference against reference) and its ceiling (every class against the nex
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 
@@ -17,10 +18,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rs_course import datasets
+from rs_course import datasets, seeds
 from rs_course.diffusion import pixel
 from rs_course.metrics import kid
 from rs_course.training.ddpm import batches
+from rs_course.training_loop import optimize
 
 COUNT = 25  # generated tiles per class and guidance scale
 SCALES = (1.0, 2.0, 3.0)
@@ -53,17 +55,17 @@ class Classifier(nn.Module):
 
 def train_classifier(images, labels, *, steps: int = 1000, seed: int = 0) -> Classifier:
     """Train on uint8 tiles ``[N, 32, 32, 3]`` with the eight symmetries; one cycle of the learning rate."""
-    torch.manual_seed(seed)
-    model = Classifier()
+    with seeds.initial_weights(seed):
+        model = Classifier()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-    data = batches(images, labels, 64, seed, drop=0.0)
-    for _, (x, y) in zip(range(steps), data, strict=False):
-        loss = F.cross_entropy(model(x), y, label_smoothing=0.05)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+
+    def loss(batch, _):
+        return F.cross_entropy(model(batch[0]), batch[1], label_smoothing=0.05)
+
+    data = itertools.islice(batches(images, labels, 64, seed, drop=0.0)(0), steps)
+    for _ in optimize(model, data, loss, optimizer, scheduler=scheduler):
+        pass
     return model.eval()
 
 
