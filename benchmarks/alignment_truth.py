@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from rs_course import alignment, checkpoints, datasets, metrics, simulated_earth
-from rs_course.alignment import changes
+from rs_course.alignment import corruptions
 from rs_course.datasets import class_prompt
 from rs_course.paths import data_dir
 
@@ -138,10 +138,10 @@ def measured(both, reference, images, captions) -> dict[str, float]:
 def changed(kind, grade, images, captions, labels, reference):
     """A set with one change of one grade: tiles and captions."""
     if kind == "captions swapped":
-        return images, changes.swap(captions, grade)
+        return images, corruptions.swap(captions, grade)
     count = round(grade * len(images))
     if kind == "collapse":
-        rows = changes.collapse(range(len(images)), grade)
+        rows = corruptions.collapse(range(len(images)), grade)
     elif kind == "one class":  # with their own, true captions
         rows = [*np.resize(np.flatnonzero(labels == labels[0]), count), *range(count, len(images))]
     elif kind == "copied truth":
@@ -150,7 +150,7 @@ def changed(kind, grade, images, captions, labels, reference):
             *captions[count:],
         ]
     else:
-        return getattr(changes, kind)(images, grade), captions
+        return getattr(corruptions, kind)(images, grade), captions
     return images[np.array(rows)], [captions[i] for i in rows]
 
 

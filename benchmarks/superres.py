@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from rs_course import superres
 from rs_course.paths import data_dir
 from rs_course.superres.baselines import bicubic
-from rs_course.superres.span import SPAB
+from rs_course.superres.networks import SPAB
 
 RESULTS = data_dir() / "results" / "superres_speed.json"
 PUBLISHED_MS = 8.37  # Chai et al., results.txt of DSCF-SR: 256² → 1024², on a GPU they do not name there

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import wraps
+from importlib import import_module
 
 
 def warn_renamed(old: str, new: str) -> None:
@@ -25,8 +26,10 @@ def old_names(module: str, renamed: dict[str, str], otherwise: Callable[[str], o
 
     def __getattr__(name):
         if name in renamed:
-            warn_renamed(f"{module}.{name}", f"{module}.{renamed[name]}")
-            return getattr(sys.modules[module], renamed[name])
+            new = renamed[name]
+            warn_renamed(f"{module}.{name}", f"{module}.{new}")
+            own = sys.modules[module]
+            return getattr(own, new) if hasattr(own, new) else import_module(f"{module}.{new}")
         if otherwise is not None:
             return otherwise(name)
         raise AttributeError(f"module {module!r} has no attribute {name!r}")

@@ -10,4 +10,7 @@ alone: what the two share, the score cannot see.
 
 import lazy_loader
 
+from rs_course.deprecation import old_names
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = old_names(__name__, {"changes": "corruptions"}, __getattr__)

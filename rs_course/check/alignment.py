@@ -314,7 +314,7 @@ def reports(count: int = 200) -> dict[str, dict[str, float]]:
     "unchanged" is another sample of the same simulator. Recall, precision and FID compare with one fixed set.
     """
     from rs_course import alignment, datasets
-    from rs_course.alignment import changes
+    from rs_course.alignment import corruptions
 
     data = datasets.load("simulated", "test", size=2 * count)
     reference, images = np.split(np.asarray(data.images), 2)
@@ -323,10 +323,10 @@ def reports(count: int = 200) -> dict[str, dict[str, float]]:
     target = scorer.image_embeddings(reference)
     sets = {
         "unchanged": (images, captions),
-        "swap": (images, changes.swap(captions, 1)),
-        "blur": (changes.blur(images, 2), captions),
-        "mirror": (changes.mirror(images, 1), captions),
-        "collapse": tuple(np.array(changes.collapse(rows, 0.96)) for rows in (images, captions)),
+        "swap": (images, corruptions.swap(captions, 1)),
+        "blur": (corruptions.blur(images, 2), captions),
+        "mirror": (corruptions.mirror(images, 1), captions),
+        "collapse": tuple(np.array(corruptions.collapse(rows, 0.96)) for rows in (images, captions)),
     }
     order = {"unchanged": "unchanged"} | _ANSWERS
     return {name: _report(scorer, target, *sets[change]) for name, change in order.items()}

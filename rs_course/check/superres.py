@@ -304,7 +304,7 @@ def reports() -> dict[str, float]:
 
     from rs_course import metrics
     from rs_course.superres import baselines, degradation, scenes
-    from rs_course.superres.resize import imresize
+    from rs_course.superres.degradation import imresize
 
     high, _ = scenes.high_resolution(count=5)
     high = high[[0, 3, 4]].double()

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter, shift
 
 from rs_course.simulated_earth import LANDCOVER
-from rs_course.simulated_earth.exact import mix_key, smoothstep
+from rs_course.simulated_earth.deterministic import mix_key, smoothstep
 from rs_course.simulated_earth.view import View
 
 WATER, TREES, GRASS, CROP, PERMANENT, SCRUB, BARE, BUILDING, PAVED, ROAD, GARDEN = range(len(LANDCOVER))

@@ -138,8 +138,8 @@ def pair(kind: str, number: int, *, events: int = EVENTS, seed: int = 0) -> Pair
         ValueError: Unknown kind, or fewer than one event.
     """
     from rs_course.datasets import damage
-    from rs_course.simulated_earth.exact import Dice, mix_key
-    from rs_course.simulated_earth.sensor import expose
+    from rs_course.simulated_earth.atmosphere import expose
+    from rs_course.simulated_earth.deterministic import RandomStream, mix_key
     from rs_course.simulated_earth.view import View
 
     if events < 1:
@@ -157,13 +157,12 @@ def pair(kind: str, number: int, *, events: int = EVENTS, seed: int = 0) -> Pair
     )
     changed = damage.PAINTERS[kind](ground)
     after_hr = np.clip(np.floor(ground.rgb + np.float32(0.5)), 0, 255).astype(np.uint8)
+    noise = RandomStream(KINDS.index(kind), key, "event")
     return Pair(
         event=struck,
         number=number,
         before=before.image,
-        after=expose(
-            np.ascontiguousarray(after_hr.transpose(2, 0, 1)), 1.0, Dice(KINDS.index(kind), key, "event")
-        ),
+        after=expose(np.ascontiguousarray(after_hr.transpose(2, 0, 1)), 1.0, noise),
         before_hr=before.image_hr,
         after_hr=after_hr,
         changed=changed,

@@ -21,11 +21,10 @@
 """
 
 from rs_course.diffusion import figures, flow, library, pixel, timesteps, unet
-from rs_course.diffusion.bound import variational_bound
 from rs_course.diffusion.gaussian_mixture import GaussianMixture
-from rs_course.diffusion.guidance import drop_condition, guide, guided
+from rs_course.diffusion.guidance import drop_condition, guide, guided, sdedit
 from rs_course.diffusion.learning import EMA, Progress, min_snr_weight, train
-from rs_course.diffusion.process import add_noise, denoiser, posterior, split, target
+from rs_course.diffusion.process import add_noise, denoiser, posterior, split, target, variational_bound
 from rs_course.diffusion.samplers import SAMPLERS, Step, ddim, ddpm, dpmpp_2m, euler, evaluations, final, heun
 from rs_course.diffusion.schedules import (
     SCHEDULES,
@@ -35,7 +34,6 @@ from rs_course.diffusion.schedules import (
     scaled_linear,
     zero_terminal_snr,
 )
-from rs_course.diffusion.sdedit import sdedit
 
 __all__ = [
     "EMA",

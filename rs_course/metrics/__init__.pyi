@@ -1,22 +1,11 @@
-from . import (
-    distribution as distribution,
-    image as image,
-    inception as inception,
-    lpips as lpips,
-)
-from .distribution import (
-    FeatureStatistics as FeatureStatistics,
-    Interval as Interval,
-    PrecisionRecall as PrecisionRecall,
-    bootstrap as bootstrap,
+from . import image as image, inception as inception, lpips as lpips
+from .classifier_metrics import (
     classification_accuracy_score as classification_accuracy_score,
-    cmmd as cmmd,
-    fid as fid,
-    fid_infinity as fid_infinity,
-    frechet_distance as frechet_distance,
     inception_score as inception_score,
-    kid as kid,
-    precision_recall as precision_recall,
-    wilson as wilson,
 )
+from .features import FeatureStatistics as FeatureStatistics
+from .frechet import fid as fid, fid_infinity as fid_infinity, frechet_distance as frechet_distance
 from .image import CONVENTIONS as CONVENTIONS, luma as luma, psnr as psnr, ssim as ssim
+from .intervals import Interval as Interval, bootstrap as bootstrap, wilson as wilson
+from .mmd import cmmd as cmmd, kid as kid
+from .neighbours import PrecisionRecall as PrecisionRecall, precision_recall as precision_recall

@@ -13,8 +13,7 @@ from statistics import linear_regression
 
 import torch
 
-from .features import Estimate, check_widths, feature_matrix
-from .moments import FeatureStatistics, covariance_root
+from .features import Estimate, FeatureStatistics, check_widths, covariance_root, feature_matrix
 
 
 def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:

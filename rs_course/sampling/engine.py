@@ -12,8 +12,7 @@ import torch
 from rs_course.checkpoints.prompts import warn_if_cut
 
 from .batches import batch_that_fits, out_of_memory, progress_bar
-from .editing import Edit
-from .noise import noise_source
+from .latents import Edit, noise_source
 from .request import SETTINGS, Request, Settings, read_request, read_settings, take
 from .samplers import make_sampler, plan, step
 
@@ -195,35 +194,35 @@ def _denoise(checkpoint, request: Request, settings: Settings, source, first, la
         noise=initial_noise,
         strength=settings.strength,
     )
-    told, both = _conditioning(checkpoint, request, settings, first, last)
+    cond, cond_uncond = _conditioning(checkpoint, request, settings, first, last)
     own = getattr(source, "generators", None)
     generators = own(last - first, start + first) if own else None
     low, high = (bound * scheduler.config.num_train_timesteps for bound in settings.guidance_interval)
     x = edit.initial
     for index, t in enumerate(timesteps):
         seen = edit.with_picture(scheduler.scale_model_input(x, t)).to(dtype)
-        if both is not None and low <= float(t) <= high:
-            halves = predict(checkpoint, torch.cat([seen, seen]), t, both, settings.control_strength)
-            eps_u, eps_c = halves.float().chunk(2)
-            prediction = eps_u + settings.guidance * (eps_c - eps_u)
+        if cond_uncond is not None and low <= float(t) <= high:
+            pair = predict(checkpoint, torch.cat([seen, seen]), t, cond_uncond, settings.control_strength)
+            noise_pred_uncond, noise_pred_cond = pair.float().chunk(2)
+            noise_pred = noise_pred_uncond + settings.guidance * (noise_pred_cond - noise_pred_uncond)
         else:
-            prediction = predict(checkpoint, seen, t, told, settings.control_strength).float()
-        x = step(scheduler, prediction, t, x, eta, step_noise, index, generators)
+            noise_pred = predict(checkpoint, seen, t, cond, settings.control_strength).float()
+        x = step(scheduler, noise_pred, t, x, eta, step_noise, index, generators)
         x = edit.keep_outside(x, index)
-        yield Step(index, float(t), x, prediction)
+        yield Step(index, float(t), x, noise_pred)
 
 
 def _conditioning(checkpoint, request: Request, settings: Settings, first: int, last: int):
     """What the model is told about images ``first..last - 1``: with the condition, and (under guidance) both
     without and with it, stacked.
     """
-    device, halves = checkpoint.device, []
+    device, encoded = checkpoint.device, []
     for rows, heard in zip(request.batch(first, last), (1.0, 0.0), strict=False):
         rows = {key: _to(value, device) for key, value in rows.items()}
         if settings.guess_mode:
             rows["heard"] = torch.full((last - first, 1, 1, 1), heard, device=device)
-        halves.append(request.family.encode(checkpoint, rows, settings.content_strength))
-    return halves[0], _stack(halves[1], halves[0]) if request.guided else None
+        encoded.append(request.family.encode(checkpoint, rows, settings.content_strength))
+    return encoded[0], _stack(encoded[1], encoded[0]) if request.guided else None
 
 
 def _to(value, device):
@@ -233,7 +232,7 @@ def _to(value, device):
 
 
 def _stack(first, second):
-    """Two halves in one batch: tensors, lists of tensors and dicts of either."""
+    """Two batches in one: tensors, lists of tensors and dicts of either."""
     if isinstance(second, dict):
         return {key: _stack(first[key], value) for key, value in second.items()}
     if isinstance(second, list):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .exact import Dice
+from .deterministic import RandomStream
 from .place import CLASSES
 
 _SUBJECT = {
@@ -54,10 +54,10 @@ def _sentence(text: str) -> str:
 
 def describe(facts: dict, label: str, seed: int) -> list[str]:
     """At least five sentences; wording varies with (label, seed), truth comes from ``facts``."""
-    dice = Dice(CLASSES.index(label), seed, "captions")
+    rng = RandomStream(CLASSES.index(label), seed, "captions")
 
     def one_of(*options: str) -> str:
-        return options[dice.integer(0, len(options) - 1)]
+        return options[rng.integer(0, len(options) - 1)]
 
     subject = one_of(*_SUBJECT[label])
     if label in _OUT_OF_SIGHT and facts[_OUT_OF_SIGHT[label]] is None:

@@ -7,11 +7,10 @@ from math import sqrt
 
 import numpy as np
 
-from .exact import Dice, mix_key, triangle
-from .palette import SOILS, surface, surfaces
+from .deterministic import RandomStream, mix_key, triangle
 from .parcels import Parcels, parcels
 from .season import Season
-from .view import CROP, GRASS, PERMANENT, TREES, Layer, View
+from .view import CROP, GRASS, PERMANENT, SOILS, TREES, Layer, View, surface, surfaces
 
 # First day (northern phase) of each stage. Stages: bare, sprout, young, dense, ripe, stubble, bloom, fallow.
 BARE, SPROUT, YOUNG, DENSE, RIPE, STUBBLE, BLOOM, FALLOW = range(8)
@@ -54,38 +53,38 @@ class Farm:
 
 
 _PERMANENT = {  # how the kinds of permanent crop differ from a mixture of them
-    "mixed": lambda dice: {},
-    "vineyard": lambda dice: {
-        "pitch": (dice.uniform(35, 80), dice.uniform(60, 140)),
-        "lanes": (dice.uniform(0.6, 1), dice.uniform(0.5, 1)),
-        "warp": (dice.uniform(20, 70), dice.uniform(150, 400)),
-        "crop_share": dice.uniform(0.85, 1),
-        "vigour": dice.uniform(1.2, 2.2),
-        "even": dice.uniform(0.4, 0.8),
+    "mixed": lambda rng: {},
+    "vineyard": lambda rng: {
+        "pitch": (rng.uniform(35, 80), rng.uniform(60, 140)),
+        "lanes": (rng.uniform(0.6, 1), rng.uniform(0.5, 1)),
+        "warp": (rng.uniform(20, 70), rng.uniform(150, 400)),
+        "crop_share": rng.uniform(0.85, 1),
+        "vigour": rng.uniform(1.2, 2.2),
+        "even": rng.uniform(0.4, 0.8),
     },
-    "mosaic": lambda dice: {
-        "soil": surfaces(*SOILS["white"][::-1]) * np.float32(dice.uniform(0.75, 1.05)),
-        "pitch": (dice.uniform(18, 40), dice.uniform(22, 60)),
-        "warp": (dice.uniform(12, 35), dice.uniform(60, 140)),
-        "vigour": dice.uniform(0.1, 0.9),
-        "hedge": dice.uniform(0.2, 0.6),
+    "mosaic": lambda rng: {
+        "soil": surfaces(*SOILS["white"][::-1]) * np.float32(rng.uniform(0.75, 1.05)),
+        "pitch": (rng.uniform(18, 40), rng.uniform(22, 60)),
+        "warp": (rng.uniform(12, 35), rng.uniform(60, 140)),
+        "vigour": rng.uniform(0.1, 0.9),
+        "hedge": rng.uniform(0.2, 0.6),
     },
-    "orchard": lambda dice: {
-        "keep": (dice.uniform(0.2, 0.6), dice.uniform(0.2, 0.6)),
-        "crop_share": dice.uniform(0.9, 1),
-        "rows": dice.uniform(0.15, 0.35),
-        "vigour": dice.uniform(0.3, 0.8),
-        "even": dice.uniform(0.4, 0.9),
+    "orchard": lambda rng: {
+        "keep": (rng.uniform(0.2, 0.6), rng.uniform(0.2, 0.6)),
+        "crop_share": rng.uniform(0.9, 1),
+        "rows": rng.uniform(0.15, 0.35),
+        "vigour": rng.uniform(0.3, 0.8),
+        "even": rng.uniform(0.4, 0.9),
     },
 }
 
 
-def draw_farm(dice: Dice, kind: str, dryness: float) -> Farm:
+def draw_farm(rng: RandomStream, kind: str, dryness: float) -> Farm:
     """Draw the farmland of a place."""
-    c, s = dice.direction()
+    c, s = rng.direction()
     directions = ((c, s),)
-    if kind == "annual" and dice.chance(0.35):
-        turn = dice.uniform(0.15, 0.6)
+    if kind == "annual" and rng.chance(0.35):
+        turn = rng.uniform(0.15, 0.6)
         n = sqrt(1 + turn * turn)
         directions += (((c - s * turn) / n, (s + c * turn) / n),)
     soils = {
@@ -96,73 +95,73 @@ def draw_farm(dice: Dice, kind: str, dryness: float) -> Farm:
         "straw": 0.8 + 0.5 * dryness,
         "white": 0.25 + 0.4 * dryness,
     }
-    low, high = (surface(*t) for t in SOILS[dice.pick(soils)])
-    soil = np.stack([high, low]) * np.float32(dice.uniform(0.85, 1.15))
-    main, uniform = int(_ROTATION[dice.integer(0, 15)]), dice.uniform(0, 0.9)
+    low, high = (surface(*t) for t in SOILS[rng.pick(soils)])
+    soil = np.stack([high, low]) * np.float32(rng.uniform(0.85, 1.15))
+    main, uniform = int(_ROTATION[rng.integer(0, 15)]), rng.uniform(0, 0.9)
     if kind == "annual":
-        pitch = (dice.uniform(45, 120), dice.uniform(150, 420))
+        pitch = (rng.uniform(45, 120), rng.uniform(150, 420))
         return Farm(
-            key=dice.key(),
+            key=rng.key(),
             kind=kind,
             directions=directions,
             pitch=pitch,
-            keep=(dice.uniform(0.25, 0.8), dice.uniform(0.35, 0.7)),
-            lanes=(dice.uniform(0.1, 0.5), dice.uniform(0, 0.3)),
-            warp=(dice.uniform(4, 30), dice.uniform(250, 600)) if dice.chance(0.45) else None,
+            keep=(rng.uniform(0.25, 0.8), rng.uniform(0.35, 0.7)),
+            lanes=(rng.uniform(0.1, 0.5), rng.uniform(0, 0.3)),
+            warp=(rng.uniform(4, 30), rng.uniform(250, 600)) if rng.chance(0.45) else None,
             soil=soil,
             main=main,
             uniform=uniform,
             crop_share=1.0,
-            contrast=dice.uniform(0.6, 1.1),
-            rows=dice.uniform(0, 0.12),
-            hedge=0.04 if dice.chance(0.3) else 0.0,
-            trees=dice.uniform(0, 0.1),
-            lane_width=dice.uniform(3, 7),
-            vigour=dice.uniform(0.8, 1.15),
+            contrast=rng.uniform(0.6, 1.1),
+            rows=rng.uniform(0, 0.12),
+            hedge=0.04 if rng.chance(0.3) else 0.0,
+            trees=rng.uniform(0, 0.1),
+            lane_width=rng.uniform(3, 7),
+            vigour=rng.uniform(0.8, 1.15),
         )
     if kind == "permanent":
         farm = Farm(
-            key=dice.key(),
+            key=rng.key(),
             kind=kind,
             directions=directions,
-            pitch=(dice.uniform(28, 75), dice.uniform(45, 150)),
-            keep=(dice.uniform(0.45, 0.9), dice.uniform(0.4, 0.85)),
-            lanes=(dice.uniform(0.2, 0.9), dice.uniform(0.15, 0.8)),
-            warp=(dice.uniform(8, 50), dice.uniform(120, 420)) if dice.chance(0.8) else None,
+            pitch=(rng.uniform(28, 75), rng.uniform(45, 150)),
+            keep=(rng.uniform(0.45, 0.9), rng.uniform(0.4, 0.85)),
+            lanes=(rng.uniform(0.2, 0.9), rng.uniform(0.15, 0.8)),
+            warp=(rng.uniform(8, 50), rng.uniform(120, 420)) if rng.chance(0.8) else None,
             soil=soil,
             main=main,
             uniform=uniform,
-            crop_share=dice.uniform(0.45, 0.95),
-            contrast=dice.uniform(0.5, 1.0),
-            rows=dice.uniform(0.04, 0.25),
-            hedge=dice.uniform(0, 0.4),
-            trees=dice.uniform(0, 0.5),
-            lane_width=dice.uniform(3.5, 8),
-            vigour=dice.uniform(0.25, 1.25),
+            crop_share=rng.uniform(0.45, 0.95),
+            contrast=rng.uniform(0.5, 1.0),
+            rows=rng.uniform(0.04, 0.25),
+            hedge=rng.uniform(0, 0.4),
+            trees=rng.uniform(0, 0.5),
+            lane_width=rng.uniform(3.5, 8),
+            vigour=rng.uniform(0.25, 1.25),
         )
         return replace(
             farm,
-            **_PERMANENT[dice.pick({"mixed": 1.0, "vineyard": 1.0, "mosaic": 0.8, "orchard": 0.9})](dice),
+            **_PERMANENT[rng.pick({"mixed": 1.0, "vineyard": 1.0, "mosaic": 0.8, "orchard": 0.9})](rng),
         )
-    pitch = (dice.uniform(60, 150), dice.uniform(80, 220))
+    pitch = (rng.uniform(60, 150), rng.uniform(80, 220))
     return Farm(
-        key=dice.key(),
+        key=rng.key(),
         kind=kind,
         directions=directions,
         pitch=pitch,
-        keep=(dice.uniform(0.3, 0.8), dice.uniform(0.3, 0.8)),
-        lanes=(dice.uniform(0, 0.25), dice.uniform(0, 0.15)),
-        warp=(dice.uniform(12, 55), dice.uniform(160, 420)),
+        keep=(rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.8)),
+        lanes=(rng.uniform(0, 0.25), rng.uniform(0, 0.15)),
+        warp=(rng.uniform(12, 55), rng.uniform(160, 420)),
         soil=soil,
         main=main,
         uniform=uniform,
-        crop_share=dice.uniform(0, 0.25) if dice.chance(0.6) else 0.0,
-        contrast=dice.uniform(0.3, 1.0),
-        rows=dice.uniform(0, 0.04),
-        hedge=dice.uniform(0.1, 0.95),
-        trees=dice.uniform(0.1, 0.8),
-        lane_width=dice.uniform(2.5, 5),
-        vigour=dice.uniform(0.8, 1.15),
+        crop_share=rng.uniform(0, 0.25) if rng.chance(0.6) else 0.0,
+        contrast=rng.uniform(0.3, 1.0),
+        rows=rng.uniform(0, 0.04),
+        hedge=rng.uniform(0.1, 0.95),
+        trees=rng.uniform(0.1, 0.8),
+        lane_width=rng.uniform(2.5, 5),
+        vigour=rng.uniform(0.8, 1.15),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .exact import Dice, mix_key
+from .deterministic import RandomStream, mix_key
 from .farmland import Farm, draw_farm, paint_farm
 from .lines import Curve
 from .nature import Wild, draw_forest, draw_scrub, draw_water, paint_forest, paint_scrub, paint_water
@@ -16,7 +16,7 @@ from .view import Layer, View
 
 Land = Farm | Wild | Town | Estate
 
-# How often the sea and lakes, and rivers and ponds, have each of palette.WATERS.
+# How often the sea and lakes, and rivers and ponds, have each of view.WATERS.
 SEA = {
     "dark blue": 4.0,
     "blue": 2.8,
@@ -38,17 +38,17 @@ STREAM = {
 }
 
 
-def draw_land(dice: Dice, kind: str, dryness: float) -> Land:
+def draw_land(rng: RandomStream, kind: str, dryness: float) -> Land:
     """Draw one kind of land."""
     if kind in ("annual", "permanent", "pasture"):
-        return draw_farm(dice, kind, dryness)
+        return draw_farm(rng, kind, dryness)
     if kind == "forest":
-        return draw_forest(dice)
+        return draw_forest(rng)
     if kind == "scrub":
-        return draw_scrub(dice, dryness)
+        return draw_scrub(rng, dryness)
     if kind == "water":
-        return draw_water(dice, SEA)
-    return draw_town(dice, dryness) if kind == "town" else draw_estate(dice, dryness)
+        return draw_water(rng, SEA)
+    return draw_town(rng, dryness) if kind == "town" else draw_estate(rng, dryness)
 
 
 def paint_land(view: View, land: Land, when: Season, year: int) -> Layer:
@@ -95,13 +95,13 @@ class Spot:
     y: float
     radius: float
     kind: str
-    stream: tuple  # arguments of the Dice from which its land is drawn when it comes into view
+    stream: tuple  # arguments of the RandomStream from which its land is drawn when it comes into view
     dryness: float
 
     def land(self) -> Land:
-        dice = Dice(*self.stream)
+        rng = RandomStream(*self.stream)
         if self.kind == "pond":
-            return draw_water(dice, STREAM)
-        if self.kind == "farm" and dice.chance(0.4):
-            return draw_estate(dice, self.dryness)
-        return draw_town(dice, self.dryness)
+            return draw_water(rng, STREAM)
+        if self.kind == "farm" and rng.chance(0.4):
+            return draw_estate(rng, self.dryness)
+        return draw_town(rng, self.dryness)

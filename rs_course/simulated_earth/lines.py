@@ -7,11 +7,10 @@ from math import sqrt
 
 import numpy as np
 
-from .exact import Dice, hash2, line_noise, mix_key, unit
+from .deterministic import RandomStream, hash2, line_noise, mix_key, unit
 from .nature import gradient
-from .palette import surface
 from .season import Season
-from .view import BARE, GRASS, ROAD, TREES, WATER, Layer, View
+from .view import BARE, GRASS, ROAD, TREES, WATER, Layer, View, surface
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,16 @@ class Curve:
         return along, across / np.maximum(np.sqrt(gx * gx + gy * gy), np.float32(0.2))
 
 
-def draw_curve(dice: Dice, offset: float, turn: float, direction: tuple[float, float] | None = None) -> Curve:
+def draw_curve(
+    rng: RandomStream, offset: float, turn: float, direction: tuple[float, float] | None = None
+) -> Curve:
     """Draw a curve within about ``offset`` metres of the centre; ``turn`` 0 is straight, 1 bends a lot."""
-    wavelength = dice.uniform(260, 700)
+    wavelength = rng.uniform(260, 700)
     return Curve(
-        key=dice.key(),
-        direction=direction or dice.direction(),
-        offset=dice.uniform(-offset, offset),
-        bend=(turn * wavelength * dice.uniform(0.05, 0.32), wavelength),
+        key=rng.key(),
+        direction=direction or rng.direction(),
+        offset=rng.uniform(-offset, offset),
+        bend=(turn * wavelength * rng.uniform(0.05, 0.32), wavelength),
     )
 
 
@@ -92,48 +93,48 @@ class Road:
         return self.median > 0
 
 
-def draw_road(dice: Dice, curve: Curve, *, motorway: bool, dryness: float) -> Road:
+def draw_road(rng: RandomStream, curve: Curve, *, motorway: bool, dryness: float) -> Road:
     """Draw the cross-section and the junction of a road."""
-    grey = dice.uniform(88, 144)
-    tint = dice.uniform(-2, 6) + 6 * dryness
+    grey = rng.uniform(88, 144)
+    tint = rng.uniform(-2, 6) + 6 * dryness
     asphalt = surface(grey + tint, grey + 1, grey + 6)
     if not motorway:
         return Road(
             curve=curve,
-            width=dice.uniform(6, 9),
+            width=rng.uniform(6, 9),
             median=0.0,
-            verge=dice.uniform(0, 3),
+            verge=rng.uniform(0, 3),
             asphalt=asphalt,
             wooded=False,
             junction="none",
             at=0.0,
-            since=1990 if dice.chance(0.75) else dice.integer(2014, 2023),
+            since=1990 if rng.chance(0.75) else rng.integer(2014, 2023),
         )
-    junction = dice.pick({"none": 1.3, "slip": 0.7, "clover": 0.45, "roundabout": 0.35})
+    junction = rng.pick({"none": 1.3, "slip": 0.7, "clover": 0.45, "roundabout": 0.35})
     return Road(
         curve=curve,
-        width=dice.uniform(17, 30),
-        median=dice.uniform(1.5, 6),
-        verge=dice.uniform(4, 22),
+        width=rng.uniform(17, 30),
+        median=rng.uniform(1.5, 6),
+        verge=rng.uniform(4, 22),
         asphalt=asphalt,
-        wooded=dice.chance(0.5),
+        wooded=rng.chance(0.5),
         junction=junction,
-        at=dice.uniform(-160, 160),
+        at=rng.uniform(-160, 160),
         since=1990,
     )
 
 
-def crossing(dice: Dice, road: Road, motorway: bool, dryness: float) -> Road:
+def crossing(rng: RandomStream, road: Road, motorway: bool, dryness: float) -> Road:
     """A road that crosses ``road`` near its junction, at a steep angle."""
     c, s = road.curve.direction
-    turn = dice.uniform(-0.5, 0.5)
+    turn = rng.uniform(-0.5, 0.5)
     n = sqrt(1 + turn * turn)
     direction = ((-s + turn * c) / n, (c + turn * s) / n)
-    curve = draw_curve(dice, 0.0, 0.6, direction)
+    curve = draw_curve(rng, 0.0, 0.6, direction)
     # Through the point `at` metres along the first road: its distance to the left of the new direction.
     x, y = c * road.at - s * road.curve.offset, s * road.at + c * road.curve.offset
     curve = replace(curve, offset=y * direction[0] - x * direction[1])
-    return draw_road(dice, curve, motorway=motorway, dryness=dryness)
+    return draw_road(rng, curve, motorway=motorway, dryness=dryness)
 
 
 def _deck(road: Road, u: np.ndarray, d: np.ndarray) -> np.ndarray:

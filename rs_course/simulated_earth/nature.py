@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .exact import Dice, mix_key, smoothstep
-from .palette import SOILS, WATERS, surface
+from .deterministic import RandomStream, mix_key, smoothstep
 from .season import Season
-from .view import BARE, GRASS, SCRUB, TREES, WATER, Layer, View
+from .view import BARE, GRASS, SCRUB, SOILS, TREES, WATER, WATERS, Layer, View, surface
 
 
 @dataclass(frozen=True)
@@ -29,69 +28,69 @@ class Wild:
     veined: bool = False
 
 
-def draw_forest(dice: Dice) -> Wild:
+def draw_forest(rng: RandomStream) -> Wild:
     """Closed forest: nearly uniform, dark, sometimes with clearings and tracks."""
-    light = dice.uniform(0.0, 1.0)
+    light = rng.uniform(0.0, 1.0)
     light *= light
-    green = dice.uniform(-3, 3)
+    green = rng.uniform(-3, 3)
     dark = surface(31 + 9 * light, 52 + 13 * light + green, 66 + 10 * light - green)
     pale = surface(37 + 13 * light, 60 + 22 * light + green, 73 + 12 * light - green)
     return Wild(
-        key=dice.key(),
+        key=rng.key(),
         kind="forest",
         base=np.stack([dark, pale]),
-        evergreen=dice.uniform(0.1, 1),
-        patch=dice.uniform(0.1, 0.8),
-        grain=dice.uniform(0.1, 0.3),
-        clearing=dice.uniform(0.2, 1) if dice.chance(0.35) else 0.0,
-        tracks=dice.uniform(0.3, 1) if dice.chance(0.35) else 0.0,
-        scale=dice.uniform(90, 320),
+        evergreen=rng.uniform(0.1, 1),
+        patch=rng.uniform(0.1, 0.8),
+        grain=rng.uniform(0.1, 0.3),
+        clearing=rng.uniform(0.2, 1) if rng.chance(0.35) else 0.0,
+        tracks=rng.uniform(0.3, 1) if rng.chance(0.35) else 0.0,
+        scale=rng.uniform(90, 320),
         dots=0.0,
     )
 
 
-def draw_scrub(dice: Dice, dryness: float) -> Wild:
+def draw_scrub(rng: RandomStream, dryness: float) -> Wild:
     """Herbaceous vegetation: soil showing through grass and shrubs, tracks, gullies."""
-    kind = dice.pick({"heath": 1.0, "steppe": 0.5 + dryness, "garrigue": 0.3 + dryness, "meadow": 0.8})
+    kind = rng.pick({"heath": 1.0, "steppe": 0.5 + dryness, "garrigue": 0.3 + dryness, "meadow": 0.8})
     dark, pale = {
         "heath": ((62, 76, 84), (100, 96, 98)),
         "steppe": ((104, 98, 100), (176, 152, 142)),
         "garrigue": ((56, 72, 80), (168, 142, 132)),
         "meadow": ((54, 82, 82), (98, 106, 100)),
     }[kind]
-    shade = dice.uniform(0.65, 1.3)
-    soil = surface(*SOILS[dice.pick({"pale": 1, "brown": 1, "red": 0.6, "white": 0.5})][0])
+    shade = rng.uniform(0.65, 1.3)
+    soil = surface(*SOILS[rng.pick({"pale": 1, "brown": 1, "red": 0.6, "white": 0.5})][0])
     pale = surface(*pale) * shade * 0.75 + soil * 0.25
     return Wild(
-        key=dice.key(),
+        key=rng.key(),
         kind="scrub",
         base=np.stack([surface(*dark) * shade, pale]),
         evergreen=0.5,
-        patch=dice.uniform(0.2, 0.9),
-        grain=dice.uniform(0.2, 0.7),
-        clearing=dice.uniform(0.2, 1) if dice.chance(0.4) else 0.0,
-        tracks=dice.uniform(0.3, 1) if dice.chance(0.4) else 0.0,
-        scale=dice.uniform(70, 280),
-        dots=dice.uniform(0.2, 0.9) if dice.chance(0.2) else 0.0,
-        veined=dice.chance(0.5),
+        patch=rng.uniform(0.2, 0.9),
+        grain=rng.uniform(0.2, 0.7),
+        clearing=rng.uniform(0.2, 1) if rng.chance(0.4) else 0.0,
+        tracks=rng.uniform(0.3, 1) if rng.chance(0.4) else 0.0,
+        scale=rng.uniform(70, 280),
+        dots=rng.uniform(0.2, 0.9) if rng.chance(0.2) else 0.0,
+        veined=rng.chance(0.5),
     )
 
 
-def draw_water(dice: Dice, weights: dict) -> Wild:
-    """Open water of one of the :data:`palette.WATERS`."""
-    deep, shallow = WATERS[dice.pick(weights)]
-    mixed = dice.uniform(0, 0.5)
+def draw_water(rng: RandomStream, weights: dict) -> Wild:
+    """Open water of one of the :data:`view.WATERS`."""
+    deep, shallow = WATERS[rng.pick(weights)]
+    mixed = rng.uniform(0, 0.5)
     deep, shallow = surface(*deep), surface(*shallow)
     return Wild(
-        key=dice.key(),
+        key=rng.key(),
         kind="water",
         base=np.stack([deep * (1 - mixed) + shallow * mixed, shallow]),
         evergreen=0.0,
-        patch=dice.uniform(0.2, 1) if dice.chance(0.5) else dice.uniform(0.06, 0.25),
-        grain=dice.uniform(0.0, 0.03),
+        patch=rng.uniform(0.2, 1) if rng.chance(0.5) else rng.uniform(0.06, 0.25),
+        grain=rng.uniform(0.0, 0.03),
         clearing=0.0,
         tracks=0.0,
-        scale=dice.uniform(350, 900),
+        scale=rng.uniform(350, 900),
         dots=0.0,
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .exact import hash2, mix_key, unit
+from .deterministic import hash2, mix_key, unit
 from .view import View
 
 

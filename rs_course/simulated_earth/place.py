@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from .exact import Dice
+from .deterministic import RandomStream
 from .land import STREAM, Land, Spot, Zone, draw_land
 from .lines import Curve, River, Road, crossing, draw_curve, draw_road
 from .nature import draw_water
@@ -93,7 +93,7 @@ class Place:
 class _Draft:
     """A place while it is being drawn."""
 
-    dice: Dice
+    rng: RandomStream
     label: str
     dryness: float
     zones: list[Zone] = field(default_factory=list)
@@ -103,61 +103,61 @@ class _Draft:
 
     def beside(self) -> Land:
         """Some land of the surroundings."""
-        return draw_land(self.dice, self.dice.pick(_AROUND.get(self.label, _RURAL)), self.dryness)
+        return draw_land(self.rng, self.rng.pick(_AROUND.get(self.label, _RURAL)), self.dryness)
 
     def road(self, curve: Curve, motorway: bool = False) -> Road:
-        return draw_road(self.dice, curve, motorway=motorway, dryness=self.dryness)
+        return draw_road(self.rng, curve, motorway=motorway, dryness=self.dryness)
 
 
 def _motorway(draft: _Draft) -> None:
     """A motorway, perhaps with a junction and a road across it, and another land on its left."""
-    dice = draft.dice
-    road = draft.road(draw_curve(dice, 110, dice.uniform(0, 1)), motorway=True)
-    if road.junction != "none" or dice.chance(0.25):
-        draft.roads.append(crossing(dice, road, dice.chance(0.35), draft.dryness))
+    rng = draft.rng
+    road = draft.road(draw_curve(rng, 110, rng.uniform(0, 1)), motorway=True)
+    if road.junction != "none" or rng.chance(0.25):
+        draft.roads.append(crossing(rng, road, rng.chance(0.35), draft.dryness))
     draft.roads.append(road)
-    if dice.chance(0.5):
+    if rng.chance(0.5):
         draft.zones.append(Zone(draft.beside(), curve=road.curve))
 
 
 def _river(draft: _Draft) -> None:
     """A river, straight or meandering, with roads on its levees."""
-    dice = draft.dice
-    loops = (dice.uniform(20, 110), dice.uniform(200, 460)) if dice.chance(0.5) else None
-    curve = replace(draw_curve(dice, 90, dice.uniform(0, 1.2)), loops=loops)
-    width = dice.uniform(20, 60) if dice.chance(0.3) else dice.uniform(60, 300)
+    rng = draft.rng
+    loops = (rng.uniform(20, 110), rng.uniform(200, 460)) if rng.chance(0.5) else None
+    curve = replace(draw_curve(rng, 90, rng.uniform(0, 1.2)), loops=loops)
+    width = rng.uniform(20, 60) if rng.chance(0.3) else rng.uniform(60, 300)
     draft.river = River(
         curve=curve,
         width=width,
-        swell=dice.uniform(0, 0.06),
-        water=draw_water(dice, STREAM),
-        bank_trees=dice.uniform(0, 1),
-        sand=dice.uniform(0.2, 1) if dice.chance(0.35) else 0.0,
+        swell=rng.uniform(0, 0.06),
+        water=draw_water(rng, STREAM),
+        bank_trees=rng.uniform(0, 1),
+        sand=rng.uniform(0.2, 1) if rng.chance(0.35) else 0.0,
     )
-    if dice.chance(0.6):
+    if rng.chance(0.6):
         draft.zones.append(Zone(draft.beside(), curve=curve))
     for side in (-1, 1):
-        if dice.chance(0.35):
-            levee = replace(curve, offset=curve.offset + side * (width * 0.55 + dice.uniform(8, 60)))
+        if rng.chance(0.35):
+            levee = replace(curve, offset=curve.offset + side * (width * 0.55 + rng.uniform(8, 60)))
             draft.roads.append(draft.road(levee))
 
 
 def _outskirts(draft: _Draft) -> None:
     """The edge of a town or an estate."""
-    if draft.dice.chance(0.45):
-        edge = draw_curve(draft.dice, 0, draft.dice.uniform(0, 1))
-        edge = replace(edge, offset=draft.dice.uniform(90, 330))
+    if draft.rng.chance(0.45):
+        edge = draw_curve(draft.rng, 0, draft.rng.uniform(0, 1))
+        edge = replace(edge, offset=draft.rng.uniform(90, 330))
         draft.zones.append(Zone(draft.beside(), curve=edge))
 
 
 def _coast(draft: _Draft) -> None:
     """A shore with surf or rock."""
-    dice = draft.dice
-    if dice.chance(0.15):
-        edge = draw_curve(dice, 0, dice.uniform(0, 1.5))
-        edge = replace(edge, offset=dice.uniform(120, 330), loops=(dice.uniform(5, 40), 220.0))
+    rng = draft.rng
+    if rng.chance(0.15):
+        edge = draw_curve(rng, 0, rng.uniform(0, 1.5))
+        edge = replace(edge, offset=rng.uniform(120, 330), loops=(rng.uniform(5, 40), 220.0))
         draft.zones.append(Zone(draft.beside(), curve=edge))
-        draft.shore = (edge, dice.chance(0.5))
+        draft.shore = (edge, rng.chance(0.5))
 
 
 _FEATURES = {
@@ -171,34 +171,32 @@ _FEATURES = {
 
 def _patch(draft: _Draft) -> None:
     """A wood, a heath or a meadow somewhere in open country."""
-    dice = draft.dice
-    if not dice.chance({"Forest": 0.35, "HerbaceousVegetation": 0.4}.get(draft.label, 0.3)):
+    rng = draft.rng
+    if not rng.chance({"Forest": 0.35, "HerbaceousVegetation": 0.4}.get(draft.label, 0.3)):
         return
-    wild = dice.pick({"scrub": 3, "pasture": 0.4, "forest": 0.6})
+    wild = rng.pick({"scrub": 3, "pasture": 0.4, "forest": 0.6})
     kind = {"Forest": "forest", "HerbaceousVegetation": wild}.get(draft.label)
-    land = draw_land(dice, kind or dice.pick({"forest": 2, "scrub": 1, "pasture": 0.5}), draft.dryness)
-    draft.zones.append(
-        Zone(land, key=dice.key(), spacing=dice.uniform(150, 400), above=dice.uniform(0.7, 1.7))
-    )
+    land = draw_land(rng, kind or rng.pick({"forest": 2, "scrub": 1, "pasture": 0.5}), draft.dryness)
+    draft.zones.append(Zone(land, key=rng.key(), spacing=rng.uniform(150, 400), above=rng.uniform(0.7, 1.7)))
 
 
 def draw_place(label: str, seed: int) -> Place:
     """Draw a place of a class; a function of (label, seed) alone."""
-    dice = Dice(CLASSES.index(label), seed, "place")
-    west, east, south, north, low, high, _ = _REGIONS[dice.pick({i: r[-1] for i, r in enumerate(_REGIONS)})]
-    lon, lat = round(dice.uniform(west, east), 4), round(dice.uniform(south, north), 4)
-    dryness = dice.uniform(low, high)
-    chill, snowline = dice.uniform(), dice.uniform(0.2, 0.7)
-    relief = draw_relief(dice, dice.pick(_RELIEF[label]))
-    draft = _Draft(dice, label, dryness)
-    ground = draw_land(dice, _MAIN[label], dryness) if label in _MAIN else draft.beside()
+    rng = RandomStream(CLASSES.index(label), seed, "place")
+    west, east, south, north, low, high, _ = _REGIONS[rng.pick({i: r[-1] for i, r in enumerate(_REGIONS)})]
+    lon, lat = round(rng.uniform(west, east), 4), round(rng.uniform(south, north), 4)
+    dryness = rng.uniform(low, high)
+    chill, snowline = rng.uniform(), rng.uniform(0.2, 0.7)
+    relief = draw_relief(rng, rng.pick(_RELIEF[label]))
+    draft = _Draft(rng, label, dryness)
+    ground = draw_land(rng, _MAIN[label], dryness) if label in _MAIN else draft.beside()
     if label in _FEATURES:
         _FEATURES[label](draft)
     if label not in ("SeaLake", "Industrial", "Residential"):
         _patch(draft)
-    while len(draft.roads) < 4 and dice.chance(_BYROADS.get(label, 0.22)):
-        turn = dice.uniform(0, 1)
-        draft.roads.insert(0, draft.road(draw_curve(dice, 260, turn)))
+    while len(draft.roads) < 4 and rng.chance(_BYROADS.get(label, 0.22)):
+        turn = rng.uniform(0, 1)
+        draft.roads.insert(0, draft.road(draw_curve(rng, 260, turn)))
     return Place(
         label=label,
         seed=seed,
@@ -213,11 +211,11 @@ def draw_place(label: str, seed: int) -> Place:
         shore=draft.shore,
         river=draft.river,
         roads=tuple(draft.roads),
-        spots=tuple(_draw_spots(dice, label, seed, dryness)),
+        spots=tuple(_draw_spots(rng, label, seed, dryness)),
     )
 
 
-def _draw_spots(dice: Dice, label: str, seed: int, dryness: float) -> list[Spot]:
+def _draw_spots(rng: RandomStream, label: str, seed: int, dryness: float) -> list[Spot]:
     """Villages, farmsteads and ponds in sight, and villages farther out for wider views."""
     spots = []
     rural = label in ("AnnualCrop", "Pasture", "PermanentCrop", "Highway", "River")
@@ -225,15 +223,13 @@ def _draw_spots(dice: Dice, label: str, seed: int, dryness: float) -> list[Spot]
         chance = {"AnnualCrop": 0.06, "Pasture": 0.2, "PermanentCrop": 0.15}.get(label, 0.35)
         for kind, limit, low, high in (("village", 3, 45, 110), ("farm", 3, 16, 32), ("pond", 2, 14, 40)):
             count = 0
-            while count < limit and dice.chance(chance if kind != "pond" else chance * 0.4):
+            while count < limit and rng.chance(chance if kind != "pond" else chance * 0.4):
                 count += 1
-                spots.append(
-                    (kind, dice.uniform(-270, 270), dice.uniform(-270, 270), dice.uniform(low, high))
-                )
+                spots.append((kind, rng.uniform(-270, 270), rng.uniform(-270, 270), rng.uniform(low, high)))
         for _ in range(4):
-            x, y = dice.direction()
-            far = dice.uniform(520, 2400)
-            spots.append(("village", x * far, y * far, dice.uniform(80, 220)))
+            x, y = rng.direction()
+            far = rng.uniform(520, 2400)
+            spots.append(("village", x * far, y * far, rng.uniform(80, 220)))
     number = CLASSES.index(label)
     return [
         Spot(x, y, radius, kind, (number, seed, f"spot {i}"), dryness)

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .atmosphere import Air, clouds_over, through
-from .exact import Dice, mix_key, smoothstep
+from .atmosphere import Air, clouds_over, expose, through
+from .deterministic import RandomStream, mix_key, smoothstep
 from .land import Spot, paint_land
 from .lines import paint_river, paint_road
-from .palette import surface
 from .place import CLASSES, Place
 from .season import Season
-from .sensor import expose
 from .terrain import cast_shadow, elevation, illumination
-from .view import BARE, WATER, Layer, View
+from .view import BARE, WATER, Layer, View, surface
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,9 @@ def render(place: Place, air: Air, when: Season, cloud_cover: float, gsd: float)
     if clouds is not None:
         light *= clouds.light
     image_hr = through(air, layer.rgb, light, clouds)
-    dice = Dice(CLASSES.index(place.label), place.seed, "sensor")
+    rng = RandomStream(CLASSES.index(place.label), place.seed, "sensor")
     return Rendering(
-        image=expose(image_hr, air.noise, dice),
+        image=expose(image_hr, air.noise, rng),
         image_hr=np.ascontiguousarray(image_hr.transpose(1, 2, 0)),
         landcover=layer.cover,
         elevation=z.astype(np.float32),

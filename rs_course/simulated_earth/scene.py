@@ -12,7 +12,7 @@ import numpy as np
 
 from .atmosphere import draw_air
 from .captions import describe
-from .exact import Dice
+from .deterministic import RandomStream
 from .facts import observe
 from .place import CLASSES, Place, draw_place
 from .render import Rendering, render
@@ -148,7 +148,7 @@ def _render(label, seed, date, cloud_cover, gsd, lon, lat) -> tuple[Place, Rende
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed is {seed}; it must be between 0 and 2**64 - 1.")
     gsd = _number("gsd", gsd, 2, 60, "metres per pixel")
-    place, air = _place(label, int(seed)), draw_air(Dice(CLASSES.index(label), int(seed), "air"))
+    place, air = _place(label, int(seed)), draw_air(RandomStream(CLASSES.index(label), int(seed), "air"))
     lat = place.lat if lat is None else _number("lat", lat, -90, 90, "degrees")
     lon = place.lon if lon is None else _number("lon", lon, -180, 180, "degrees")
     cloud_cover = (
@@ -173,11 +173,11 @@ def _number(name: str, value, low: float, high: float, unit: str) -> float:
 
 def _draw_date(place: Place) -> datetime.date:
     """A date in the growing season more often than not, as cloud-free archives have them."""
-    dice = Dice(CLASSES.index(place.label), place.seed, "date")
-    month = dice.pick(_MONTHS)
+    rng = RandomStream(CLASSES.index(place.label), place.seed, "date")
+    month = rng.pick(_MONTHS)
     if place.lat < 0:
         month = (month + 5) % 12 + 1
-    return datetime.date(dice.integer(2016, 2024), month, dice.integer(1, 28))
+    return datetime.date(rng.integer(2016, 2024), month, rng.integer(1, 28))
 
 
 def _parse_date(date) -> datetime.date:

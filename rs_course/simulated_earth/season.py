@@ -6,7 +6,7 @@ import datetime
 from dataclasses import dataclass
 from math import pi, sqrt
 
-from .exact import cos, sin
+from .deterministic import cos, sin
 
 _OVERPASS = -22.5 * pi / 180  # hour angle of Sentinel-2's 10:30 descending node
 

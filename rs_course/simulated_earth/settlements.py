@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .exact import Dice, hash2, mix_key, triangle, unit
-from .palette import HALLS, ROOFS, surface, surfaces
+from .deterministic import RandomStream, hash2, mix_key, triangle, unit
 from .parcels import parcels
 from .season import Season
-from .view import BUILDING, GARDEN, GRASS, PAVED, ROAD, TREES, Layer, View
+from .view import BUILDING, GARDEN, GRASS, HALLS, PAVED, ROAD, ROOFS, TREES, Layer, View, surface, surfaces
 
 
 @dataclass(frozen=True)
@@ -37,42 +36,42 @@ class Town:
     clutter: float
 
 
-def draw_town(dice: Dice, dryness: float) -> Town:
+def draw_town(rng: RandomStream, dryness: float) -> Town:
     """Draw a town: suburb, terraces, or a dense southern quarter."""
-    kind = dice.pick(
+    kind = rng.pick(
         {"suburb": 1.0, "terraces": 0.8, "dense": 0.4 + 0.9 * dryness, "villas": 0.4, "city": 0.7}
     )
-    roofs = dice.pick(
+    roofs = rng.pick(
         {"slate": 1.2 - dryness, "tile": 0.6 + 0.6 * dryness, "mixed": 0.8, "pale": 0.15 + 0.7 * dryness}
     )
     lot, depth, garden = {
-        "suburb": (dice.uniform(14, 22), dice.uniform(9, 13), (62, 80, 86)),
-        "terraces": (dice.uniform(9, 14), dice.uniform(9, 12), (64, 78, 86)),
-        "dense": (dice.uniform(11, 20), dice.uniform(13, 19), (112, 104, 108)),
-        "city": (dice.uniform(11, 17), dice.uniform(12, 17), (96, 98, 106)),
-        "villas": (dice.uniform(20, 32), dice.uniform(12, 17), (58, 78, 82)),
+        "suburb": (rng.uniform(14, 22), rng.uniform(9, 13), (62, 80, 86)),
+        "terraces": (rng.uniform(9, 14), rng.uniform(9, 12), (64, 78, 86)),
+        "dense": (rng.uniform(11, 20), rng.uniform(13, 19), (112, 104, 108)),
+        "city": (rng.uniform(11, 17), rng.uniform(12, 17), (96, 98, 106)),
+        "villas": (rng.uniform(20, 32), rng.uniform(12, 17), (58, 78, 82)),
     }[kind]
-    dust = dice.uniform(0, 0.3) + 0.9 * dryness * dice.uniform()
-    garden = (surface(*garden) * (1 - dust) + surface(168, 146, 138) * dust) * dice.uniform(0.7, 1.5)
+    dust = rng.uniform(0, 0.3) + 0.9 * dryness * rng.uniform()
+    garden = (surface(*garden) * (1 - dust) + surface(168, 146, 138) * dust) * rng.uniform(0.7, 1.5)
     return Town(
-        key=dice.key(),
-        direction=dice.direction(),
-        block=(dice.uniform(2.6, 4.2) * depth + 12, dice.uniform(90, 260)),
+        key=rng.key(),
+        direction=rng.direction(),
+        block=(rng.uniform(2.6, 4.2) * depth + 12, rng.uniform(90, 260)),
         lot=lot,
         depth=depth,
-        street=dice.uniform(6, 10),
-        warp=(dice.uniform(5, 50), dice.uniform(140, 420)),
-        filled=dice.uniform(0.65, 1.0),
-        growth=dice.uniform(0.004, 0.03),
-        roofs=surfaces(*ROOFS[roofs]) * np.float32(dice.uniform(0.65, 1.6)),
+        street=rng.uniform(6, 10),
+        warp=(rng.uniform(5, 50), rng.uniform(140, 420)),
+        filled=rng.uniform(0.65, 1.0),
+        growth=rng.uniform(0.004, 0.03),
+        roofs=surfaces(*ROOFS[roofs]) * np.float32(rng.uniform(0.65, 1.6)),
         garden=garden.astype(np.float32),
-        asphalt=surface(*([dice.uniform(84, 132)] * 2), dice.uniform(104, 134)),
-        trees=dice.uniform(0, 1),
-        quarters=dice.uniform(0.2, 3.0) if dice.chance(0.6) else 0.0,
-        parks=dice.uniform(0.01, 0.1),
-        large=dice.uniform(0.25, 0.7) if kind == "city" else dice.uniform(0.0, 0.22),
-        bright=dice.uniform(0.01, 0.08),
-        clutter=dice.uniform(0.12, 0.4),
+        asphalt=surface(*([rng.uniform(84, 132)] * 2), rng.uniform(104, 134)),
+        trees=rng.uniform(0, 1),
+        quarters=rng.uniform(0.2, 3.0) if rng.chance(0.6) else 0.0,
+        parks=rng.uniform(0.01, 0.1),
+        large=rng.uniform(0.25, 0.7) if kind == "city" else rng.uniform(0.0, 0.22),
+        bright=rng.uniform(0.01, 0.08),
+        clutter=rng.uniform(0.12, 0.4),
     )
 
 
@@ -156,22 +155,22 @@ class Estate:
     asphalt: np.ndarray
 
 
-def draw_estate(dice: Dice, dryness: float) -> Estate:
+def draw_estate(rng: RandomStream, dryness: float) -> Estate:
     """Draw an industrial estate."""
-    dust = dice.uniform(0, 0.3) + 0.9 * dryness * dice.uniform()
+    dust = rng.uniform(0, 0.3) + 0.9 * dryness * rng.uniform()
     yard = surface(104, 108, 118) * (1 - dust) + surface(206, 182, 170) * dust
-    yard = yard * dice.uniform(0.6, 1.5)
-    size = dice.uniform(0.62, 1.3)
+    yard = yard * rng.uniform(0.6, 1.5)
+    size = rng.uniform(0.62, 1.3)
     return Estate(
-        key=dice.key(),
-        direction=dice.direction(),
-        pitch=(dice.uniform(40, 75) * size, dice.uniform(50, 110) * size),
-        halls=HALLS * np.float32(dice.uniform(0.7, 1.2)),
+        key=rng.key(),
+        direction=rng.direction(),
+        pitch=(rng.uniform(40, 75) * size, rng.uniform(50, 110) * size),
+        halls=HALLS * np.float32(rng.uniform(0.7, 1.2)),
         yard=yard.astype(np.float32),
         lawn=surface(58, 82, 86),
-        filled=dice.uniform(0.6, 0.95),
-        growth=dice.uniform(0.004, 0.03),
-        asphalt=surface(*([dice.uniform(88, 124)] * 2), 122),
+        filled=rng.uniform(0.6, 0.95),
+        growth=rng.uniform(0.004, 0.03),
+        asphalt=surface(*([rng.uniform(88, 124)] * 2), 122),
     )
 
 

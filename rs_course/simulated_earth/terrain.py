@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from .exact import Dice, mix_key
+from .deterministic import RandomStream, mix_key
 from .nature import gradient
 from .season import Season
 from .view import View
@@ -34,17 +34,17 @@ HEIGHTS = {
 }
 
 
-def draw_relief(dice: Dice, style: str) -> Relief:
+def draw_relief(rng: RandomStream, style: str) -> Relief:
     """Draw relief of a style, one of :data:`HEIGHTS`."""
     low, high = HEIGHTS[style]
-    ridged = style == "gullied" or (style in ("hilly", "mountain") and dice.chance(0.5))
-    base = dice.uniform(5, 300) if style != "mountain" else dice.uniform(300, 1600)
+    ridged = style == "gullied" or (style in ("hilly", "mountain") and rng.chance(0.5))
+    base = rng.uniform(5, 300) if style != "mountain" else rng.uniform(300, 1600)
     return Relief(
-        key=dice.key(),
+        key=rng.key(),
         base=base,
-        height=dice.uniform(low, high),
-        scale=dice.uniform(110, 260) if style == "gullied" else dice.uniform(350, 900),
-        rough=dice.uniform(0.3, 0.5),
+        height=rng.uniform(low, high),
+        scale=rng.uniform(110, 260) if style == "gullied" else rng.uniform(350, 900),
+        rough=rng.uniform(0.3, 0.5),
         ridged=ridged,
     )
 

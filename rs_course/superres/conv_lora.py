@@ -136,7 +136,7 @@ def add(
     """Replace the named convolutions by :class:`ConvLoRA` layers, in place, and freeze everything else.
 
     Args:
-        network: For the default ``ranks``, a merged :class:`~rs_course.superres.span.SPAN`.
+        network: For the default ``ranks``, a merged :class:`~rs_course.superres.networks.SPAN`.
         ranks: Layer name → (rank, alpha).
         generator: Source of the random factors A.
 

@@ -12,7 +12,7 @@ from rs_course import training_loop
 from rs_course.deprecation import old_arguments, warn_renamed
 from rs_course.superres import degradation
 from rs_course.superres.distillation import distillation_loss, negative_psnr
-from rs_course.superres.span import IMAGE_RANGE, SPAN
+from rs_course.superres.networks import IMAGE_RANGE, SPAN
 from rs_course.training_loop import EMA, Budget, Progress, Recipe, by_step, cosine_decay
 
 

@@ -13,7 +13,7 @@ import torch
 from rs_course import metrics
 from rs_course.superres.degradation import round8
 from rs_course.superres.inference import upscale
-from rs_course.superres.inputs import check_pair
+from rs_course.validation import image_batch
 
 
 def patches(images: torch.Tensor, side: int = 7, stride: int = 5) -> torch.Tensor:
@@ -111,3 +111,23 @@ def compare(
             "texture": texture_distance(images, high),
         }
     return results
+
+
+def check_pair(low: torch.Tensor, high: torch.Tensor, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Check that ``high`` is ``low`` enlarged ``scale`` times: same number of images, matching sides.
+
+    Raises:
+        ValueError: The sizes do not belong together; the sentence names the sizes that would.
+    """
+    low, high = image_batch(low, "low"), image_batch(high, "high")
+    (n, _, h, w), (m, _, height, width) = low.shape, high.shape
+    if n != m:
+        raise ValueError(f"{n} low-resolution and {m} high-resolution images: pairs need equal numbers.")
+    if (height, width) != (h * scale, w * scale):
+        raise ValueError(
+            f"low resolution {h}×{w} and high resolution {height}×{width} are no ×{scale} pair: crop the "
+            "high-resolution "
+            f"image to {h * scale}×{w * scale}, or make the low-resolution one from it with "
+            "degradation.bicubic."
+        )
+    return low, high

@@ -3,7 +3,7 @@
 world = toys.islands()
 model = toys.Flow()
 for step, loss in toys.fit(model, world, steps=800, seed=0): ...
-toys.judge(model, world, seed=0)            # islands found, points at sea, distance to the truth, calls
+toys.judge(model, world, seed=0)            # islands found, points at sea, distance to the truth, nfe
 """
 
 from rs_course.toys.families import FAMILIES, GAN, VAE, Autoregressive, Diffusion, Flow

@@ -1,8 +1,9 @@
 """GAN, VAE, normalising flow, autoregression and diffusion for points in the plane, in their plainest form.
 
-Every family has ``players()`` (who minimises what: one player, or two for the GAN), ``sample(count,
-generator)``, ``log_likelihood(x, generator)`` (``None`` without one; a lower bound for VAE and diffusion) and
-``calls``: how often the network runs, one run after the other, for one sample. x is ``[N, 2]`` throughout.
+Every family has ``param_groups()`` (parameters and the loss that they minimise: one pair, or two for the
+GAN), ``sample(count, generator)``, ``log_likelihood(x, generator)`` (``None`` without one; a lower bound for
+VAE and diffusion) and ``nfe``: how often the network runs, one run after the other, for one sample. x is
+``[N, 2]`` throughout.
 """
 
 from __future__ import annotations
@@ -30,38 +31,39 @@ def _normal_log_prob(x, mean, log_variance):
 
 
 class Family(nn.Module):
-    """What the five have in common: one player that minimises ``loss``, unless a family says otherwise."""
+    """What the five have in common: all parameters minimise ``loss``, unless a family says otherwise."""
 
-    calls = 1
+    nfe = 1
 
-    def players(self):
+    def param_groups(self):
         return [(self.parameters(), self.loss)]
 
 
 class GAN(Family):
-    """Goodfellow et al. 2014, with the non-saturating loss: a forger and a detective."""
+    """Goodfellow et al. 2014, with the non-saturating loss: a generator against a discriminator."""
 
     def __init__(self):
         super().__init__()
-        self.forger, self.detective = mlp(2, 2), mlp(2, 1)
+        self.generator, self.discriminator = mlp(2, 2), mlp(2, 1)
 
-    def players(self):
+    def param_groups(self):
         return [
-            (self.detective.parameters(), self.detective_loss),
-            (self.forger.parameters(), self.forger_loss),
+            (self.discriminator.parameters(), self.discriminator_loss),
+            (self.generator.parameters(), self.generator_loss),
         ]
 
-    def detective_loss(self, x, generator):
+    def discriminator_loss(self, x, generator):
         fake = self.sample(len(x), generator).detach()
         return (
-            functional.softplus(-self.detective(x)).mean() + functional.softplus(self.detective(fake)).mean()
+            functional.softplus(-self.discriminator(x)).mean()
+            + functional.softplus(self.discriminator(fake)).mean()
         )
 
-    def forger_loss(self, x, generator):
-        return functional.softplus(-self.detective(self.sample(len(x), generator))).mean()
+    def generator_loss(self, x, generator):
+        return functional.softplus(-self.discriminator(self.sample(len(x), generator))).mean()
 
     def sample(self, count, generator):
-        return self.forger(torch.randn(count, 2, generator=generator))
+        return self.generator(torch.randn(count, 2, generator=generator))
 
     def log_likelihood(self, x, generator):
         return None
@@ -137,7 +139,7 @@ class Flow(Family):
 class Autoregressive(Family):
     """p(x₁) p(x₂ | x₁): one coordinate after the other, each a histogram (as PixelRNN, van den Oord 2016)."""
 
-    calls = 2
+    nfe = 2
     bins, limit = 128, 2.2
 
     def __init__(self):
@@ -174,7 +176,7 @@ class Autoregressive(Family):
 class Diffusion(Family):
     """DDPM (Ho et al. 2020): learn to remove noise, then start from noise; notebook 01 takes it apart."""
 
-    calls = 50
+    nfe = 50
 
     def __init__(self):
         super().__init__()
@@ -195,7 +197,7 @@ class Diffusion(Family):
     def sample(self, count, generator):
         noise = torch.randn(count, 2, generator=generator)
         denoise = diffusion.denoiser(self, self.schedule, clip=2.2)
-        return diffusion.final(diffusion.ddim(denoise, noise, self.schedule, steps=self.calls))
+        return diffusion.final(diffusion.ddim(denoise, noise, self.schedule, steps=self.nfe))
 
     def log_likelihood(self, x, generator):
         """The variational bound −(L_T + Σ L_{t−1} + L_0), equation 5, with σ_t² = β_t: ``[N]`` nats.

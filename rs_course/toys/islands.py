@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import tee
 
 import torch
 
 from rs_course.diffusion import GaussianMixture
+from rs_course.training_loop import Budget, Recipe, cosine_decay, optimize
 
 SPREAD = 0.12
 # From a common island to a rare one, like common and rare classes of land cover.
@@ -24,33 +26,36 @@ def islands() -> GaussianMixture:
     return GaussianMixture(torch.tensor(WEIGHTS, dtype=torch.float64), centres, covariances)
 
 
-def fit(model, world: GaussianMixture, *, steps: int, seed: int = 0, batch: int = 256) -> Iterator[tuple]:
+def fit(
+    model, world: GaussianMixture, *, steps: int, seed: int = 0, batch_size: int = 256
+) -> Iterator[tuple[int, float]]:
     """Train a family on 4,096 points of the world; yields ``(step, loss)`` after each step.
 
-    The learning rate falls from 4e-3 to 0 along a cosine. A GAN has two players that take turns; the yielded
-    loss is that of the last one.
+    The learning rate falls from 4e-3 to 0 along a cosine. A GAN's two networks take turns; the yielded loss
+    is that of the last one.
 
     Args:
         model: A family of :mod:`rs_course.toys.families`, trained in place.
         world: Where the points come from.
         steps: Optimiser steps.
         seed: Of the points, the batches and the training noise.
-        batch: Points per step.
+        batch_size: Points per step.
     """
     points = world.sample(4096, seed=seed)[0].float()
     generator = torch.Generator().manual_seed(seed)
-    players = [
-        (torch.optim.Adam(parameters, betas=(0.5, 0.99)), loss) for parameters, loss in model.players()
-    ]
-    for step in range(steps):
-        x = points[torch.randint(len(points), (batch,), generator=generator)]
-        for optimizer, loss in players:
-            optimizer.param_groups[0]["lr"] = 2e-3 * (1 + math.cos(math.pi * step / steps))
-            optimizer.zero_grad()
-            value = loss(x, generator)
-            value.backward()
-            optimizer.step()
-        yield step, value.item()
+    draws = (points[torch.randint(4096, (batch_size,), generator=generator)] for _ in range(steps))
+    groups = model.param_groups()
+    runs = []
+    for (parameters, loss), batches in zip(groups, tee(draws, len(groups)), strict=True):
+        optimizer = torch.optim.Adam(parameters, lr=4e-3, betas=(0.5, 0.99))
+        scheduler = Recipe(lr=4e-3, decay=cosine_decay(0), warmup=1).scheduler(optimizer, Budget(steps=steps))
+
+        def of_batch(x, _, loss=loss):
+            return loss(x, generator)
+
+        runs.append(optimize(model, batches, of_batch, optimizer, scheduler=scheduler))
+    for *_, progress in zip(*runs, strict=True):
+        yield progress.step, progress.loss
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,13 @@ class Verdict:
         at_sea: Share of samples farther than four standard deviations from every centre (truth: 0.03 %).
         divergence: KL(world ‖ model) in nats per point, from 2,000 fresh points; an upper bound where the
             family only has a bound of its likelihood; ``None`` where it has no likelihood.
-        calls: Evaluations of the network that one sample needs, one after the other.
+        nfe: Evaluations of the network that one sample needs, one after the other.
     """
 
     found: int
     at_sea: float
     divergence: float | None
-    calls: int
+    nfe: int
 
 
 @torch.no_grad()
@@ -85,5 +90,5 @@ def judge(model, world: GaussianMixture, *, seed: int = 0, count: int = 5000) ->
         found=int((share >= world.weights / 4).sum()),
         at_sea=float(1 - near.double().mean()),
         divergence=None if own is None else float(world.log_prob(fresh).mean() - own.mean()),
-        calls=model.calls,
+        nfe=model.nfe,
     )

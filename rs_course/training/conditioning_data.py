@@ -77,9 +77,9 @@ def _row(draw: int, k: int):
     from rs_course.checkpoints import maps as extract
 
     chosen = conditions(k, draw)
-    dice = np.random.default_rng([draw, k, 1])
-    day = any_day(dice)
-    clear = dice.random() < 2 / 3
+    rng = np.random.default_rng([draw, k, 1])
+    day = any_day(rng)
+    clear = rng.random() < 2 / 3
     one = simulated_earth.scene(*place(k, draw), **chosen)
     changed = {**chosen, "date": day} | ({"cloud_cover": 0.0} if clear else {})
     other = simulated_earth.scene(*place(k, draw), **changed)

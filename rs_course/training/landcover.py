@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from rs_course.simulated_earth.captions import composition
 from rs_course.simulated_earth.facts import extent
 from rs_course.training_loop import by_step, optimize
 
-from .training_sets import conditions, place
+from .training_sets import DRAWN, conditions, place, rendered
 
 # Words of the captions for what the reader tells apart; the background (grass, scrub, gardens) is not named.
 WORDS = {
@@ -81,7 +82,7 @@ def train_reader(
     folder = paths.cache_dir() / "training" / simulated_earth.VERSION
     kept = folder / f"landcover-{scenes}-{steps}-{draw}-{seed}.pt"
     if not kept.exists():
-        images, truth = _known(scenes, draw, folder)
+        (images, truth), _ = rendered(f"landcover-{draw}-{DRAWN}", scenes, partial(_row, draw))
         options = {"steps": steps, "seed": seed, "batch_size": batch_size, "change_colours": True}
         reader = fit(images, truth, WEIGHTS, **options)
         torch.save(reader.state_dict(), kept)
@@ -140,18 +141,10 @@ def fit(
     return reader.eval()
 
 
-def _known(count: int, draw: int, folder) -> tuple[np.ndarray, np.ndarray]:
-    """Tiles ``[N, 64, 64, 3]`` and their classes ``[N, 64, 64]``, rendered once."""
-    file = folder / f"landcover-{count}-{draw}.npz"
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        scenes = (simulated_earth.scene(*place(k, draw), **conditions(k, draw)) for k in range(count))
-        images, truth = zip(*((one.image, shrunk(classes_of_scene(one))) for one in scenes), strict=True)
-        part = file.with_suffix(".part.npz")
-        np.savez(part, images=np.stack(images), truth=np.stack(truth))
-        part.replace(file)
-    with np.load(file) as stored:
-        return stored["images"], stored["truth"]
+def _row(draw: int, k: int):
+    """A tile ``[64, 64, 3]`` and its classes ``[64, 64]``."""
+    one = simulated_earth.scene(*place(k, draw), **conditions(k, draw))
+    return (one.image, shrunk(classes_of_scene(one))), {}
 
 
 def sentence_of(classes: np.ndarray, label: str, rng) -> str | None:

@@ -111,18 +111,18 @@ def conditions(k: int, draw: int) -> dict:
     year together with the latitude, since only both say whether there is snow: from 60° south to 66° north,
     every second one north of 35°. For three quarters the ground sample distance, one of :data:`SCALES`.
     """
-    dice = np.random.default_rng([draw, k])
-    season, clouds, scale = dice.random(3) < (0.5, 0.5, 0.75)
-    chosen = {"cloud_cover": round(dice.uniform(0, 0.9), 2)} if clouds else {}
+    rng = np.random.default_rng([draw, k])
+    season, clouds, scale = rng.random(3) < (0.5, 0.5, 0.75)
+    chosen = {"cloud_cover": round(rng.uniform(0, 0.9), 2)} if clouds else {}
     if season:
-        south = -60 if dice.random() < 0.5 else 35
-        chosen |= {"date": any_day(dice), "lat": round(dice.uniform(south, 66), 2)}
-    return chosen | ({"gsd": float(dice.choice(SCALES))} if scale else {})
+        south = -60 if rng.random() < 0.5 else 35
+        chosen |= {"date": any_day(rng), "lat": round(rng.uniform(south, 66), 2)}
+    return chosen | ({"gsd": float(rng.choice(SCALES))} if scale else {})
 
 
-def any_day(dice) -> datetime.date:
+def any_day(rng) -> datetime.date:
     """Any day of the simulator's years."""
-    return datetime.date(int(dice.integers(2016, 2025)), 1, 1) + datetime.timedelta(int(dice.integers(365)))
+    return datetime.date(int(rng.integers(2016, 2025)), 1, 1) + datetime.timedelta(int(rng.integers(365)))
 
 
 def place(k: int, draw: int) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from rs_course import checkpoints, superres
 from rs_course.checkpoints.weights import find_weights, read_state_dict
-from rs_course.superres.span import SPAN
+from rs_course.superres.networks import SPAN
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rs_course.metrics import distribution as d
+from rs_course import metrics as d
 
 
 def test_bootstrap_of_a_mean_is_the_textbook_error():

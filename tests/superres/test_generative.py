@@ -7,7 +7,7 @@ import torch
 
 from rs_course import checkpoints, superres
 from rs_course.superres import baselines
-from rs_course.superres.generative import DiffusionUpscaler
+from rs_course.superres.baselines import DiffusionUpscaler
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,7 @@ def test_training_brings_a_family_closer_to_the_world(name):
     assert sum(losses[-20:]) < sum(losses[:20])
 
 
-def test_the_gan_has_two_players_and_no_likelihood():
+def test_the_gan_has_two_networks_and_no_likelihood():
     world = toys.islands()
     torch.manual_seed(0)
     model = toys.GAN()
@@ -127,7 +127,7 @@ def test_training_is_a_function_of_the_seed():
 
 def test_the_truth_itself_gets_the_best_verdict():
     class Truth:
-        calls = 1
+        nfe = 1
 
         def sample(self, count, generator):
             return toys.islands().sample(count, seed=5)[0].float()

@@ -65,7 +65,7 @@ def unit(h: np.ndarray, part: int = 0) -> np.ndarray:
     return ((h >> np.uint32(8 * part)) & np.uint32(255)).astype(np.float32) * np.float32(1 / 256)
 
 
-class Dice:
+class RandomStream:
     """Random draws of one named stream, from ``(label, seed, name)`` alone (PCG64)."""
 
     def __init__(self, label: int, seed: int, name: str):

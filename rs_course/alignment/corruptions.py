@@ -1,7 +1,7 @@
 """Graded damage with a known truth: what must a metric notice, and what does it not?
 
-A change takes tiles and captions and returns worse ones. How much worse is known, because we did it: a metric
-that does not move is blind to it. Grades start at 0, which changes nothing.
+A corruption takes tiles and captions and returns worse ones. How much worse is known, because we did it: a
+metric that does not move is blind to it. Grades start at 0, which changes nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,10 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+
+from rs_course.deprecation import old_names
+
+__getattr__ = old_names(__name__, {"please": "pgd_attack"})
 
 
 def blur(images: np.ndarray, sigma: float) -> np.ndarray:
@@ -59,14 +63,14 @@ def swap(captions: Sequence[str], share: float) -> list[str]:
     return [*captions[1:count], *captions[: min(1, count)], *captions[count:]]
 
 
-def please(scorer, images, text: str, *, bound: float = 8 / 255, steps: int = 30):
+def pgd_attack(scorer, images, text: str, *, bound: float = 8 / 255, steps: int = 30):
     """Change tiles by next to nothing so that one scorer likes them: gradient ascent on its cosine.
 
     What a score rewards is not what it means (Goodhart's law); a second scorer shows the difference. The
     ascent is the projected gradient method on signs (Madry et al. 2018, arXiv 1706.06083).
 
     Args:
-        scorer: The one to please; its vision tower must take the images' own size.
+        scorer: The one that is to like them; its vision tower must take the images' own size.
         images: ``[N, 3, H, W]`` in [0, 1].
         text: The sentence that the tiles shall agree with.
         bound: Largest change of a pixel value.

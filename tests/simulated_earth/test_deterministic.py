@@ -6,22 +6,23 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from rs_course.simulated_earth import exact
-from rs_course.simulated_earth.sensor import PSF, expose
+from rs_course.simulated_earth import deterministic
+from rs_course.simulated_earth.atmosphere import PSF, expose
 
 
 @pytest.mark.parametrize("x", np.linspace(-20, 20, 41))
 def test_trigonometry_equals_the_library(x):
-    assert exact.sin(x) == pytest.approx(math.sin(x), abs=1e-7)
-    assert exact.cos(x) == pytest.approx(math.cos(x), abs=1e-7)
+    assert deterministic.sin(x) == pytest.approx(math.sin(x), abs=1e-7)
+    assert deterministic.cos(x) == pytest.approx(math.cos(x), abs=1e-7)
 
 
 def test_lattice_noise_is_a_cubic_spline_of_its_lattice():
     spacing, count = 40.0, 64
-    noise = exact.lattice_noise(7, spacing, (-100.0, 5.0, count), (90.0, -5.0, count))
-    wx, i0, ni = exact.spline_weights((-100 + 5 * np.arange(count)) / spacing)
-    wy, j0, nj = exact.spline_weights((90 - 5 * np.arange(count)) / spacing)
-    lattice = exact.hash2(7, np.arange(i0, i0 + ni)[None], np.arange(j0, j0 + nj)[:, None]) >> np.uint32(21)
+    noise = deterministic.lattice_noise(7, spacing, (-100.0, 5.0, count), (90.0, -5.0, count))
+    wx, i0, ni = deterministic.spline_weights((-100 + 5 * np.arange(count)) / spacing)
+    wy, j0, nj = deterministic.spline_weights((90 - 5 * np.arange(count)) / spacing)
+    i, j = np.arange(i0, i0 + ni)[None], np.arange(j0, j0 + nj)[:, None]
+    lattice = deterministic.hash2(7, i, j) >> np.uint32(21)
     lattice = lattice.astype(float) - 1023.5
 
     def basis(first, n, positions):
@@ -38,20 +39,20 @@ def test_lattice_noise_is_a_cubic_spline_of_its_lattice():
 
 
 def test_noise_does_not_depend_on_the_window():
-    whole = exact.lattice_noise(3, 50.0, (0.0, 2.5, 64), (0.0, -2.5, 64))
-    part = exact.lattice_noise(3, 50.0, (2.5 * 20, 2.5, 16), (-2.5 * 30, -2.5, 16))
+    whole = deterministic.lattice_noise(3, 50.0, (0.0, 2.5, 64), (0.0, -2.5, 64))
+    part = deterministic.lattice_noise(3, 50.0, (2.5 * 20, 2.5, 16), (-2.5 * 30, -2.5, 16))
     np.testing.assert_array_equal(part, whole[30:46, 20:36])
 
 
 def test_noise_has_unit_spread():
-    values = [exact.lattice_noise(key, 5.0, (0.0, 2.5, 256), (0.0, -2.5, 256)) for key in range(4)]
+    values = [deterministic.lattice_noise(key, 5.0, (0.0, 2.5, 256), (0.0, -2.5, 256)) for key in range(4)]
     assert np.mean(values) == pytest.approx(0, abs=0.02)
     assert np.std(values) == pytest.approx(1, abs=0.05)
 
 
 def test_dice_streams_differ_and_repeat():
     def draw(*args):
-        dice = exact.Dice(*args)
+        dice = deterministic.RandomStream(*args)
         return [dice.uniform() for _ in range(4)]
 
     assert draw(1, 2, "a") == draw(1, 2, "a")
@@ -60,7 +61,7 @@ def test_dice_streams_differ_and_repeat():
 
 def test_sensor_equals_a_direct_convolution():
     hr = np.random.default_rng(0).integers(0, 256, (3, 256, 256), dtype=np.uint8)
-    image = expose(hr, 0.0, exact.Dice(0, 0, "sensor"))
+    image = expose(hr, 0.0, deterministic.RandomStream(0, 0, "sensor"))
     padded = np.pad(hr.astype(float), ((0, 0), (4, 4), (4, 4)), mode="edge")
     kernel = np.outer(PSF, PSF) / 65536
     for row, col in [(0, 0), (5, 63), (31, 17), (63, 63)]:
@@ -77,6 +78,6 @@ def test_modulation_transfer_lies_in_the_sensors_range():
 
 def test_sensor_noise_has_the_stated_spread():
     flat = np.full((3, 256, 256), 100, np.uint8)
-    image = expose(flat, 4.0, exact.Dice(0, 0, "sensor")).astype(float)
+    image = expose(flat, 4.0, deterministic.RandomStream(0, 0, "sensor")).astype(float)
     assert image.mean() == pytest.approx(100, abs=0.2)
     assert image.std() == pytest.approx(4.0, abs=0.15)

@@ -1,9 +1,69 @@
-"""What a picture and a mask change in the sampling loop."""
+"""The latents of a run: where their noise comes from, and what a picture and a mask change in them.
+
+The noise is usually that of ``rs_course.seeds``: image i draws from generators of its own. A
+``torch.Generator`` instead repeats a run of the published pipelines, which draw everything for the whole
+batch from one generator, in a fixed order.
+"""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+
+from rs_course import seeds
+
+
+class PerImage:
+    """Noise as a function of (seed, image, step)."""
+
+    def __init__(self, seed: int):
+        seeds.generator(seed, 0)  # says at once what is wrong with a seed
+        self.seed = seed
+
+    def initial(self, shape, start: int) -> torch.Tensor:
+        """x_T of images ``start``, ``start + 1``, ..."""
+        return seeds.noise(shape, seed=self.seed, start=start)
+
+    def step(self, shape, start: int, k: int) -> torch.Tensor:
+        """What a stochastic sampler adds at its k-th step, k from 0."""
+        return seeds.noise(shape, seed=self.seed, start=start, stream=k + 1)
+
+    def generators(self, count: int, start: int) -> list[torch.Generator]:
+        """For a scheduler that draws by itself: a generator for each image, which lasts for all its steps."""
+        drawn = (seeds.generator(self.seed, start + i, stream=1).integers(2**32) for i in range(count))
+        return [torch.Generator().manual_seed(int(one)) for one in drawn]
+
+    def encode(self, distribution) -> torch.Tensor:
+        """Latents of a picture: the posterior's mode, so that a picture always has the same latents."""
+        return distribution.mode()
+
+
+class OneGenerator:
+    """All draws from one ``torch.Generator``, in the order of the published pipelines."""
+
+    def __init__(self, generator: torch.Generator):
+        self.generator = generator
+
+    def initial(self, shape, start: int) -> torch.Tensor:
+        return torch.randn(shape, generator=self.generator, device=self.generator.device)
+
+    def step(self, shape, start: int, k: int) -> torch.Tensor:
+        return self.initial(shape, start)
+
+    def generators(self, count: int, start: int) -> torch.Generator:
+        return self.generator
+
+    def encode(self, distribution) -> torch.Tensor:
+        return distribution.sample(self.generator)
+
+
+def noise_source(seed):
+    """The source for a ``seed``: an integer, a ``torch.Generator``, or an object with the methods above
+    (``generators`` only for schedulers that draw by themselves).
+    """
+    if isinstance(seed, torch.Generator):
+        return OneGenerator(seed)
+    return seed if hasattr(seed, "initial") else PerImage(seed)
 
 
 class Edit:
@@ -23,7 +83,7 @@ class Edit:
         Args:
             checkpoint: The generator.
             size: (height, width) in pixels.
-            source: Where the noise comes from (``noise.noise_source``).
+            source: Where the noise comes from (:func:`noise_source`).
             scheduler: With its timesteps set.
             timesteps: Those that will be run.
             picture: ``[B, 3, H, W]`` in [0, 1], or ``None``.
@@ -37,7 +97,7 @@ class Edit:
         self.sees_picture = checkpoint.unet.config.in_channels == 2 * channels + 1
         starts_from_picture = picture is not None and (strength < 1 or mask is None)
 
-        # A single generator (noise.OneGenerator) draws in this order: picture, noise, masked picture.
+        # A single generator (OneGenerator) draws in this order: picture, noise, masked picture.
         needed = picture is not None and (starts_from_picture or not self.sees_picture)
         self.picture = self._encode(picture) if needed else None
         self.noise = noise()
