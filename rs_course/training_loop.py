@@ -26,6 +26,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from rs_course.deprecation import warn_renamed
+from rs_course.files import atomic_write
 
 STATE = "training.pt"  # of an unfinished training, in its folder
 PREFETCHED = 2  # batches that lie ready for a GPU
@@ -81,16 +82,17 @@ class Budget:
     def __init__(self, minutes: float | None = None, *, steps: int | None = None):
         if (minutes is None) == (steps is None):
             raise ValueError("A training ends after some minutes or after some steps: give one of the two.")
-        self.minutes, self.steps, self.started = minutes, steps, time.monotonic()
+        self.minutes, self.steps = minutes, steps
+        self.begin()
+
+    def begin(self, before: float = 0.0) -> None:
+        """Start the clock, after so many seconds of interrupted runs."""
+        self.started = time.monotonic() - before
 
     @property
     def seconds(self) -> float:
         """Time that was spent."""
         return time.monotonic() - self.started
-
-    def spent_before(self, seconds: float) -> None:
-        """Count the seconds of an interrupted run too."""
-        self.started -= seconds
 
     def share(self, step: int) -> float:
         """What is done after so many steps: 0 to 1, or more."""
@@ -216,17 +218,17 @@ def fit(
     """
     optimizer = optimizer or recipe.optimizer(model)
     parts = {"model": model, "optimizer": optimizer} | ({} if ema is None else {"ema": ema.module})
-    done = 0
+    done, before = 0, 0.0
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         if resume and (out / STATE).exists():
             state = torch.load(out / STATE, weights_only=True)
             for name, part in parts.items():
                 part.load_state_dict(state[name])
-            done = state["step"]
-            budget.spent_before(state.get("seconds", 0.0))
+            done, before = state["step"], state.get("seconds", 0.0)
             if ema is not None:
                 ema.updates = done
+    budget.begin(before)
     scheduler = recipe.scheduler(optimizer, budget, done)
     if budget.share(done) >= 1:
         if save is not None:
@@ -246,9 +248,8 @@ def fit(
                 log.write(json.dumps(line | (evaluate() if evaluate else {})) + "\n")
             since = []
             state = {name: part.state_dict() for name, part in parts.items()}
-            partial = out / (STATE + ".part")  # whole or not at all
-            torch.save({**state, "step": done, "seconds": budget.seconds}, partial)
-            partial.replace(out / STATE)
+            with atomic_write(out / STATE) as partial:
+                torch.save({**state, "step": done, "seconds": budget.seconds}, partial)
             if save is not None:
                 save(done)
         yield progress

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -283,8 +284,15 @@ def write_index(out: Path, kind: str, scheduler: dict, unet: list, folders: dict
         kind: Class name of the published pipeline.
         scheduler: Settings, with ``_class_name``.
         unet: Library and class of the UNet.
-        folders: Part name to folder, of the parts that other minis share.
+        folders: Part name to folder, of the parts that other minis share. Those that do not lie beside the
+            checkpoint, where ``checkpoints.load`` would not go, are copied into it.
     """
+    shared = {}
+    for part, folder in folders.items():
+        if folder.resolve().is_relative_to(out.resolve().parent):
+            shared[part] = os.path.relpath(folder, out)
+        elif not (out / part).exists():
+            shutil.copytree(folder, out / part)
     (out / "scheduler").mkdir(exist_ok=True)
     (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler, indent=2) + "\n")
     index = {
@@ -294,6 +302,6 @@ def write_index(out: Path, kind: str, scheduler: dict, unet: list, folders: dict
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": unet,
         "vae": ["diffusers", "AutoencoderKL"],
-        "_shared_parts": {part: os.path.relpath(folder, out) for part, folder in folders.items()},
+        "_shared_parts": shared,
     }
     (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

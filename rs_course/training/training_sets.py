@@ -23,6 +23,7 @@ from rs_course import datasets, paths, simulated_earth
 from rs_course.checkpoints.prompts import LEVEL_TOKEN, level_of_gsd
 from rs_course.datasets import class_prompt
 from rs_course.datasets.simulated import SCENES_PER_CLASS
+from rs_course.files import atomic_write
 from rs_course.simulated_earth import CLASSES
 
 from . import latent
@@ -79,7 +80,6 @@ def rendered(
         The arrays, stacked to ``[count, ...]``, and a list of the rest.
     """
     folder = paths.cache_dir() / "training" / simulated_earth.VERSION / name
-    folder.mkdir(parents=True, exist_ok=True)
     chunk = partial(_chunk, row, folder, CHUNK)
     firsts = range(0, count, CHUNK)
     if workers > 1:
@@ -96,9 +96,9 @@ def _chunk(row, folder: Path, size: int, first: int):
     file = folder / f"{first:06d}.npz"
     if not file.exists():
         arrays, rows = zip(*(row(k) for k in range(first, first + size)), strict=True)
-        part = file.with_suffix(".part.npz")
-        np.savez(part, *(np.stack(parts) for parts in zip(*arrays, strict=True)), rows=json.dumps(rows))
-        part.replace(file)
+        stacked = [np.stack(parts) for parts in zip(*arrays, strict=True)]
+        with atomic_write(file) as partial, partial.open("wb") as stream:
+            np.savez(stream, *stacked, rows=json.dumps(rows))
     with np.load(file) as stored:
         rows = json.loads(str(stored["rows"]))
         return [stored[name] for name in stored.files if name != "rows"], rows

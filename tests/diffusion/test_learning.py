@@ -1,3 +1,6 @@
+import itertools
+
+import pytest
 import torch
 from torch import nn
 
@@ -38,6 +41,27 @@ def test_learns_the_known_optimum():
     for network in (model, ema.module):
         assert (network.w - want).detach()[20:].square().mean().sqrt() < 0.1
     assert not ema.module.w.requires_grad
+
+
+def test_a_step_is_torchs_clipped_step_and_the_average_follows():
+    ours, theirs = Linear(), Linear()
+    ema, average = EMA(ours, 0.5), torch.zeros(1000)
+    optimizers = [torch.optim.Adam(model.parameters(), lr=0.05) for model in (ours, theirs)]
+    options = {"ema": ema, "clip_norm": 1e-3, "seed": 3}
+    training = train(ours, batches(), SCHEDULE, optimizers[0], **options)
+    for step, (progress, (x0,)) in enumerate(zip(itertools.islice(training, 4), batches(), strict=False)):
+        draw = torch.Generator().manual_seed(3 * 1_000_003 + step)
+        t = torch.randint(1000, (len(x0),), generator=draw)
+        eps = torch.randn(x0.shape, generator=draw)
+        loss = (theirs(process.add_noise(x0, eps, t, SCHEDULE), t) - eps).square().mean()
+        optimizers[1].zero_grad()
+        loss.backward()
+        assert torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1e-3) > 1e-3
+        optimizers[1].step()
+        average.lerp_(theirs.w.data, 1 - min(0.5, (2 + step) / (11 + step)))
+        assert progress.loss == pytest.approx(loss.item(), rel=1e-6)
+        torch.testing.assert_close(ours.w, theirs.w)
+        torch.testing.assert_close(ema.module.w.data, average)
 
 
 def test_interrupted_training_goes_on_exactly():

@@ -1,6 +1,9 @@
 """Training for super-resolution: batches, first guess, and the two-stage recipe end to end at toy size."""
 
+import copy
+import itertools
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -55,6 +58,35 @@ def train(network, pool, steps, **options):
 
     options = {"lr": 1e-3, **options}
     return learning.train(network, data, learning.decibels, Budget(steps=steps), **options)
+
+
+def test_a_training_is_adam_with_a_warm_up_a_cosine_clipping_and_an_average(pool):
+    torch.manual_seed(0)
+    ours = baselines.ESPCN(8)
+    theirs, average, ema = copy.deepcopy(ours), copy.deepcopy(ours), EMA(ours)
+    optimizer = torch.optim.Adam(theirs.parameters(), betas=(0.9, 0.99))
+
+    def loss(network, low, high):  # so steep that it has to be clipped
+        return {"total": 1e4 * learning.decibels(network, low, high)["total"]}
+
+    def data(first):
+        return learning.batches([pool], batch_size=2, patch=16, seed=0, first_step=first)
+
+    run = learning.train(ours, data, loss, Budget(steps=60), lr=1e-2, ema=ema)
+    for k, (_, (low, high)) in enumerate(zip(itertools.islice(run, 60), data(0), strict=False)):
+        warm, cosine = min(1, (k + 1) / 50), max(0.02, 0.5 * (1 + math.cos(math.pi * k / 60)))
+        optimizer.param_groups[0]["lr"] = 1e-2 * warm * cosine
+        optimizer.zero_grad()
+        loss(theirs, low, high)["total"].backward()
+        assert torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0) > 1
+        optimizer.step()
+        for mean, current in zip(average.parameters(), theirs.parameters(), strict=True):
+            mean.data.lerp_(current.data, 1 - min(0.999, (2 + k) / (11 + k)))
+        if k in (3, 59):
+            for a, b in ((ours, theirs), (ema.module, average)):
+                for one, other in zip(a.parameters(), b.parameters(), strict=True):
+                    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+    assert k == 59
 
 
 def test_seconds_of_regression_beat_bicubic(pool):

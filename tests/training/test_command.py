@@ -1,6 +1,7 @@
 """``rs-course train``: names, times and what it says."""
 
 import inspect
+from importlib import import_module
 
 import pytest
 
@@ -35,3 +36,10 @@ def test_data_that_is_not_here_leads_to_the_command_that_fetches_it(capsys, tmp_
 def test_a_batch_that_cannot_be_is_refused(name, batch, capsys):
     assert main(["train", name, "--batch", batch]) == 1
     assert f"--batch {batch}: a number from 4 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mini", ["vae", "decoder", "clip", "ddpm", "latent"])
+def test_every_recipe_warms_up_clips_and_ends_with_small_steps(mini):
+    recipe = import_module(f"rs_course.training.{mini}").RECIPE
+    assert recipe.decay(0.0) == 1 and recipe.decay(1.0) <= 0.02
+    assert recipe.warmup >= 50 and recipe.clip_norm == 1.0

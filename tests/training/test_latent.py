@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from checkpoints.tiny import write_checkpoint
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from rs_course import simulated_earth
+from rs_course import checkpoints, simulated_earth
 from rs_course.checkpoints.metadata import normalize_metadata
 from rs_course.training import diffusionsat, latent, sample_grid, text2earth, training_sets
 from rs_course.training_loop import Budget
@@ -165,6 +166,21 @@ def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, vae, tiles):
     assert [file.name for file in sorted((tmp_path / "parts" / "samples").iterdir())] == [
         "000003.png", "000006.png",
     ]  # fmt: skip
+
+
+def test_parts_that_do_not_lie_beside_a_checkpoint_are_copied_into_it(tmp_path):
+    shipped = write_checkpoint(tmp_path / "course" / "tiny", "text2earth")
+    out = tmp_path / "runs" / "mine"
+    shutil.copytree(shipped / "unet", out / "unet")
+    folders = {part: shipped / part for part in ("vae", "tokenizer", "text_encoder")}
+    kinds = text2earth.PIPELINE, latent.SCHEDULER, ["diffusers", "UNet2DConditionModel"]
+    for _ in range(2):  # also where they lie there already
+        latent.write_index(out, *kinds, folders)
+        assert checkpoints.load(out).family == "text2earth"
+    beside = tmp_path / "course" / "mine"
+    shutil.copytree(shipped / "unet", beside / "unet")
+    latent.write_index(beside, *kinds, folders)
+    assert not (beside / "vae").exists() and checkpoints.load(beside).family == "text2earth"
 
 
 def test_pure_noise_hides_the_mean_colour():
