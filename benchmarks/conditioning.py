@@ -32,7 +32,7 @@ from rs_course.checkpoints.maps import SEGMENTATION_COLOURS
 from rs_course.metrics.intervals import bootstrap
 from rs_course.superres import baselines, degradation
 from rs_course.superres.quality import texture_distance
-from rs_course.training import landcover, mapped
+from rs_course.training import conditioning_data, landcover
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "conditioning.json"
 FIRST = 2_200_000_000  # scene seeds of the simulator's test split
@@ -56,13 +56,15 @@ ARMS = {  # maps that are given, and settings other than the checkpoint's
 }
 
 
-def train_reader(scenes: mapped.MappedScenes, steps: int, seed: int = 0, batch: int = 16) -> LandcoverReader:
+def train_reader(
+    scenes: conditioning_data.MappedScenes, steps: int, seed: int = 0, batch_size: int = 16
+) -> LandcoverReader:
     """The reader, trained on tiles of any date and scale, once; roads count more, because they are rare."""
     kept = paths.cache_dir() / "training" / simulated_earth.VERSION / f"reader-{steps}-{seed}.pt"
     if not kept.exists():
         truth = scenes.truth[:, 2, ::2, ::2]
         reader = landcover.fit(
-            scenes.images, truth, {"road": 3.0}, steps=steps, seed=seed, batch_size=batch, fast=False
+            scenes.images, truth, {"road": 3.0}, steps=steps, seed=seed, batch_size=batch_size, fast=False
         )
         torch.save(reader.state_dict(), kept)
     reader = LandcoverReader()
@@ -281,7 +283,7 @@ def main():
     numbers["made by"] = "python benchmarks/conditioning.py"
     numbers["simulator"] = simulated_earth.VERSION
     if arguments.only != "date":
-        reader = train_reader(mapped.scenes(SCENES), arguments.steps)
+        reader = train_reader(conditioning_data.scenes(SCENES), arguments.steps)
         numbers["reader"] = {
             "trained on": f"{SCENES} simulated scenes (training places, draw 3)",
             "steps": arguments.steps,

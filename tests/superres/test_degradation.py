@@ -8,7 +8,7 @@ import torch
 
 from rs_course.superres import degradation, imresize
 from rs_course.superres.degradation import resize_taps
-from rs_course.superres.networks import check_pair
+from rs_course.superres.quality import check_pair
 
 
 def test_equals_official(golden):
