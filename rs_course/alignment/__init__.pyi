@@ -1,4 +1,4 @@
-from .cache import EmbeddingCache as EmbeddingCache
+from .scorer import EmbeddingCache as EmbeddingCache, Scorer as Scorer
 from .loading import load as load
 from .measures import (
     EUROSAT_TEMPLATES as EUROSAT_TEMPLATES,
@@ -14,4 +14,3 @@ from .pairs import (
     minimal_pair_accuracy as minimal_pair_accuracy,
     minimal_pairs as minimal_pairs,
 )
-from .scorer import Scorer as Scorer

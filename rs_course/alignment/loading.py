@@ -7,10 +7,9 @@ from pathlib import Path
 
 from rs_course import paths
 
-from .cache import EmbeddingCache
 from .captions import read_tokenizer
 from .preparation import Preparation
-from .scorer import Scorer
+from .scorer import EmbeddingCache, Scorer
 
 _CLASSES = {"clip": "CLIPModel", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
 # What OpenAI's and OpenCLIP's models subtract and divide by.

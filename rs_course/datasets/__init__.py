@@ -12,7 +12,9 @@ from rs_course.datasets.prompts import class_prompt
 from rs_course.datasets.record import Dataset, collate
 from rs_course.datasets.splits import group_split, overlap, place_groups, stratified_split
 from rs_course.datasets.tables import GENERATED_SCHEMA, generated_schema, write_shard
+from rs_course.deprecation import old_names
 
+__getattr__ = old_names(__name__, {"events": "disasters"})
 __all__ = [
     "GENERATED_SCHEMA",
     "Dataset",

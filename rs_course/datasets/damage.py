@@ -152,7 +152,7 @@ def tsunami(ground: Ground) -> np.ndarray:
     return swept | line | murky
 
 
-PAINTERS = {f.__name__: f for f in (earthquake, flood, storm, tsunami, volcano, wildfire)}
+DISASTERS = {f.__name__: f for f in (earthquake, flood, storm, tsunami, volcano, wildfire)}
 
 
 @dataclass(frozen=True)

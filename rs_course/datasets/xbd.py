@@ -71,7 +71,7 @@ def write(
     size: int = 64,
     seed: int = 0,
 ) -> Path:
-    """Write ``before/``, ``after/`` and ``changed/`` as :func:`rs_course.datasets.events.write` does.
+    """Write ``before/``, ``after/`` and ``changed/`` as :func:`rs_course.datasets.disasters.write` does.
 
     Args:
         folder: Where to write.

@@ -16,11 +16,11 @@ import numpy as np
 
 def prompts(checkpoint: str, kinds) -> list[str]:
     """What to ask a generator for, one sentence per kind of disaster."""
-    from rs_course.datasets import class_prompt, events
+    from rs_course.datasets import class_prompt, disasters
 
     if Path(checkpoint).name.startswith("mini-"):
-        return [class_prompt(events.NEAREST[kind], "eurosat") for kind in kinds]
-    return [events.PROMPTS[kind] for kind in kinds]
+        return [class_prompt(disasters.NEAREST[kind], "eurosat") for kind in kinds]
+    return [disasters.PROMPTS[kind] for kind in kinds]
 
 
 def make(
@@ -38,7 +38,7 @@ def make(
 
     Args:
         folder: Of the Parquet shards; finished ones are kept.
-        pairs: Folder with ``before`` and ``changed``, as ``events.write`` makes it.
+        pairs: Folder with ``before`` and ``changed``, as ``disasters.write`` makes it.
         checkpoint: Name or folder of a generator. With mask input it inpaints; without, the old pixels are
             put back outside the mask after every step, and ``strength`` below 1 is SDEdit inside it.
         per_class: Edited images of each class; the training images are used in turn.

@@ -18,7 +18,7 @@ making       the images
 ===========  ==========================================================================================
 recipes      generated from prompts; ``real-guidance`` starts from the shots of the task that asks
 ``folder``   a set that is there already, at ``path``: what ``rs-course generate`` wrote
-``events``   pairs of :mod:`rs_course.datasets.events`: folders ``before``, ``after``, ``changed``
+``events``   pairs of :mod:`rs_course.datasets.disasters`: folders ``before``, ``after``, ``changed``
 ``xbd``      the same folders from a local copy of xBD (:mod:`rs_course.datasets.xbd`)
 ``edit``     images after an event, painted by a generator into those before it (a mask says where)
 ===========  ==========================================================================================
@@ -182,9 +182,9 @@ def _generate(folder, making, spec):
 
 
 def _events(folder, making, spec):
-    from rs_course.datasets import events
+    from rs_course.datasets import disasters
 
-    events.write(folder, **spec)
+    disasters.write(folder, **spec)
 
 
 def _xbd(folder, making, spec):

@@ -3,7 +3,6 @@ from . import (
     conv_lora as conv_lora,
     degradation as degradation,
     distillation as distillation,
-    inference as inference,
     learning as learning,
     loading as loading,
     networks as networks,
@@ -11,6 +10,5 @@ from . import (
     scenes as scenes,
 )
 from .degradation import imresize as imresize
-from .inference import upscale as upscale
-from .loading import build as build, load as load
+from .loading import build as build, load as load, upscale as upscale
 from .networks import EFDN as EFDN, SPAN as SPAN

@@ -15,7 +15,7 @@ from torch import nn
 
 from rs_course.seeds import noise
 from rs_course.superres.degradation import imresize
-from rs_course.superres.inference import upscale
+from rs_course.superres.loading import upscale
 from rs_course.superres.networks import network_input
 
 

@@ -12,7 +12,7 @@ import torch
 
 from rs_course import metrics
 from rs_course.superres.degradation import round8
-from rs_course.superres.inference import upscale
+from rs_course.superres.loading import upscale
 from rs_course.validation import image_batch
 
 

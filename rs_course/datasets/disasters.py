@@ -1,9 +1,9 @@
 """Disasters on the simulated Earth: pairs of images before and after, with the mask of what changed.
 
->>> pair = events.pair("flood", 3)                 # doctest: +SKIP
+>>> pair = disasters.pair("flood", 3)                 # doctest: +SKIP
 >>> pair.before.shape, pair.after.shape, pair.changed.shape
 ((64, 64, 3), (64, 64, 3), (256, 256))
->>> events.write("runs/disaster", per_kind=100)    # class folders for datasets.load  # doctest: +SKIP
+>>> disasters.write("runs/disaster", per_kind=100)    # class folders for datasets.load  # doctest: +SKIP
 
 The course's disaster protocol has six classes and, like xBD (Gupta et al. 2019, arXiv 1911.09296), few events
 per class: all images of one *event* share their kind of land, their region, and their two dates. Class and
@@ -155,7 +155,7 @@ def pair(kind: str, number: int, *, events: int = EVENTS, seed: int = 0) -> Pair
         view=View(after.metadata["gsd"] / 4),
         key=key,
     )
-    changed = damage.PAINTERS[kind](ground)
+    changed = damage.DISASTERS[kind](ground)
     after_hr = np.clip(np.floor(ground.rgb + np.float32(0.5)), 0, 255).astype(np.uint8)
     noise = RandomStream(KINDS.index(kind), key, "event")
     return Pair(

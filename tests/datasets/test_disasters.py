@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from rs_course import datasets, simulated_earth
-from rs_course.datasets import events
+from rs_course.datasets import disasters
 
 
-@pytest.mark.parametrize("kind", events.KINDS)
+@pytest.mark.parametrize("kind", disasters.KINDS)
 def test_a_pair_is_a_function_of_its_arguments_and_shows_one_place_twice(kind):
-    first, again = events.pair(kind, 1), events.pair(kind, 1)
+    first, again = disasters.pair(kind, 1), disasters.pair(kind, 1)
     for name in ("before", "after", "before_hr", "after_hr", "changed"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     assert first.before.shape == first.after.shape == (64, 64, 3)
@@ -24,7 +24,7 @@ def test_a_pair_is_a_function_of_its_arguments_and_shows_one_place_twice(kind):
 @pytest.mark.parametrize("kind", ["flood", "tsunami"])
 def test_away_from_the_water_nothing_is_changed(kind):
     """Floods and tsunamis touch no pixel outside their mask (ash, dust and smoke drift further)."""
-    one = events.pair(kind, 0)
+    one = disasters.pair(kind, 0)
     struck = one.event
     undisturbed = [
         scene
@@ -47,36 +47,36 @@ def test_away_from_the_water_nothing_is_changed(kind):
 def test_the_frozen_simulator_is_not_touched():
     """Painting works on copies: the scene after an event renders the same bytes as before."""
     before = simulated_earth.scene("River", 7).image_hr.copy()
-    events.pair("flood", 0)
+    disasters.pair("flood", 0)
     np.testing.assert_array_equal(simulated_earth.scene("River", 7).image_hr, before)
 
 
 def test_events_share_land_region_and_dates_and_differ_from_each_other():
-    scenes = [events.pair("storm", number, events=2) for number in (0, 2, 1)]
+    scenes = [disasters.pair("storm", number, events=2) for number in (0, 2, 1)]
     assert scenes[0].event == scenes[1].event != scenes[2].event
     assert (scenes[0].before != scenes[1].before).any()
-    other = events.event("storm", 0, seed=1)
+    other = disasters.event("storm", 0, seed=1)
     assert other != scenes[0].event
 
 
 def test_written_sets_load_and_no_event_is_on_two_sides(tmp_path):
     counted = []
-    events.write(tmp_path, per_kind=3, test_per_kind=1, progress=lambda *done: counted.append(done))
+    disasters.write(tmp_path, per_kind=3, test_per_kind=1, progress=lambda *done: counted.append(done))
     assert counted[-1] == (24, 24)
     for when in ("before", "after", "changed"):
         train, test = (datasets.load(tmp_path / when, part, origin="simulated") for part in ("train", "test"))
-        assert train.classes == events.KINDS
+        assert train.classes == disasters.KINDS
         assert (len(train), len(test)) == (18, 6)
         sides = [{entry["event"] for entry in part.metadata} for part in (train, test)]
         assert not sides[0] & sides[1]
     written = sorted((tmp_path / "after").rglob("*.png"))
     times = [file.stat().st_mtime_ns for file in written]
-    events.write(tmp_path, per_kind=3, test_per_kind=1)
+    disasters.write(tmp_path, per_kind=3, test_per_kind=1)
     assert [file.stat().st_mtime_ns for file in written] == times
 
 
 def test_a_random_split_has_every_event_on_both_sides():
-    plan = events._numbers(40, 20, 4, "random")
+    plan = disasters._numbers(40, 20, 4, "random")
     parts = {part: {number % 4 for number, where in plan if where == part} for part in ("train", "test")}
     assert parts["train"] == parts["test"] == {0, 1, 2, 3}
 
@@ -84,10 +84,10 @@ def test_a_random_split_has_every_event_on_both_sides():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda path: events.pair("meteorite", 0), "no disaster 'meteorite'; there are earthquake"),
-        (lambda path: events.pair("flood", 0, events=0), "at least one event"),
-        (lambda path: events.write(path, split="place"), "use 'event'"),
-        (lambda path: events.write(path, events=1), "class and place are the same"),
+        (lambda path: disasters.pair("meteorite", 0), "no disaster 'meteorite'; there are earthquake"),
+        (lambda path: disasters.pair("flood", 0, events=0), "at least one event"),
+        (lambda path: disasters.write(path, split="place"), "use 'event'"),
+        (lambda path: disasters.write(path, events=1), "class and place are the same"),
     ],
 )
 def test_bad_input_gets_one_sentence(call, sentence, tmp_path):
