@@ -17,6 +17,7 @@ from contextlib import nullcontext
 
 import torch
 
+from rs_course.deprecation import old_arguments
 from rs_course.diffusion.process import add_noise, target
 from rs_course.diffusion.schedules import Schedule
 from rs_course.training_loop import EMA, Progress, optimize
@@ -73,6 +74,7 @@ def denoising_loss(
     return loss
 
 
+@old_arguments(predicts="prediction_type", emphasis="loss_weight", question="targets")
 def train(
     model: torch.nn.Module,
     batches: Iterable,

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import torch
 
 from rs_course import seeds
+from rs_course.deprecation import old_arguments
 from rs_course.diffusion.schedules import Schedule
 
 Denoise = Callable[[torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]]
@@ -61,6 +62,7 @@ def split(output: torch.Tensor, xt: torch.Tensor, t, schedule: Schedule, predict
     return a * xt - s * output, s * xt + a * output
 
 
+@old_arguments(predicts="prediction_type")
 def denoiser(
     model, schedule: Schedule, *, prediction_type: str = "eps", clip: float | None = None
 ) -> Denoise:

@@ -131,7 +131,7 @@ def test_pixels_are_the_committed_ones():
 def test_bytes_do_not_depend_on_processor_features_or_threads():
     dispatch = np._core._multiarray_umath.__cpu_dispatch__
     code = (
-        "import numpy as np, test_bytes as t; features = np._core._multiarray_umath.__cpu_features__;"
+        "import numpy as np, test_deterministic as t; features = np._core._multiarray_umath.__cpu_features__;"
         f"print(any(features.get(name) for name in {dispatch!r}), t.all_digests() == t.SHA256)"
     )
     environment = {

@@ -126,6 +126,8 @@ def test_recipe_writes_official_layout_and_goes_on(pool, tmp_path):
     record = json.loads((tmp_path / "training.json").read_text())
     assert list(record["stages"]) == list(dscf.RECIPE)
     base = load_file(tmp_path / "state" / "student-fine.safetensors")
+    average = torch.load(tmp_path / "state" / "student-fine" / "training.pt", weights_only=True)["ema"]
+    assert all(torch.equal(base[key], value) for key, value in average.items())
     # The recipe freezes what ConvLoRA does not adapt: first layer, 1×1 layer, all biases.
     for key, value in loaded.state_dict().items():
         frozen = key.endswith("bias") or key.startswith(("conv_1", "conv_cat"))

@@ -12,11 +12,20 @@ from checkpoints.tiny import write_checkpoint
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from rs_course import checkpoints, simulated_earth
+from rs_course import checkpoints, seeds, simulated_earth
+from rs_course.alignment.landcover import NAMES, LandcoverReader
 from rs_course.checkpoints.metadata import normalize_metadata
 from rs_course.diffusion.process import denoiser
 from rs_course.diffusion.samplers import ddim, dpmpp_2m, final
-from rs_course.training import diffusionsat, distillation, latent, sample_grid, text2earth, training_sets
+from rs_course.training import (
+    diffusionsat,
+    distillation,
+    landcover,
+    latent,
+    sample_grid,
+    text2earth,
+    training_sets,
+)
 from rs_course.training_loop import Budget
 
 SMALL = {**text2earth.UNET, "block_out_channels": (16, 16, 16), "attention_head_dim": 2}
@@ -270,3 +279,24 @@ def test_the_answer_leads_to_where_the_teacher_walks(t):
     path = torch.linspace(plan[k], plan[k + 1], 65).round().int().tolist()
     walked = final(dpmpp_2m(denoiser(guided, schedule, prediction_type="v"), xt, schedule, timesteps=path))
     torch.testing.assert_close(landed, walked, rtol=1e-3, atol=1e-3)
+
+
+def test_the_reader_of_land_cover_follows_one_cycle_of_the_learning_rate():
+    images = np.random.default_rng(0).integers(256, size=(3, 64, 64, 3)).astype(np.uint8)
+    truth = np.random.default_rng(1).integers(7, size=(3, 64, 64))
+    options = {"seed": 4, "batch_size": 2, "fast": False}
+    ours = landcover.fit(images, truth, {"road": 3.0}, steps=4, **options)
+    with seeds.initial_weights(4):
+        theirs = LandcoverReader()
+    optimizer = torch.optim.AdamW(theirs.parameters(), weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=4)
+    weight = torch.tensor([3.0 if name == "road" else 1.0 for name in NAMES])
+    for step in range(4):
+        draw = np.random.default_rng([4, step])
+        chosen, turns = draw.integers(3, size=2), int(draw.integers(4))
+        x = (torch.from_numpy(images[chosen]).permute(0, 3, 1, 2) / 255).rot90(turns, (2, 3))
+        y = torch.from_numpy(truth[chosen]).rot90(turns, (1, 2))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(theirs(x), y, weight).backward()
+        optimizer.step(), schedule.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))

@@ -1,0 +1,43 @@
+"""Old names work, and say what they are called now."""
+
+import warnings
+
+import pytest
+import torch
+
+from rs_course import alignment, datasets, diffusion, superres
+from rs_course.alignment import corruptions
+
+
+@pytest.mark.parametrize(
+    ("ask", "new"),
+    [
+        (lambda: alignment.changes, "rs_course.alignment.corruptions"),
+        (lambda: superres.span, "rs_course.superres.networks"),
+        (lambda: datasets.events, "rs_course.datasets.disasters"),
+    ],
+)
+def test_a_module_by_its_old_name(ask, new):
+    with pytest.warns(DeprecationWarning, match=f"is called {new} now; the old name goes"):
+        assert ask().__name__ == new
+
+
+def test_a_function_and_an_argument_by_their_old_names():
+    with pytest.warns(DeprecationWarning, match="corruptions.please is called"):
+        assert corruptions.please is corruptions.pgd_attack
+    with pytest.warns(
+        DeprecationWarning, match=r"denoiser\(predicts=\) is called prediction_type= now"
+    ) as told:
+        denoise = diffusion.denoiser(lambda xt, t: xt, diffusion.linear(), predicts="x0")
+    assert told[0].filename == __file__  # the line that is to be changed
+    assert torch.equal(denoise(torch.ones(1, 2), 500)[0], torch.ones(1, 2))
+
+
+def test_new_names_are_silent_and_unknown_ones_are_refused():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        diffusion.denoiser(lambda xt, t: xt, diffusion.linear(), prediction_type="x0")
+        assert superres.networks and alignment.load
+    for module in (superres, alignment, datasets, corruptions):
+        with pytest.raises(AttributeError, match="nothing"):
+            module.nothing  # noqa: B018
