@@ -200,24 +200,8 @@ class Checkpoint:
         from rs_course import sampling
 
         return sampling.sample(
-            self,
-            prompts,
-            metadata=metadata,
-            image=image,
-            mask=mask,
-            conditions=conditions,
-            cond_metadata=cond_metadata,
-            negative_prompt=negative_prompt,
-            steps=steps,
-            guidance=guidance,
-            sampler=sampler,
-            eta=eta,
-            size=size,
-            strength=strength,
-            control_strength=control_strength,
-            content_strength=content_strength,
-            seed=seed,
-            latents=latents,
-            output=output,
-            **engine,
-        )
+            self, prompts, metadata=metadata, image=image, mask=mask, conditions=conditions,
+            cond_metadata=cond_metadata, negative_prompt=negative_prompt, steps=steps, guidance=guidance,
+            sampler=sampler, eta=eta, size=size, strength=strength, control_strength=control_strength,
+            content_strength=content_strength, seed=seed, latents=latents, output=output, **engine,
+        )  # fmt: skip

@@ -90,21 +90,12 @@ def vae_from_ldm(state: StateDict, config: dict) -> StateDict:
 
 # configs/crs.yaml of the published repository; a config.json or crs.yaml beside the file replaces it.
 _UNET = {
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 320,
-    "num_res_blocks": 2,
-    "attention_resolutions": [4, 2, 1],
-    "channel_mult": [1, 2, 4, 4],
-    "num_heads": 8,
-    "context_dim": 768,
-}
+    "in_channels": 4, "out_channels": 4, "model_channels": 320, "num_res_blocks": 2,
+    "attention_resolutions": [4, 2, 1], "channel_mult": [1, 2, 4, 4], "num_heads": 8, "context_dim": 768,
+}  # fmt: skip
 PUBLISHED = {
-    "linear_start": 0.00085,
-    "linear_end": 0.012,
-    "timesteps": 1000,
-    "image_size": 64,
-    "scale_factor": 0.18215,
+    "linear_start": 0.00085, "linear_end": 0.012, "timesteps": 1000,
+    "image_size": 64, "scale_factor": 0.18215,
     "unet_config": {"params": _UNET},
     "local_control_config": {
         "params": {**_UNET, "local_channels": 18, "inject_channels": [192, 256, 384, 512]}

@@ -41,31 +41,21 @@ class Normalisation:
 # Every field runs over 0..1000 like the diffusion timestep, because the same sinusoid embeds it.
 DIFFUSIONSAT = Normalisation(
     ranges={
-        "lon": (-180, 180),
-        "lat": (-90, 90),
-        "gsd": (0, 1),
-        "cloud_cover": (0, 1),
-        "year": (1980, 2100),
-        "month": (0, 12),
-        "day": (0, 31),
+        "lon": (-180, 180), "lat": (-90, 90), "gsd": (0, 1), "cloud_cover": (0, 1),
+        "year": (1980, 2100), "month": (0, 12), "day": (0, 31),
     },
     scale=1000.0,
     factor={},
-)
+)  # fmt: skip
 # CRS-Diff counts clouds in percent and multiplies by 1000 inside its embedding.
 CRSDIFF = Normalisation(
     ranges={
-        "year": (1980, 2024),
-        "month": (0, 12),
-        "day": (0, 31),
-        "gsd": (0, 5),
-        "cloud_cover": (0, 100),
-        "lat": (-90, 90),
-        "lon": (-180, 180),
+        "year": (1980, 2024), "month": (0, 12), "day": (0, 31), "gsd": (0, 5),
+        "cloud_cover": (0, 100), "lat": (-90, 90), "lon": (-180, 180),
     },
     scale=1.0,
     factor={"cloud_cover": 100.0},
-)
+)  # fmt: skip
 
 
 def normalize_metadata(
@@ -100,15 +90,7 @@ def normalize_metadata(
     """
     import torch
 
-    values = {
-        "lon": lon,
-        "lat": lat,
-        "gsd": gsd,
-        "cloud_cover": cloud_cover,
-        "year": year,
-        "month": month,
-        "day": day,
-    }
+    values = dict(zip(FIELDS, (lon, lat, gsd, cloud_cover, year, month, day), strict=True))
     for field, value in values.items():
         # The year is only counted from 1980, never clipped; 0 is how the data sets write an unknown month or
         # day.

@@ -41,32 +41,16 @@ def add_arguments(parser):
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster, e.g. tcp://host:8786")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     parser.add_argument("--dtype", help="float32, bfloat16 or float16")
-    parser.add_argument("--compile", action="store_true", help="compile the UNet first")
+    parser.add_argument("--compile", dest="compiled", action="store_true", help="compile the UNet first")
     parser.add_argument("--batch-size", type=int, help="images per pass (default: what memory allows)")
     parser.add_argument("--shard-size", type=int, default=64, help="images per file (default: 64)")
 
 
 def run(args):
     from rs_course.generation import generate
-    from rs_course.generation.run import SETTINGS
 
-    given = {name: getattr(args, name) for name in SETTINGS}
+    given = {name: value for name, value in vars(args).items() if name not in ("command", "run", "prompts")}
     if args.size and len(args.size) == 1:
         given["size"] = args.size * 2
-    data = generate(
-        args.prompts,
-        checkpoint=args.checkpoint,
-        out=args.out,
-        per_prompt=args.per_prompt,
-        seed=args.seed,
-        workers=args.workers,
-        scheduler=args.scheduler,
-        device=args.device,
-        dtype=args.dtype,
-        compiled=args.compile,
-        batch_size=args.batch_size,
-        shard_size=args.shard_size,
-        progress=True,
-        **given,
-    )
+    data = generate(args.prompts, progress=True, **given)
     print(f"generate: {len(data)} images lie in {args.out}")

@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from rs_course import seeds
 
 KINDS = ("earthquake", "flood", "storm", "tsunami", "volcano", "wildfire")
+PLACES = ("before", "after", "changed")  # folders of a set of pairs
 EVENTS = 4  # per kind, unless told otherwise
 # Where each kind strikes: land, and what share of the tile's land cover it needs to leave a trace.
 _STRIKES = {
@@ -200,8 +202,6 @@ def write(
     Raises:
         ValueError: An unknown split, or too few events to part.
     """
-    from PIL import Image
-
     if split not in ("event", "random"):
         raise ValueError(f"split={split!r}: use 'event' (honest) or 'random' (as published protocols do).")
     if split == "event" and events < 2:
@@ -218,21 +218,29 @@ def write(
         if not (folder / "changed" / name).exists():  # written last
             one = pair(kind, number, events=events, seed=seed)
             mask = one.changed.reshape(64, 4, 64, 4).mean((1, 3)) > 0.5
-            for place, pixels in (
-                ("before", one.before),
-                ("after", one.after),
-                ("changed", mask * np.uint8(255)),
-            ):
-                (folder / place / kind).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(pixels).save(folder / place / name)
+            images = (one.before, one.after, mask * np.uint8(255))
+            save_images(folder, name, [Image.fromarray(pixels) for pixels in images])
         if progress:
             progress(done + 1, len(KINDS) * len(plan))
-    for place in ("before", "after", "changed"):
+    write_tables(folder, rows)
+    return folder
+
+
+def save_images(folder: Path, name: str, images: list[Image.Image]) -> None:
+    """Save the images before and after and the mask of one pair under the same name."""
+    for place, image in zip(PLACES, images, strict=True):
+        path = folder / place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+
+
+def write_tables(folder: Path, rows: list[dict]) -> None:
+    """Write the same ``metadata.csv`` beside the images before, those after, and the masks."""
+    for place in PLACES:
         with open(folder / place / "metadata.csv", "w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, rows[0])
             table.writeheader()
             table.writerows(rows)
-    return folder
 
 
 def _numbers(per_kind: int, test_per_kind: int, events: int, split: str) -> list[tuple[int, str]]:

@@ -62,7 +62,7 @@ def write_shard(path: str | Path, rows: list[dict], *, classes: Sequence[str] | 
 
     encoded = []
     for row in rows:
-        row = {**row, "image": row["image"] if isinstance(row["image"], bytes) else _png(row["image"])}
+        row = {**row, "image": row["image"] if isinstance(row["image"], bytes) else png(row["image"])}
         for key in ("metadata", "settings"):
             if isinstance(row.get(key), dict):
                 row[key] = json.dumps(row[key])
@@ -77,7 +77,8 @@ def write_shard(path: str | Path, rows: list[dict], *, classes: Sequence[str] | 
         )
 
 
-def _png(pixels) -> bytes:
+def png(pixels: np.ndarray) -> bytes:
+    """Pixels uint8 ``[H, W, 3]`` as a PNG file."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -8,7 +8,6 @@ damage make the mask. Each pair is cut into square tiles, and a tile without a d
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rs_course.datasets.decoding import decode
+from rs_course.datasets.disasters import save_images, write_tables
 
 _PRE, _POST = "_pre_disaster", "_post_disaster"
 # Words in an event's name or in its ``disaster_type``, and the course's class.
@@ -103,14 +103,10 @@ def write(
                         break
                     name = f"{kind}/{part}-{counts[part]:05d}.png"
                     counts[part] += 1
-                    _save(folder, name, tile)
+                    save_images(folder, name, tile)
                     how = "event" if kept else "image"
                     rows.append({"file": name, "split": part, "event": event, "parted_by": how})
-    for place in ("before", "after", "changed"):
-        with open(folder / place / "metadata.csv", "w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, rows[0])
-            table.writeheader()
-            table.writerows(rows)
+    write_tables(folder, rows)
     return folder
 
 
@@ -133,10 +129,3 @@ def _tiles(before, after, content, side, size):
                 yield [image.crop(box).resize((size, size), Image.Resampling.BICUBIC) for image in images] + [
                     mask.crop(box).resize((size, size), Image.Resampling.NEAREST)
                 ]
-
-
-def _save(folder, name, tile):
-    for place, image in zip(("before", "after", "changed"), tile, strict=True):
-        path = folder / place / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)

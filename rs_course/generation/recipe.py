@@ -115,17 +115,10 @@ class Folder:
             "checkpoint_sha256": self.recipe.checkpoint_sha256,
             "settings": self.recipe.settings,
         }
-        described = enumerate(zip(rows, pictures, strict=True), shard.first)
         table = [
-            {
-                "index": i,
-                "image": picture,
-                "prompt": row.text,
-                "label": row.label,
-                "metadata": row.metadata,
-                **common,
-            }
-            for i, (row, picture) in described
+            {"index": i, "image": picture, "prompt": row.text, "label": row.label, "metadata": row.metadata}
+            | common
+            for i, (row, picture) in enumerate(zip(rows, pictures, strict=True), shard.first)
         ]
         write_shard(self._file(shard), table, classes=classes)
 

@@ -6,7 +6,6 @@ What a process does, here or on a worker, is to :func:`describe` the request and
 from __future__ import annotations
 
 import functools
-import io
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -202,6 +201,7 @@ def make(
         ValueError: The checkpoint of that name has other weights on this machine.
     """
     from rs_course.checkpoints.images import pixels
+    from rs_course.datasets.tables import png
 
     generator = _generator(order)
     if generator.card.hash != weights:
@@ -218,7 +218,7 @@ def make(
             progress=advance or False,
             **order.arguments,
         )
-    return [_png(image) for image in pixels(images)]
+    return [png(image) for image in pixels(images)]
 
 
 def _generator(order: Order):
@@ -255,14 +255,6 @@ def _own_gpu() -> str | None:
 def _rows(prompts: list[Prompt]) -> tuple[list[str], list[dict | None] | None]:
     metadata = [prompt.metadata for prompt in prompts]
     return [prompt.text for prompt in prompts], metadata if any(metadata) else None
-
-
-def _png(pixels) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def _gpus() -> int:
