@@ -17,10 +17,10 @@ import numpy as np
 from scipy.ndimage import label as components
 
 from rs_course.checkpoints.maps import classes_of_scene
-from rs_course.metrics.intervals import Interval, wilson
+from rs_course.metrics.intervals import Interval
 
 from .landcover import NAMES, shrunk
-from .pairs import again
+from .pairs import again, won_by_kind
 
 Measure = Callable[[np.ndarray, np.ndarray], float]  # (tile uint8 [H, W, 3], classes [H, W]) -> number
 READABLE = {
@@ -103,10 +103,7 @@ def obedience(atoms: list[Atom], wins: np.ndarray, *, level: float = 0.95) -> di
     """
     if not atoms:
         raise ValueError("There are no atoms to judge: give more scenes or other kinds.")
-    kinds = np.array([one.kind for one in atoms])
-    masks = {str(kind): kinds == kind for kind in dict.fromkeys(kinds.tolist())}
-    masks["all"] = np.full(len(kinds), True)
-    return {kind: wilson(float(wins[m].sum()), int(m.sum()), level=level) for kind, m in masks.items()}
+    return won_by_kind([one.kind for one in atoms], wins, level)
 
 
 def _is(cover: str) -> int:

@@ -98,12 +98,14 @@ def minimal_pair_accuracy(
         for side in ("true", "false")
     )
     won = ((true > false).double() + (true == false).double() / 2).cpu().numpy()
-    kinds = np.array([pair.kind for pair in pairs])
-    masks = {kind: kinds == kind for kind in dict.fromkeys(kinds.tolist())} | {"all": kinds != ""}
-    return {
-        str(kind): wilson(float(won[mask].sum()), int(mask.sum()), level=level)
-        for kind, mask in masks.items()
-    }
+    return won_by_kind([pair.kind for pair in pairs], won, level)
+
+
+def won_by_kind(kinds: list[str], won: np.ndarray, level: float) -> dict[str, Interval]:
+    """Share of ``won`` ``[N]`` (1, a half for a tie, or 0), by kind and over ``"all"``, with its interval."""
+    names = np.array(kinds)
+    masks = {kind: names == kind for kind in dict.fromkeys(kinds)} | {"all": names != ""}
+    return {kind: wilson(float(won[m].sum()), int(m.sum()), level=level) for kind, m in masks.items()}
 
 
 def _caption(scene, pattern: str) -> str | None:

@@ -87,10 +87,7 @@ def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_0
     """Train on EuroSAT's training split and on simulated scenes.
 
     Args:
-        out: Folder of the model, in the layout of ``transformers``; the training state lies there too.
-        minutes: Time for the whole training, over all resumed runs.
-        seed: Of weights and batches.
-        resume: Go on where an interrupted training stopped.
+        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
         data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
         simulated: Number of tiles of the simulator's own choice.
         scenes: Number of scenes under many conditions (:func:`rs_course.training.training_sets.varied`).

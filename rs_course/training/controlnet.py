@@ -58,10 +58,7 @@ def train(
     """Train on simulated scenes at two dates each.
 
     Args:
-        out: Folder of the ControlNet; the training state lies there too.
-        minutes: Time for the whole training, over all resumed runs.
-        seed: Of weights, batches, steps and noise.
-        resume: Go on where an interrupted training stopped.
+        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
         data: Number of simulated scenes.
         base: Name or folder of the generator it is made for.
         batch_size: Tiles a step.

@@ -84,10 +84,7 @@ def train(
     """Train on simulated scenes with their true maps.
 
     Args:
-        out: Folder of the checkpoint; the training state lies there too.
-        minutes: Time for the whole training, over all resumed runs.
-        seed: Of weights, batches, steps and noise.
-        resume: Go on where an interrupted training stopped.
+        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
         data: Number of simulated scenes; this mini learns from no real ones.
         base: Name or folder of the generator whose UNet it stands on.
         batch_size: Scenes a step, each at :data:`DRAWS` noise levels.

@@ -44,10 +44,7 @@ def train(
     """Train on EuroSAT's training split and on ``simulated`` tiles of the simulated Earth.
 
     Args:
-        out: Folder of the checkpoint; the training state lies there too.
-        minutes: Wall time in all, over all resumed runs.
-        seed: Of weights, batches, steps and noise.
-        resume: Go on where an interrupted training stopped.
+        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
         data: The real tiles: name or path that ``rs_course.datasets.load`` takes.
         simulated: Number of simulated tiles; 0 for none.
     """

@@ -95,10 +95,7 @@ def train(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_0
     """Train the autoencoder on the tiles that ``vae.train`` learnt from.
 
     Args:
-        out: Folder of the model in the diffusers layout; the training state and ``log.jsonl`` lie there too.
-        minutes: Time for the whole training, over all resumed runs.
-        seed: Of the batches and the classifier whose features are compared.
-        resume: Go on where an interrupted training stopped.
+        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
         data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
         simulated: Number of simulated tiles.
         start: Name or folder of the autoencoder.

@@ -50,10 +50,7 @@ def train(
     """Train on simulated scenes and their mirror images.
 
     Args:
-        out: Folder of the checkpoint; the training state lies there too.
-        minutes: Time for the whole training, over all resumed runs.
-        seed: Of weights, batches, steps and noise.
-        resume: Go on where an interrupted training stopped.
+        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
         data: Not used: this mini learns from the simulated Earth alone.
         simulated, scenes: Simulated tiles of the simulator's own choice, and under many conditions.
         start: Name or folder of a checkpoint of the same network to go on from.

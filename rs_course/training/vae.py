@@ -43,10 +43,7 @@ def train(out, *, minutes=10, seed=0, resume=True, data="eurosat", simulated=6_0
     """Train on EuroSAT's training split and on ``simulated`` tiles of the simulated Earth.
 
     Args:
-        out: Folder of the model in the diffusers layout; the training state and ``log.jsonl`` lie there too.
-        minutes: Time for the whole training, over all resumed runs.
-        seed: Of weights, batches and latent samples.
-        resume: Go on where an interrupted training stopped.
+        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
         data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
         simulated: Number of simulated tiles.
     """
