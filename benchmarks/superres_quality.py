@@ -218,7 +218,8 @@ def recognition(args) -> dict:
         upscalers["ControlNet"] = DiffusionUpscaler(steered, gsd=10.0, **SAMPLER)
     forms = {  # in one batch: image i of a call has noise i
         name: {
-            split: degradation.round8(superres.upscale(x, upscaler, batch=len(x))) for split, x in low.items()
+            split: degradation.round8(superres.upscale(x, upscaler, batch_size=len(x)))
+            for split, x in low.items()
         }
         for name, upscaler in upscalers.items()
     } | {"true 10 m": truth}

@@ -60,11 +60,11 @@ def load(name_or_folder="mini-landcover") -> LandcoverReader:
 
 
 @torch.inference_mode()
-def read(reader: LandcoverReader, images: np.ndarray, batch: int = 100) -> np.ndarray:
+def read(reader: LandcoverReader, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
     """Places in :data:`NAMES` for uint8 tiles ``[N, 64, 64, 3]``: uint8 ``[N, 64, 64]``."""
     found = []
-    for start in range(0, len(images), batch):
-        x = torch.from_numpy(np.array(images[start : start + batch])).permute(0, 3, 1, 2) / 255
+    for start in range(0, len(images), batch_size):
+        x = torch.from_numpy(np.array(images[start : start + batch_size])).permute(0, 3, 1, 2) / 255
         found.append(reader(x).argmax(1).byte().numpy())
     return np.concatenate(found)
 

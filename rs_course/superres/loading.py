@@ -12,6 +12,7 @@ from torch import nn
 
 from rs_course import registry
 from rs_course.checkpoints.weights import read_state_dict, unwrapped
+from rs_course.deprecation import old_arguments
 from rs_course.paths import cache_dir, data_dir
 from rs_course.superres.networks import EFDN, SPAN
 from rs_course.validation import image_batch
@@ -142,13 +143,14 @@ def _only_file(folder: Path) -> Path:
     return files[0]
 
 
+@old_arguments(batch="batch_size")
 @torch.no_grad()
 def upscale(
     images: torch.Tensor,
     network: nn.Module | Callable[[torch.Tensor], torch.Tensor],
     *,
     tile: int | None = None,
-    batch: int = 8,
+    batch_size: int = 8,
 ) -> torch.Tensor:
     """Enlarge a batch and clamp the result, as it would be shown or measured.
 
@@ -159,7 +161,7 @@ def upscale(
             enlarges in bfloat16.
         tile: Cut the images into squares of this many low-resolution pixels, each with a margin as wide as
             the network sees, so that the result equals the whole image's. Needed when the memory is small.
-        batch: Images, or tiles, enlarged at once.
+        batch_size: Images, or tiles, enlarged at once.
 
     Returns:
         ``[N, 3, scale·h, scale·w]`` in [0, 1], on the device and in the number type of ``images``.
@@ -171,7 +173,7 @@ def upscale(
     images = image_batch(images)
     run = _runner(network, images)
     if tile is None:
-        return _join([run(part) for part in images.split(batch)])
+        return _join([run(part) for part in images.split(batch_size)])
     halo, scale = getattr(network, "halo", None), getattr(network, "scale", None)
     if halo is None:
         raise ValueError(
@@ -187,7 +189,7 @@ def upscale(
         # image.
         top, left = max(rows.start - halo, 0), max(columns.start - halo, 0)
         part = images[..., top : rows.stop + halo, left : columns.stop + halo]
-        enlarged = _join([run(p) for p in part.split(batch)])
+        enlarged = _join([run(p) for p in part.split(batch_size)])
         inner = [
             slice((s.start - first) * scale, (s.stop - first) * scale)
             for s, first in ((rows, top), (columns, left))

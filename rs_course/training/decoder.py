@@ -194,11 +194,11 @@ def losses(vae, judge, x, known, *, seed: int) -> dict[str, torch.Tensor]:
 
 
 @torch.inference_mode()
-def posterior_means(vae, images: np.ndarray, batch: int = 50) -> torch.Tensor:
+def posterior_means(vae, images: np.ndarray, batch_size: int = 50) -> torch.Tensor:
     """Means of the latents of all uint8 tiles ``[N, H, W, 3]``: float16 ``[N, C, h, w]``."""
     parts = []
-    for start in range(0, len(images), batch):
+    for start in range(0, len(images), batch_size):
         with precision.fast():
-            x = from_pixels(np.ascontiguousarray(images[start : start + batch]))
+            x = from_pixels(np.ascontiguousarray(images[start : start + batch_size]))
             parts.append(vae.encode(x).latent_dist.mean.half())
     return torch.cat(parts).clone()

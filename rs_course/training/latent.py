@@ -60,15 +60,15 @@ def schedule() -> schedules.Schedule:
 
 
 @torch.inference_mode()
-def encode(vae, images: np.ndarray, *, views: int = 1, batch: int = 50) -> torch.Tensor:
+def encode(vae, images: np.ndarray, *, views: int = 1, batch_size: int = 50) -> torch.Tensor:
     """Latents of tiles as the UNet sees them: uint8 ``[N, H, W, 3]`` to float16 ``[N, views, C, h, w]``.
 
     View 0 is the tile, 1 its mirror image, 2 and 3 the same turned by a quarter. They lie on the device of
     ``vae``.
     """
     out = []
-    for start in range(0, len(images), batch):
-        x = from_pixels(np.ascontiguousarray(images[start : start + batch])).to(vae.device)
+    for start in range(0, len(images), batch_size):
+        x = from_pixels(np.ascontiguousarray(images[start : start + batch_size])).to(vae.device)
         with precision.fast(vae.device.type):
             seen = [
                 vae.encode(view).latent_dist.mean

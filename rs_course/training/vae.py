@@ -147,14 +147,14 @@ def loss_terms(vae, x: torch.Tensor, *, seed: int):
 
 
 @torch.no_grad()
-def reconstructions(vae, images: np.ndarray, batch: int = 100):
+def reconstructions(vae, images: np.ndarray, batch_size: int = 100):
     """Batches ``(decoded, original)`` of uint8 tiles ``[N, H, W, 3]`` that go through the posterior's mean.
 
     Yields:
         Float tensors ``[B, 3, H, W]`` in [0, 1].
     """
-    for start in range(0, len(images), batch):
-        x = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2).float() / 255
+    for start in range(0, len(images), batch_size):
+        x = torch.from_numpy(images[start : start + batch_size]).permute(0, 3, 1, 2).float() / 255
         y = vae.decode(vae.encode(2 * x - 1).latent_dist.mean).sample
         yield (y / 2 + 0.5).clamp(0, 1), x
 

@@ -45,7 +45,7 @@ def test_batch_size_and_layout_change_rounding_only(photograph):
     network = start_as_interpolation(superres.SPAN(26)).eval()
     images = photograph.repeat(3, 1, 1, 1)
     result = superres.upscale(images, network)
-    assert torch.allclose(superres.upscale(images, network, batch=1), result, atol=1e-5)
+    assert torch.allclose(superres.upscale(images, network, batch_size=1), result, atol=1e-5)
     with torch.no_grad():
         assert torch.allclose(network(images).clamp(0, 1), result, atol=1e-5)
     assert result.is_contiguous() and not result.requires_grad
