@@ -237,6 +237,8 @@ def test_kind_errors(folder, capsys):
     assert "'99' is not one notebook" in capsys.readouterr().err
     assert cli.main(["run", str(path), "--in-place", "-p", "SEED", "1"]) == 1
     assert "leave -p and --profile out" in capsys.readouterr().err
+    assert cli.main(["run", str(path), "--out", str(path)]) == 1
+    assert "cannot be written" in capsys.readouterr().err
 
 
 _UNSTABLE = """

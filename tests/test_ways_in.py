@@ -125,6 +125,7 @@ def test_containers_make_the_documented_set_up():
     container = json.loads((_ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
     assert container["onCreateCommand"] == command
     assert command in (_ROOT / ".ci" / "newcomer").read_text(encoding="utf-8")
+    assert f"tree/notebooks/{_NOTEBOOKS[0].name}" in (_ROOT / "Dockerfile").read_text(encoding="utf-8")
     binder = yaml.safe_load((_ROOT / ".binder" / "environment.yml").read_text(encoding="utf-8"))
     pinned = pins(_ROOT / "constraints.txt")
     for line in binder["dependencies"]:

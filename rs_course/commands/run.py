@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rs_course.files import write_json
-from rs_course.paths import notebooks_dir
+from rs_course.paths import notebooks_dir, writable
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,7 @@ def _bring_up_to_date(job, label: str, *, build: Path, force: bool) -> str | Non
     """Execute one notebook into the build folder unless it is done, print its line, and return its error."""
     from rs_course.execution import pages, runner
 
-    folder = build / "notebooks"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = writable(build / "notebooks")
     record_path, executed = folder / f"{job.path.stem}.json", folder / f"{job.path.stem}.ipynb"
     key = runner.fingerprint(job.notebook, job.values)
     if not force and (record := _done(record_path, key)):

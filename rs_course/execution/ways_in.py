@@ -69,7 +69,8 @@ def write(root: Path, repository: str | None) -> None:
         url = f"https://github.com/{repository}"
         text = text.replace("[project.scripts]", f'[project.urls]\nRepository = "{url}"\n\n[project.scripts]')
         cited = cited.replace("license: MIT\n", f'repository-code: "{url}"\nlicense: MIT\n')
-        first = links(repository, "notebooks/00_orientation.ipynb").replace("this lesson", "the first lesson")
+        lesson = min((root / "notebooks").glob("[0-9]*.ipynb"))
+        first = links(repository, f"notebooks/{lesson.name}").replace("this lesson", "the first lesson")
         told = told.replace("<!-- hosts -->\n", f"<!-- hosts -->{first}\n")
     for path, content in ((project, text), (citation, cited), (readme, told)):
         path.write_text(content, encoding="utf-8")

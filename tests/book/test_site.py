@@ -90,7 +90,7 @@ def test_search_finds_a_word_of_a_lesson(site, page):
 
 @pytest.mark.browser
 def test_dark_and_light(site, page):
-    page.goto((site / "notebooks" / "01_diffusion_basics.html").as_uri())
+    page.goto((site / "notebooks" / f"{_LESSONS[1]}.html").as_uri())
     page.wait_for_selector("mjx-container svg", state="attached", timeout=30_000)
 
     def ground():
@@ -146,7 +146,7 @@ def test_a_narrow_screen_scrolls_down_only(site, page):
 
 @pytest.mark.browser
 def test_the_keyboard_is_enough(site, page):
-    page.goto((site / "notebooks" / "00_orientation.html").as_uri())
+    page.goto((site / "notebooks" / f"{_LESSONS[0]}.html").as_uri())
     page.keyboard.press("Tab")
     assert "skip" in page.evaluate("document.activeElement.textContent").lower()
     page.keyboard.press("Control+k")
@@ -155,8 +155,8 @@ def test_the_keyboard_is_enough(site, page):
     page.keyboard.press("Enter")
     page.wait_for_url("**/search.html?q=guidance*")
     page.wait_for_selector("#search-results li a")
-    page.goto((site / "notebooks" / "00_orientation.html").as_uri())
-    assert page.locator("a.right-next").get_attribute("href") == "01_diffusion_basics.html"
+    page.goto((site / "notebooks" / f"{_LESSONS[0]}.html").as_uri())
+    assert page.locator("a.right-next").get_attribute("href") == f"{_LESSONS[1]}.html"
     assert page.locator(".highlight button.copybtn").count() > 5
 
 
