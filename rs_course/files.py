@@ -15,13 +15,15 @@ from typing import Any
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a path to write to; the file gets its name at the end, or is removed after an error.
 
-    Whatever kills the process, ``path`` is complete or what it was before.
+    Whatever kills the process or the machine, ``path`` is complete or what it was before.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield partial
+        with open(partial, "r+b") as written:
+            os.fsync(written.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -140,7 +140,7 @@ def test_a_record_that_cannot_be_written_is_one_row(tiny, isolated, tmp_path):
     graded = batch.run(plan, _some()[:2])
     assert graded[0]["status"] == "grader error" and "could not be written" in graded[0]["reason"]
     assert records.score(records.read(plan.path("bob"))) == 6.0
-    assert list(plan.path("ana").parent.glob("*.part")) == []
+    assert list(plan.path("ana").parent.glob(".*")) == []
 
 
 def test_what_a_submission_says_can_be_stored_and_shown(tiny, isolated, tmp_path):
