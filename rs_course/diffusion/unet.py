@@ -83,13 +83,9 @@ class UNet(nn.Module):
     def __init__(self, channels=(64, 128), blocks=(1, 2, 2), classes=11, heads=4, dropout=0.0, fold=2):
         super().__init__()
         self.config = {
-            "channels": list(channels),
-            "blocks": list(blocks),
-            "classes": classes,
-            "heads": heads,
-            "dropout": dropout,
-            "fold": fold,
-        }
+            "channels": list(channels), "blocks": list(blocks), "classes": classes, "heads": heads,
+            "dropout": dropout, "fold": fold
+        }  # fmt: skip
         high, low = channels
         embedding = low
         self.time = nn.Sequential(nn.Linear(high, embedding), nn.SiLU(), nn.Linear(embedding, embedding))

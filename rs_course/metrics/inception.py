@@ -77,76 +77,56 @@ class Mixed(nn.Module):
 
 
 def _block_a(inside, pool):
-    return Mixed(
-        inside,
-        [
-            [("branch1x1", 64, 1)],
-            [("branch5x5_1", 48, 1), ("branch5x5_2", 64, 5)],
-            [("branch3x3dbl_1", 64, 1), ("branch3x3dbl_2", 96, 3), ("branch3x3dbl_3", 96, 3)],
-        ],
-        "average",
-        pool,
-    )
+    branches = [
+        [("branch1x1", 64, 1)],
+        [("branch5x5_1", 48, 1), ("branch5x5_2", 64, 5)],
+        [("branch3x3dbl_1", 64, 1), ("branch3x3dbl_2", 96, 3), ("branch3x3dbl_3", 96, 3)],
+    ]
+    return Mixed(inside, branches, "average", pool)
 
 
 def _block_b(inside):
-    return Mixed(
-        inside,
-        [
-            [("branch3x3", 384, 3, 2)],
-            [("branch3x3dbl_1", 64, 1), ("branch3x3dbl_2", 96, 3), ("branch3x3dbl_3", 96, 3, 2)],
-        ],
-        "halved",
-        0,
-    )
+    branches = [
+        [("branch3x3", 384, 3, 2)],
+        [("branch3x3dbl_1", 64, 1), ("branch3x3dbl_2", 96, 3), ("branch3x3dbl_3", 96, 3, 2)],
+    ]
+    return Mixed(inside, branches, "halved", 0)
 
 
 def _block_c(c):
     wide, high = (1, 7), (7, 1)
     names = [f"branch7x7dbl_{i}" for i in range(1, 6)]
-    return Mixed(
-        768,
-        [
-            [("branch1x1", 192, 1)],
-            [("branch7x7_1", c, 1), ("branch7x7_2", c, wide), ("branch7x7_3", 192, high)],
-            list(zip(names, (c, c, c, c, 192), (1, high, wide, high, wide), strict=True)),
-        ],
-        "average",
-        192,
-    )
+    branches = [
+        [("branch1x1", 192, 1)],
+        [("branch7x7_1", c, 1), ("branch7x7_2", c, wide), ("branch7x7_3", 192, high)],
+        list(zip(names, (c, c, c, c, 192), (1, high, wide, high, wide), strict=True)),
+    ]
+    return Mixed(768, branches, "average", 192)
 
 
 def _block_d(inside):
-    return Mixed(
-        inside,
+    branches = [
+        [("branch3x3_1", 192, 1), ("branch3x3_2", 320, 3, 2)],
         [
-            [("branch3x3_1", 192, 1), ("branch3x3_2", 320, 3, 2)],
-            [
-                ("branch7x7x3_1", 192, 1),
-                ("branch7x7x3_2", 192, (1, 7)),
-                ("branch7x7x3_3", 192, (7, 1)),
-                ("branch7x7x3_4", 192, 3, 2),
-            ],
+            ("branch7x7x3_1", 192, 1),
+            ("branch7x7x3_2", 192, (1, 7)),
+            ("branch7x7x3_3", 192, (7, 1)),
+            ("branch7x7x3_4", 192, 3, 2),
         ],
-        "halved",
-        0,
-    )
+    ]
+    return Mixed(inside, branches, "halved", 0)
 
 
 def _block_e(inside, pool):
     def fork(stem):
         return [(f"{stem}a", 384, (1, 3)), (f"{stem}b", 384, (3, 1))]
 
-    return Mixed(
-        inside,
-        [
-            [("branch1x1", 320, 1)],
-            [("branch3x3_1", 384, 1), fork("branch3x3_2")],
-            [("branch3x3dbl_1", 448, 1), ("branch3x3dbl_2", 384, 3), fork("branch3x3dbl_3")],
-        ],
-        pool,
-        192,
-    )
+    branches = [
+        [("branch1x1", 320, 1)],
+        [("branch3x3_1", 384, 1), fork("branch3x3_2")],
+        [("branch3x3dbl_1", 448, 1), ("branch3x3dbl_2", 384, 3), fork("branch3x3dbl_3")],
+    ]
+    return Mixed(inside, branches, pool, 192)
 
 
 class InceptionV3(nn.Module):

@@ -66,23 +66,16 @@ def observe(place: Place, rendering, when: Season, metadata: dict) -> dict:
     shares = {name: round(-100 * n / SIZE**2) for n, name in order}
     step = metadata["gsd"] / 4
     return {
-        "label": place.label,
-        "season": when.name,
-        "month": MONTHS[when.date.month - 1],
-        "snow": rendering.snow > 0.15,
-        "cloud_cover": metadata["cloud_cover"],
-        "clouds_at": position(rendering.clouds),
-        "sun": _sun(when),
-        "shares": shares,
+        "label": place.label, "season": when.name, "month": MONTHS[when.date.month - 1],
+        "snow": rendering.snow > 0.15, "cloud_cover": metadata["cloud_cover"],
+        "clouds_at": position(rendering.clouds), "sun": _sun(when), "shares": shares,
         "positions": {name: extent(cover == LANDCOVER[name][0]) for name in shares},
-        "villages": _villages(marks["village"], cover, step),
-        "ponds": _ponds(place, cover, step),
+        "villages": _villages(marks["village"], cover, step), "ponds": _ponds(place, cover, step),
         "bridges": [position(part) for part in _parts(marks["river"] & (cover == ROAD), 12)],
-        "river": _river(place, marks["river"], cover),
-        "motorway": _course(marks["motorway"]),
+        "river": _river(place, marks["river"], cover), "motorway": _course(marks["motorway"]),
         "fields": _vigour(rendering, cover),
-        "relief": float(np.round(rendering.elevation.max() - rendering.elevation.min(), 1)),
-    }
+        "relief": float(np.round(rendering.elevation.max() - rendering.elevation.min(), 1))
+    }  # fmt: skip
 
 
 def _villages(mask: np.ndarray, cover: np.ndarray, step: float) -> list[str]:

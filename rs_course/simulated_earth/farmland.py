@@ -88,81 +88,47 @@ def draw_farm(rng: RandomStream, kind: str, dryness: float) -> Farm:
         n = sqrt(1 + turn * turn)
         directions += (((c - s * turn) / n, (s + c * turn) / n),)
     soils = {
-        "pale": 1.8,
-        "brown": 1.2,
-        "red": 0.4 + 0.6 * dryness,
-        "dark": 0.7 - 0.5 * dryness,
-        "straw": 0.8 + 0.5 * dryness,
-        "white": 0.25 + 0.4 * dryness,
-    }
+        "pale": 1.8, "brown": 1.2, "red": 0.4 + 0.6 * dryness, "dark": 0.7 - 0.5 * dryness,
+        "straw": 0.8 + 0.5 * dryness, "white": 0.25 + 0.4 * dryness
+    }  # fmt: skip
     low, high = (surface(*t) for t in SOILS[rng.pick(soils)])
     soil = np.stack([high, low]) * np.float32(rng.uniform(0.85, 1.15))
     main, uniform = int(_ROTATION[rng.integer(0, 15)]), rng.uniform(0, 0.9)
     if kind == "annual":
         pitch = (rng.uniform(45, 120), rng.uniform(150, 420))
         return Farm(
-            key=rng.key(),
-            kind=kind,
-            directions=directions,
-            pitch=pitch,
+            key=rng.key(), kind=kind, directions=directions, pitch=pitch,
             keep=(rng.uniform(0.25, 0.8), rng.uniform(0.35, 0.7)),
             lanes=(rng.uniform(0.1, 0.5), rng.uniform(0, 0.3)),
-            warp=(rng.uniform(4, 30), rng.uniform(250, 600)) if rng.chance(0.45) else None,
-            soil=soil,
-            main=main,
-            uniform=uniform,
-            crop_share=1.0,
-            contrast=rng.uniform(0.6, 1.1),
-            rows=rng.uniform(0, 0.12),
-            hedge=0.04 if rng.chance(0.3) else 0.0,
-            trees=rng.uniform(0, 0.1),
-            lane_width=rng.uniform(3, 7),
-            vigour=rng.uniform(0.8, 1.15),
-        )
+            warp=(rng.uniform(4, 30), rng.uniform(250, 600)) if rng.chance(0.45) else None, soil=soil,
+            main=main, uniform=uniform, crop_share=1.0, contrast=rng.uniform(0.6, 1.1),
+            rows=rng.uniform(0, 0.12), hedge=0.04 if rng.chance(0.3) else 0.0, trees=rng.uniform(0, 0.1),
+            lane_width=rng.uniform(3, 7), vigour=rng.uniform(0.8, 1.15)
+        )  # fmt: skip
     if kind == "permanent":
         farm = Farm(
-            key=rng.key(),
-            kind=kind,
-            directions=directions,
+            key=rng.key(), kind=kind, directions=directions,
             pitch=(rng.uniform(28, 75), rng.uniform(45, 150)),
             keep=(rng.uniform(0.45, 0.9), rng.uniform(0.4, 0.85)),
             lanes=(rng.uniform(0.2, 0.9), rng.uniform(0.15, 0.8)),
-            warp=(rng.uniform(8, 50), rng.uniform(120, 420)) if rng.chance(0.8) else None,
-            soil=soil,
-            main=main,
-            uniform=uniform,
-            crop_share=rng.uniform(0.45, 0.95),
-            contrast=rng.uniform(0.5, 1.0),
-            rows=rng.uniform(0.04, 0.25),
-            hedge=rng.uniform(0, 0.4),
-            trees=rng.uniform(0, 0.5),
-            lane_width=rng.uniform(3.5, 8),
-            vigour=rng.uniform(0.25, 1.25),
-        )
+            warp=(rng.uniform(8, 50), rng.uniform(120, 420)) if rng.chance(0.8) else None, soil=soil,
+            main=main, uniform=uniform, crop_share=rng.uniform(0.45, 0.95), contrast=rng.uniform(0.5, 1.0),
+            rows=rng.uniform(0.04, 0.25), hedge=rng.uniform(0, 0.4), trees=rng.uniform(0, 0.5),
+            lane_width=rng.uniform(3.5, 8), vigour=rng.uniform(0.25, 1.25)
+        )  # fmt: skip
         return replace(
             farm,
             **_PERMANENT[rng.pick({"mixed": 1.0, "vineyard": 1.0, "mosaic": 0.8, "orchard": 0.9})](rng),
         )
     pitch = (rng.uniform(60, 150), rng.uniform(80, 220))
     return Farm(
-        key=rng.key(),
-        kind=kind,
-        directions=directions,
-        pitch=pitch,
+        key=rng.key(), kind=kind, directions=directions, pitch=pitch,
         keep=(rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.8)),
-        lanes=(rng.uniform(0, 0.25), rng.uniform(0, 0.15)),
-        warp=(rng.uniform(12, 55), rng.uniform(160, 420)),
-        soil=soil,
-        main=main,
-        uniform=uniform,
-        crop_share=rng.uniform(0, 0.25) if rng.chance(0.6) else 0.0,
-        contrast=rng.uniform(0.3, 1.0),
-        rows=rng.uniform(0, 0.04),
-        hedge=rng.uniform(0.1, 0.95),
-        trees=rng.uniform(0.1, 0.8),
-        lane_width=rng.uniform(2.5, 5),
-        vigour=rng.uniform(0.8, 1.15),
-    )
+        lanes=(rng.uniform(0, 0.25), rng.uniform(0, 0.15)), warp=(rng.uniform(12, 55), rng.uniform(160, 420)),
+        soil=soil, main=main, uniform=uniform, crop_share=rng.uniform(0, 0.25) if rng.chance(0.6) else 0.0,
+        contrast=rng.uniform(0.3, 1.0), rows=rng.uniform(0, 0.04), hedge=rng.uniform(0.1, 0.95),
+        trees=rng.uniform(0.1, 0.8), lane_width=rng.uniform(2.5, 5), vigour=rng.uniform(0.8, 1.15)
+    )  # fmt: skip
 
 
 def _crop_colours(farm: Farm, land: Parcels, when: Season) -> np.ndarray:

@@ -18,24 +18,12 @@ Land = Farm | Wild | Town | Estate
 
 # How often the sea and lakes, and rivers and ponds, have each of view.WATERS.
 SEA = {
-    "dark blue": 4.0,
-    "blue": 2.8,
-    "teal": 1.6,
-    "turquoise": 1.0,
-    "green": 0.8,
-    "olive": 1.0,
-    "silty": 0.6,
-    "bright": 0.12,
-}
+    "dark blue": 4.0, "blue": 2.8, "teal": 1.6, "turquoise": 1.0, "green": 0.8, "olive": 1.0, "silty": 0.6,
+    "bright": 0.12
+}  # fmt: skip
 STREAM = {
-    "dark blue": 1.2,
-    "blue": 2.4,
-    "teal": 2.4,
-    "turquoise": 0.6,
-    "green": 0.5,
-    "olive": 2,
-    "silty": 0.6,
-}
+    "dark blue": 1.2, "blue": 2.4, "teal": 2.4, "turquoise": 0.6, "green": 0.5, "olive": 2, "silty": 0.6
+}  # fmt: skip
 
 
 def draw_land(rng: RandomStream, kind: str, dryness: float) -> Land:

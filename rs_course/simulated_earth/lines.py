@@ -100,28 +100,15 @@ def draw_road(rng: RandomStream, curve: Curve, *, motorway: bool, dryness: float
     asphalt = surface(grey + tint, grey + 1, grey + 6)
     if not motorway:
         return Road(
-            curve=curve,
-            width=rng.uniform(6, 9),
-            median=0.0,
-            verge=rng.uniform(0, 3),
-            asphalt=asphalt,
-            wooded=False,
-            junction="none",
-            at=0.0,
-            since=1990 if rng.chance(0.75) else rng.integer(2014, 2023),
-        )
+            curve=curve, width=rng.uniform(6, 9), median=0.0, verge=rng.uniform(0, 3), asphalt=asphalt,
+            wooded=False, junction="none", at=0.0,
+            since=1990 if rng.chance(0.75) else rng.integer(2014, 2023)
+        )  # fmt: skip
     junction = rng.pick({"none": 1.3, "slip": 0.7, "clover": 0.45, "roundabout": 0.35})
     return Road(
-        curve=curve,
-        width=rng.uniform(17, 30),
-        median=rng.uniform(1.5, 6),
-        verge=rng.uniform(4, 22),
-        asphalt=asphalt,
-        wooded=rng.chance(0.5),
-        junction=junction,
-        at=rng.uniform(-160, 160),
-        since=1990,
-    )
+        curve=curve, width=rng.uniform(17, 30), median=rng.uniform(1.5, 6), verge=rng.uniform(4, 22),
+        asphalt=asphalt, wooded=rng.chance(0.5), junction=junction, at=rng.uniform(-160, 160), since=1990
+    )  # fmt: skip
 
 
 def crossing(rng: RandomStream, road: Road, motorway: bool, dryness: float) -> Road:

@@ -36,17 +36,11 @@ def draw_forest(rng: RandomStream) -> Wild:
     dark = surface(31 + 9 * light, 52 + 13 * light + green, 66 + 10 * light - green)
     pale = surface(37 + 13 * light, 60 + 22 * light + green, 73 + 12 * light - green)
     return Wild(
-        key=rng.key(),
-        kind="forest",
-        base=np.stack([dark, pale]),
-        evergreen=rng.uniform(0.1, 1),
-        patch=rng.uniform(0.1, 0.8),
-        grain=rng.uniform(0.1, 0.3),
+        key=rng.key(), kind="forest", base=np.stack([dark, pale]), evergreen=rng.uniform(0.1, 1),
+        patch=rng.uniform(0.1, 0.8), grain=rng.uniform(0.1, 0.3),
         clearing=rng.uniform(0.2, 1) if rng.chance(0.35) else 0.0,
-        tracks=rng.uniform(0.3, 1) if rng.chance(0.35) else 0.0,
-        scale=rng.uniform(90, 320),
-        dots=0.0,
-    )
+        tracks=rng.uniform(0.3, 1) if rng.chance(0.35) else 0.0, scale=rng.uniform(90, 320), dots=0.0
+    )  # fmt: skip
 
 
 def draw_scrub(rng: RandomStream, dryness: float) -> Wild:
@@ -62,18 +56,12 @@ def draw_scrub(rng: RandomStream, dryness: float) -> Wild:
     soil = surface(*SOILS[rng.pick({"pale": 1, "brown": 1, "red": 0.6, "white": 0.5})][0])
     pale = surface(*pale) * shade * 0.75 + soil * 0.25
     return Wild(
-        key=rng.key(),
-        kind="scrub",
-        base=np.stack([surface(*dark) * shade, pale]),
-        evergreen=0.5,
-        patch=rng.uniform(0.2, 0.9),
-        grain=rng.uniform(0.2, 0.7),
+        key=rng.key(), kind="scrub", base=np.stack([surface(*dark) * shade, pale]), evergreen=0.5,
+        patch=rng.uniform(0.2, 0.9), grain=rng.uniform(0.2, 0.7),
         clearing=rng.uniform(0.2, 1) if rng.chance(0.4) else 0.0,
-        tracks=rng.uniform(0.3, 1) if rng.chance(0.4) else 0.0,
-        scale=rng.uniform(70, 280),
-        dots=rng.uniform(0.2, 0.9) if rng.chance(0.2) else 0.0,
-        veined=rng.chance(0.5),
-    )
+        tracks=rng.uniform(0.3, 1) if rng.chance(0.4) else 0.0, scale=rng.uniform(70, 280),
+        dots=rng.uniform(0.2, 0.9) if rng.chance(0.2) else 0.0, veined=rng.chance(0.5)
+    )  # fmt: skip
 
 
 def draw_water(rng: RandomStream, weights: dict) -> Wild:
@@ -82,17 +70,10 @@ def draw_water(rng: RandomStream, weights: dict) -> Wild:
     mixed = rng.uniform(0, 0.5)
     deep, shallow = surface(*deep), surface(*shallow)
     return Wild(
-        key=rng.key(),
-        kind="water",
-        base=np.stack([deep * (1 - mixed) + shallow * mixed, shallow]),
-        evergreen=0.0,
-        patch=rng.uniform(0.2, 1) if rng.chance(0.5) else rng.uniform(0.06, 0.25),
-        grain=rng.uniform(0.0, 0.03),
-        clearing=0.0,
-        tracks=0.0,
-        scale=rng.uniform(350, 900),
-        dots=0.0,
-    )
+        key=rng.key(), kind="water", base=np.stack([deep * (1 - mixed) + shallow * mixed, shallow]),
+        evergreen=0.0, patch=rng.uniform(0.2, 1) if rng.chance(0.5) else rng.uniform(0.06, 0.25),
+        grain=rng.uniform(0.0, 0.03), clearing=0.0, tracks=0.0, scale=rng.uniform(350, 900), dots=0.0
+    )  # fmt: skip
 
 
 def paint_forest(view: View, wild: Wild, when: Season) -> Layer:

@@ -17,16 +17,11 @@ CLASSES = (
 
 # (west, east, south, north, dryness low, dryness high, weight): mostly European, as EuroSAT.
 _REGIONS = (
-    (-5, 12, 45, 54, 0.0, 0.3, 4.0),
-    (8, 28, 46, 57, 0.05, 0.4, 4.0),
-    (-8, 0, 37, 43, 0.5, 1.0, 2.0),
-    (9, 26, 36, 44, 0.4, 1.0, 2.0),
-    (10, 28, 58, 65, 0.0, 0.2, 0.8),
-    (-98, -80, 36, 46, 0.1, 0.5, 0.8),
-    (-64, -58, -38, -31, 0.1, 0.6, 0.5),
-    (138, 150, -38, -33, 0.3, 1.0, 0.5),
-    (170, 176, -46, -40, 0.0, 0.3, 0.3),
-)
+    (-5, 12, 45, 54, 0.0, 0.3, 4.0), (8, 28, 46, 57, 0.05, 0.4, 4.0), (-8, 0, 37, 43, 0.5, 1.0, 2.0),
+    (9, 26, 36, 44, 0.4, 1.0, 2.0), (10, 28, 58, 65, 0.0, 0.2, 0.8), (-98, -80, 36, 46, 0.1, 0.5, 0.8),
+    (-64, -58, -38, -31, 0.1, 0.6, 0.5), (138, 150, -38, -33, 0.3, 1.0, 0.5),
+    (170, 176, -46, -40, 0.0, 0.3, 0.3)
+)  # fmt: skip
 
 _RURAL = {"annual": 2.2, "pasture": 2.4, "forest": 1.5, "scrub": 0.8, "permanent": 0.4}
 _AROUND = {  # what lies beside a motorway, a river, a town, an estate, a shore
@@ -37,27 +32,17 @@ _AROUND = {  # what lies beside a motorway, a river, a town, an estate, a shore
     "SeaLake": {"forest": 1.5, "scrub": 1.0, "town": 0.7, "pasture": 0.7, "annual": 0.4, "estate": 0.3},
 }
 _MAIN = {
-    "AnnualCrop": "annual",
-    "PermanentCrop": "permanent",
-    "Pasture": "pasture",
-    "Forest": "forest",
-    "HerbaceousVegetation": "scrub",
-    "Industrial": "estate",
-    "Residential": "town",
-    "SeaLake": "water",
-}
+    "AnnualCrop": "annual", "PermanentCrop": "permanent", "Pasture": "pasture", "Forest": "forest",
+    "HerbaceousVegetation": "scrub", "Industrial": "estate", "Residential": "town", "SeaLake": "water"
+}  # fmt: skip
 _RELIEF = {
-    "AnnualCrop": {"flat": 2, "rolling": 1},
-    "PermanentCrop": {"flat": 1, "rolling": 1.2, "hilly": 0.5},
+    "AnnualCrop": {"flat": 2, "rolling": 1}, "PermanentCrop": {"flat": 1, "rolling": 1.2, "hilly": 0.5},
     "Pasture": {"flat": 1, "rolling": 1.5, "hilly": 0.2},
     "Forest": {"rolling": 1, "hilly": 1.2, "mountain": 0.4},
     "HerbaceousVegetation": {"rolling": 0.6, "hilly": 1.0, "mountain": 1.2, "gullied": 1.2},
-    "Highway": {"flat": 1, "rolling": 1},
-    "Industrial": {"flat": 1},
-    "Residential": {"flat": 1, "rolling": 1},
-    "River": {"flat": 1, "rolling": 1},
-    "SeaLake": {"rolling": 1, "hilly": 0.5},
-}
+    "Highway": {"flat": 1, "rolling": 1}, "Industrial": {"flat": 1}, "Residential": {"flat": 1, "rolling": 1},
+    "River": {"flat": 1, "rolling": 1}, "SeaLake": {"rolling": 1, "hilly": 0.5}
+}  # fmt: skip
 _BYROADS = {"Forest": 0.04, "HerbaceousVegetation": 0.1, "SeaLake": 0.0, "Industrial": 0.12, "River": 0.35}
 
 
@@ -127,13 +112,9 @@ def _river(draft: _Draft) -> None:
     curve = replace(draw_curve(rng, 90, rng.uniform(0, 1.2)), loops=loops)
     width = rng.uniform(20, 60) if rng.chance(0.3) else rng.uniform(60, 300)
     draft.river = River(
-        curve=curve,
-        width=width,
-        swell=rng.uniform(0, 0.06),
-        water=draw_water(rng, STREAM),
-        bank_trees=rng.uniform(0, 1),
-        sand=rng.uniform(0.2, 1) if rng.chance(0.35) else 0.0,
-    )
+        curve=curve, width=width, swell=rng.uniform(0, 0.06), water=draw_water(rng, STREAM),
+        bank_trees=rng.uniform(0, 1), sand=rng.uniform(0.2, 1) if rng.chance(0.35) else 0.0
+    )  # fmt: skip
     if rng.chance(0.6):
         draft.zones.append(Zone(draft.beside(), curve=curve))
     for side in (-1, 1):
@@ -198,21 +179,10 @@ def draw_place(label: str, seed: int) -> Place:
         turn = rng.uniform(0, 1)
         draft.roads.insert(0, draft.road(draw_curve(rng, 260, turn)))
     return Place(
-        label=label,
-        seed=seed,
-        lon=lon,
-        lat=lat,
-        dryness=dryness,
-        chill=chill,
-        snowline=snowline,
-        relief=relief,
-        ground=ground,
-        zones=tuple(draft.zones),
-        shore=draft.shore,
-        river=draft.river,
-        roads=tuple(draft.roads),
-        spots=tuple(_draw_spots(rng, label, seed, dryness)),
-    )
+        label=label, seed=seed, lon=lon, lat=lat, dryness=dryness, chill=chill, snowline=snowline,
+        relief=relief, ground=ground, zones=tuple(draft.zones), shore=draft.shore, river=draft.river,
+        roads=tuple(draft.roads), spots=tuple(_draw_spots(rng, label, seed, dryness))
+    )  # fmt: skip
 
 
 def _draw_spots(rng: RandomStream, label: str, seed: int, dryness: float) -> list[Spot]:

@@ -59,14 +59,10 @@ def render(place: Place, air: Air, when: Season, cloud_cover: float, gsd: float)
     image_hr = through(air, layer.rgb, light, clouds)
     rng = RandomStream(CLASSES.index(place.label), place.seed, "sensor")
     return Rendering(
-        image=expose(image_hr, air.noise, rng),
-        image_hr=np.ascontiguousarray(image_hr.transpose(1, 2, 0)),
-        landcover=layer.cover,
-        elevation=z.astype(np.float32),
-        clouds=np.zeros(view.shape, bool) if clouds is None else clouds.mask,
-        marks=marks,
-        snow=snow,
-    )
+        image=expose(image_hr, air.noise, rng), image_hr=np.ascontiguousarray(image_hr.transpose(1, 2, 0)),
+        landcover=layer.cover, elevation=z.astype(np.float32),
+        clouds=np.zeros(view.shape, bool) if clouds is None else clouds.mask, marks=marks, snow=snow
+    )  # fmt: skip
 
 
 def _paint(place: Place, view: View, when: Season) -> tuple[Layer, np.ndarray, dict]:

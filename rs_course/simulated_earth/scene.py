@@ -91,18 +91,10 @@ def scene(
     place, rendering, when, metadata = _render(label, seed, date, cloud_cover, gsd, lon, lat)
     facts = observe(place, rendering, when, metadata)
     return Scene(
-        label=label,
-        seed=int(seed),
-        image=rendering.image,
-        image_hr=rendering.image_hr,
-        landcover=rendering.landcover,
-        roads=rendering.landcover == ROAD,
-        elevation=rendering.elevation,
-        clouds=rendering.clouds,
-        captions=describe(facts, label, int(seed)),
-        facts=facts,
-        metadata=metadata,
-    )
+        label=label, seed=int(seed), image=rendering.image, image_hr=rendering.image_hr,
+        landcover=rendering.landcover, roads=rendering.landcover == ROAD, elevation=rendering.elevation,
+        clouds=rendering.clouds, captions=describe(facts, label, int(seed)), facts=facts, metadata=metadata
+    )  # fmt: skip
 
 
 def tiles(

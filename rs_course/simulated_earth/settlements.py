@@ -54,25 +54,16 @@ def draw_town(rng: RandomStream, dryness: float) -> Town:
     dust = rng.uniform(0, 0.3) + 0.9 * dryness * rng.uniform()
     garden = (surface(*garden) * (1 - dust) + surface(168, 146, 138) * dust) * rng.uniform(0.7, 1.5)
     return Town(
-        key=rng.key(),
-        direction=rng.direction(),
-        block=(rng.uniform(2.6, 4.2) * depth + 12, rng.uniform(90, 260)),
-        lot=lot,
-        depth=depth,
-        street=rng.uniform(6, 10),
-        warp=(rng.uniform(5, 50), rng.uniform(140, 420)),
-        filled=rng.uniform(0.65, 1.0),
-        growth=rng.uniform(0.004, 0.03),
-        roofs=surfaces(*ROOFS[roofs]) * np.float32(rng.uniform(0.65, 1.6)),
-        garden=garden.astype(np.float32),
-        asphalt=surface(*([rng.uniform(84, 132)] * 2), rng.uniform(104, 134)),
-        trees=rng.uniform(0, 1),
-        quarters=rng.uniform(0.2, 3.0) if rng.chance(0.6) else 0.0,
-        parks=rng.uniform(0.01, 0.1),
+        key=rng.key(), direction=rng.direction(),
+        block=(rng.uniform(2.6, 4.2) * depth + 12, rng.uniform(90, 260)), lot=lot, depth=depth,
+        street=rng.uniform(6, 10), warp=(rng.uniform(5, 50), rng.uniform(140, 420)),
+        filled=rng.uniform(0.65, 1.0), growth=rng.uniform(0.004, 0.03),
+        roofs=surfaces(*ROOFS[roofs]) * np.float32(rng.uniform(0.65, 1.6)), garden=garden.astype(np.float32),
+        asphalt=surface(*([rng.uniform(84, 132)] * 2), rng.uniform(104, 134)), trees=rng.uniform(0, 1),
+        quarters=rng.uniform(0.2, 3.0) if rng.chance(0.6) else 0.0, parks=rng.uniform(0.01, 0.1),
         large=rng.uniform(0.25, 0.7) if kind == "city" else rng.uniform(0.0, 0.22),
-        bright=rng.uniform(0.01, 0.08),
-        clutter=rng.uniform(0.12, 0.4),
-    )
+        bright=rng.uniform(0.01, 0.08), clutter=rng.uniform(0.12, 0.4)
+    )  # fmt: skip
 
 
 def _streets(view: View, town: Town):
@@ -162,16 +153,12 @@ def draw_estate(rng: RandomStream, dryness: float) -> Estate:
     yard = yard * rng.uniform(0.6, 1.5)
     size = rng.uniform(0.62, 1.3)
     return Estate(
-        key=rng.key(),
-        direction=rng.direction(),
+        key=rng.key(), direction=rng.direction(),
         pitch=(rng.uniform(40, 75) * size, rng.uniform(50, 110) * size),
-        halls=HALLS * np.float32(rng.uniform(0.7, 1.2)),
-        yard=yard.astype(np.float32),
-        lawn=surface(58, 82, 86),
-        filled=rng.uniform(0.6, 0.95),
-        growth=rng.uniform(0.004, 0.03),
-        asphalt=surface(*([rng.uniform(88, 124)] * 2), 122),
-    )
+        halls=HALLS * np.float32(rng.uniform(0.7, 1.2)), yard=yard.astype(np.float32),
+        lawn=surface(58, 82, 86), filled=rng.uniform(0.6, 0.95), growth=rng.uniform(0.004, 0.03),
+        asphalt=surface(*([rng.uniform(88, 124)] * 2), 122)
+    )  # fmt: skip
 
 
 def paint_estate(view: View, estate: Estate, when: Season, year: int) -> Layer:

@@ -18,18 +18,10 @@ _ALL = slice(0, SIZE)
 
 #: Land-cover name -> (id, display colour).
 LANDCOVER = {
-    "water": (0, "#3b6ea8"),
-    "trees": (1, "#1f5c3a"),
-    "grassland": (2, "#8fbf6a"),
-    "cropland": (3, "#e3c878"),
-    "permanent crop": (4, "#b5893c"),
-    "scrub": (5, "#a79a7a"),
-    "bare ground": (6, "#d9cbb8"),
-    "building": (7, "#b3402e"),
-    "paved": (8, "#a8a8b0"),
-    "road": (9, "#45454d"),
-    "garden": (10, "#6fa287"),
-}
+    "water": (0, "#3b6ea8"), "trees": (1, "#1f5c3a"), "grassland": (2, "#8fbf6a"), "cropland": (3, "#e3c878"),
+    "permanent crop": (4, "#b5893c"), "scrub": (5, "#a79a7a"), "bare ground": (6, "#d9cbb8"),
+    "building": (7, "#b3402e"), "paved": (8, "#a8a8b0"), "road": (9, "#45454d"), "garden": (10, "#6fa287")
+}  # fmt: skip
 WATER, TREES, GRASS, CROP, PERMANENT, SCRUB, BARE, BUILDING, PAVED, ROAD, GARDEN = range(11)
 
 

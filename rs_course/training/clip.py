@@ -47,18 +47,10 @@ WIDTH = 128  # of the joint space
 CONTEXT = 77  # tokens, as every Stable Diffusion text tower reads
 VOCABULARY = 1024
 PREPARATION = {
-    "image_processor_type": "CLIPImageProcessor",
-    "do_resize": True,
-    "size": {"shortest_edge": 64},
-    "resample": 3,
-    "do_center_crop": True,
-    "crop_size": {"height": 64, "width": 64},
-    "do_rescale": True,
-    "rescale_factor": 1 / 255,
-    "do_normalize": True,
-    "image_mean": [0.5] * 3,
-    "image_std": [0.5] * 3,
-}
+    "image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"shortest_edge": 64},
+    "resample": 3, "do_center_crop": True, "crop_size": {"height": 64, "width": 64}, "do_rescale": True,
+    "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3
+}  # fmt: skip
 RECIPE = Recipe(
     lr=1.5e-3, decay=cosine_decay(0.01), warmup=100, betas=(0.9, 0.98), weight_decay=0.1, log_every=100
 )

@@ -33,17 +33,12 @@ WORDS = {
 }  # fmt: skip
 # What may be said about a real tile of a class: what belongs there, and is not easily taken for another.
 SAYABLE = {
-    "AnnualCrop": ("forest", "barren"),
-    "Forest": (),
-    "HerbaceousVegetation": ("forest", "barren"),
-    "Highway": ("forest", "road", "building"),
-    "Industrial": ("building", "forest", "agriculture"),
-    "Pasture": ("forest",),
-    "PermanentCrop": ("forest",),
-    "Residential": ("building", "forest", "agriculture"),
-    "River": ("water", "forest", "agriculture"),
-    "SeaLake": ("water", "forest", "barren"),
-}
+    "AnnualCrop": ("forest", "barren"), "Forest": (), "HerbaceousVegetation": ("forest", "barren"),
+    "Highway": ("forest", "road", "building"), "Industrial": ("building", "forest", "agriculture"),
+    "Pasture": ("forest",), "PermanentCrop": ("forest",),
+    "Residential": ("building", "forest", "agriculture"), "River": ("water", "forest", "agriculture"),
+    "SeaLake": ("water", "forest", "barren")
+}  # fmt: skip
 WEIGHTS = {"road": 3.0, "building": 2.0, "barren": 2.0}  # in the loss, because they are rare
 LEAST = 6  # percent of the tile from which on land cover is named
 

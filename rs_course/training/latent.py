@@ -296,12 +296,8 @@ def write_index(out: Path, kind: str, scheduler: dict, unet: list, folders: dict
     (out / "scheduler").mkdir(exist_ok=True)
     (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler, indent=2) + "\n")
     index = {
-        "_class_name": kind,
-        "scheduler": ["diffusers", scheduler["_class_name"]],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": unet,
-        "vae": ["diffusers", "AutoencoderKL"],
-        "_shared_parts": shared,
-    }
+        "_class_name": kind, "scheduler": ["diffusers", scheduler["_class_name"]],
+        "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": unet, "vae": ["diffusers", "AutoencoderKL"], "_shared_parts": shared
+    }  # fmt: skip
     (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

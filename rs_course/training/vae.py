@@ -21,14 +21,10 @@ from rs_course.diffusion.pixel import from_pixels
 from rs_course.training_loop import EMA, Budget, Recipe, cosine_decay
 
 ARCHITECTURE = {
-    "down_block_types": ("DownEncoderBlock2D",) * 3,
-    "up_block_types": ("UpDecoderBlock2D",) * 3,
-    "block_out_channels": (24, 48, 96),
-    "layers_per_block": 1,
-    "latent_channels": 4,
-    "norm_num_groups": 8,
-    "sample_size": 64,
-}
+    "down_block_types": ("DownEncoderBlock2D",) * 3, "up_block_types": ("UpDecoderBlock2D",) * 3,
+    "block_out_channels": (24, 48, 96), "layers_per_block": 1, "latent_channels": 4, "norm_num_groups": 8,
+    "sample_size": 64
+}  # fmt: skip
 RECIPE = Recipe(lr=1.5e-3, decay=cosine_decay(0.02), weight_decay=1e-4)
 # Of the KL divergence and of the gradient error beside the squared error. At 1e-3 the latents' noise costs
 # about 1 % of the squared error, and smooths the generators' space.
