@@ -99,11 +99,12 @@ def run(args):
         )
     policy = LatePolicy.parse(args.due, args.late, args.grace)
     students = roster.read(args.roster) if args.roster else []
-    known = [student.id for student in students]
     zone = policy.due.tzinfo if policy.due else UTC
     policy = replace(
         policy,
-        extensions=read_extensions(args.extensions, args.assignment, known, zone) if args.extensions else {},
+        extensions=read_extensions(args.extensions, args.assignment, students, zone)
+        if args.extensions
+        else {},
         pool=args.late_days,
         spent=spent_late_days(Path(args.out), args.assignment, policy.due) if args.late_days else {},
     )

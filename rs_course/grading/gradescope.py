@@ -41,6 +41,7 @@ _RUN = """#!/usr/bin/env bash
 set -euo pipefail
 chmod -R go= /autograder
 cd /autograder/source
+export HOME="${HOME:-/root}"
 PYTHONPATH=/autograder/source exec /opt/rs-course/bin/python -B -m rs_course.grading.gradescope
 """
 # Only after the instructor publishes the grades: otherwise every submission would be a question about them.

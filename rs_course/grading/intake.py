@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
-from rs_course.grading import archives, gradebook, spreadsheet, times
+from rs_course.grading import archives, gradebook, roster, spreadsheet, times
 from rs_course.grading.notebooks import MAX_BYTES
 from rs_course.grading.owners import Owners, read_name
 from rs_course.grading.roster import Student
@@ -77,12 +77,11 @@ def collect(
     if not source.exists():
         raise FileNotFoundError(f"There is no folder or zip {source} with submissions.")
     known = {student.id: student for student in students}
-    if unknown := set((assigned or {}).values()) - set(known):
-        raise ValueError(f"A file is assigned to {min(unknown)!r}, who is not on the roster.")
+    owners = {path: roster.find(students, text) for path, text in (assigned or {}).items()}
+    if unknown := [text for path, text in (assigned or {}).items() if owners[path] is None]:
+        raise ValueError(f"A file is assigned to {min(unknown)!r}, who is not one student of the roster.")
     paths = [member.name for member in _members(source, lambda name: False)]
-    found = _Found(
-        Owners(students, assignment, paths), assignment, answers, assigned or {}, known, trust_times
-    )
+    found = _Found(Owners(students, assignment, paths), assignment, answers, owners, trust_times)
     for member in _members(source, _is_wanted):
         found.add(member)
     if source.is_dir():
@@ -169,8 +168,8 @@ def _read(path, root):
 class _Found:
     """What was found so far: of each student the best file, so that a class never lies in memory twice."""
 
-    def __init__(self, owners, assignment, answers, assigned, known, trust_times):
-        self._owners, self._assignment, self._assigned, self._known = owners, assignment, assigned, known
+    def __init__(self, owners, assignment, answers, assigned, trust_times):
+        self._owners, self._assignment, self._assigned = owners, assignment, assigned
         self._answers = [text.encode() for text in answers]
         self._trust = trust_times
         self._best: dict[str, tuple[tuple, Submission]] = {}
@@ -198,7 +197,7 @@ class _Found:
         if not is_notebook and last.lower().endswith(_IGNORED):
             return
         owner = self._owners.find(member.name)
-        student = self._known.get(self._assigned.get(member.name, "")) or owner.student
+        student = self._assigned.get(member.name) or owner.student
         identity = student.id if student else owner.label
         made = Submission(identity, data, source=member.name, notes=list(owner.notes))
         made.late = bool(owner.upload and owner.upload.late)

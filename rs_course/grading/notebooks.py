@@ -80,6 +80,7 @@ def transplant(release: list[Cell], submitted: list[Cell]) -> Transplant:
     for cell in answers:
         if cell.kind != "code":
             _take_prose(result, search, cell, found[cell.grade_id])
+    _ask_about_empty_prose(result, [cell.grade_id for cell in answers if cell.kind != "code"])
     for cell in release:
         if cell.is_setup:
             result.cells.append({"id": cell.grade_id or cell.cell_id or "setup", "source": cell.source})
@@ -258,6 +259,22 @@ def _take_prose(result, search, cell, found):
             result.answers[cell.grade_id] = ""
         else:
             result.untouched.add(cell.grade_id)
+
+
+def _ask_about_empty_prose(result, ids):
+    """Whoever wrote one text may have put two into its cell: a person looks, with the texts beside it."""
+    written = [n for n, one in enumerate(ids) if one not in result.untouched and result.answers.get(one)]
+    for place, grade_id in enumerate(ids):
+        if not written or grade_id not in result.untouched:
+            continue
+        beside = [max((n for n in written if n < place), default=None)]
+        beside.append(min((n for n in written if n > place), default=None))
+        texts = [f"[{ids[n]}]\n\n{result.answers[ids[n]]}" for n in beside if n is not None]
+        result.answers[grade_id] = "\n\n".join(["[This cell is not filled in; beside it stands]", *texts])
+        result.untouched.discard(grade_id)
+        result.notes.append(
+            f"The cell {grade_id} is not filled in; a person looks whether another one answers it."
+        )
 
 
 def _joined_code(texts, grade_id, notes):

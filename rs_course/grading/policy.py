@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rs_course.grading import records, spreadsheet, times
+from rs_course.grading import records, roster, spreadsheet, times
 
 if TYPE_CHECKING:
     from rs_course.grading.intake import Submission
+    from rs_course.grading.roster import Student
 
 _LEDGER = "late_days.csv"
 _DUE = ("due", "due_date", "duedate")
@@ -166,16 +167,18 @@ def _moment(text, what, zone):
 
 
 def read_extensions(
-    path: str | Path, assignment: str, students: list[str], zone: tzinfo = UTC
+    path: str | Path, assignment: str, students: list[Student], zone: tzinfo = UTC
 ) -> dict[str, Extension]:
     """Extensions of one assignment: a table with ``student_id`` and ``due``, ``days`` or ``handed_in``.
+
+    A student may be named by any id that the roster has: number, login, e-mail address, number of the LMS.
 
     Rows of another ``assignment`` are skipped; where that column is empty or missing a row is for all.
 
     Args:
         path: The table.
         assignment: Name of the assignment.
-        students: Ids on the roster; empty for no roster.
+        students: The roster; empty for none.
         zone: Of moments that name none, as a spreadsheet writes them: that of the due date.
 
     Raises:
@@ -187,28 +190,27 @@ def read_extensions(
     if not path.is_file():
         raise FileNotFoundError(f"There is no table of extensions {path}.")
     table = spreadsheet.read(path)
-    if not table.columns("student_id", "id"):
+    if not (ids := roster.id_columns(table)):
         raise ValueError(f"{path} has no column “student_id”.")
     if not table.columns(*_DUE, "days", "handed_in"):
         raise ValueError(f"{path} grants nothing: it needs a column “due”, “days” or “handed_in”.")
     found: dict[str, Extension] = {}
     for line, row in table.rows:
-        identity, for_, due, days, when, reason = (
+        for_, due, days, when, reason = (
             next((row[column] for column in table.columns(*names) if row[column]), "")
-            for names in (
-                ("student_id", "id"),
-                ("assignment",),
-                _DUE,
-                ("days",),
-                ("handed_in",),
-                ("reason", "comment"),
-            )
+            for names in (("assignment",), _DUE, ("days",), ("handed_in",), ("reason", "comment"))
         )
+        given = [row[column] for column in ids if row[column]]
         if for_ not in ("", assignment):
             continue
         where = f"{path}, line {line}:"
-        if students and identity not in students:
-            raise ValueError(f"{where} {identity!r} is not on the roster.")
+        identity = given[0] if given else ""
+        if students:
+            if (student := next(filter(None, (roster.find(students, text) for text in given)), None)) is None:
+                raise ValueError(f"{where} {identity!r} is not one student of the roster.")
+            identity = student.id
+        if not identity:
+            raise ValueError(f"{where} it names no student.")
         if identity in found:
             raise ValueError(f"{where} {identity!r} has two extensions; keep one.")
         try:

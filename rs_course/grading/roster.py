@@ -163,15 +163,29 @@ def _plain_id(value):
     return value.removesuffix(".0") if re.fullmatch(r"\d+\.0", value) else value
 
 
+def find(students: list[Student], text: str) -> Student | None:
+    """The one student whose id, login, e-mail address, number in the LMS or name this is, else ``None``."""
+    wanted = _plain_id(text).casefold()
+    for names in (lambda s: (s.id,), lambda s: (s.email, s.lms_id, *s.aliases), lambda s: (s.name,)):
+        fits = [s for s in students if wanted in (name.casefold() for name in names(s) if name)]
+        if fits:
+            return fits[0] if len(fits) == 1 else None
+    return None
+
+
+def id_columns(table: spreadsheet.Table) -> list[str]:
+    """Columns of a table that may tell which student a row is about."""
+    return table.columns("student_id", "id", *_ID, *_EMAIL, *_NUMBER)
+
+
 def _with_partners(path, students, partners):
     """Make teams of the students that name a partner."""
     teams = {}
     for one, (line, named) in partners.items():
-        fits = [s.id for s in students if named in (s.id, s.email, s.lms_id, s.name, *s.aliases)]
-        if len(fits) != 1:
+        if (fits := find(students, named)) is None:
             raise ValueError(f"{path}, line {line}: the partner {named!r} is not one student of this roster.")
-        team = " and ".join(sorted({one, fits[0]}))
-        for member in (one, fits[0]):
+        team = " and ".join(sorted({one, fits.id}))
+        for member in (one, fits.id):
             if teams.setdefault(member, team) != team:
                 raise ValueError(
                     f"{path}, line {line}: {member} has two partners; use a column “team” instead."

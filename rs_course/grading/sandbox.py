@@ -190,8 +190,11 @@ class Sandbox:
             sets = {f.name for f in dataclasses.fields(notebooks.Transplant) if f.default_factory is set}
             found = {name: set(v) if name in sets else v for name, v in event["transplant"].items()}
             return event["notes"], notebooks.Transplant(**found)
-        reason = event.get("unreadable", "reading it takes more time or memory than a notebook should")
-        raise notebooks.Unreadable(reason)
+        if "unreadable" in event:
+            raise notebooks.Unreadable(event["unreadable"])
+        if outcome.ended.startswith("was stopped"):
+            raise notebooks.Unreadable("reading it takes more time than a notebook should")
+        raise MachineFault(f"what reads the notebook {outcome.ended}")
 
     def _run(self, job, limits, most_cpu_s):
         cpu_s = max(1, int(min(most_cpu_s, limits.total_s)))

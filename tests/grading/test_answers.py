@@ -169,6 +169,26 @@ def test_missing_prose_waits_and_an_empty_cell_does_not():
     assert not _found({"cells": [_own("x = 1"), _own("Hello", "markdown")]}).answers.keys() - {"essay"}
 
 
+def test_two_texts_in_one_prose_cell_wait_for_a_person_with_both():
+    def two(first, second):
+        tree = notebook(ANSWERS, first)
+        tree["cells"].append(cell("why", second, kind="markdown", grade=True, solution=True, points=2))
+        return tree
+
+    release = notebooks.read(as_bytes(two("YOUR ANSWER HERE", "YOUR ANSWER HERE")))[0]
+
+    def found(*texts):
+        return notebooks.transplant(release, notebooks.read(as_bytes(two(*texts)))[0])
+
+    both = f"{PROSE}\n\nWithout the square it would be the mean deviation."
+    for texts, empty in (((both, "YOUR ANSWER HERE"), "why"), (("", both), "essay")):
+        result = found(*texts)
+        assert both in result.answers[empty] and empty not in result.untouched
+        assert any(f"{empty} is not filled in" in note for note in result.notes)
+    assert found("YOUR ANSWER HERE", "").untouched == {"essay", "why"}
+    assert found(PROSE, "Two.").answers["why"] == "Two."
+
+
 def test_split_prose_is_joined():
     tree = _tree()
     halves = [cell("essay", text, kind="markdown", grade=True, solution=True) for text in ("One.", "Two.")]

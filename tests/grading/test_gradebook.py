@@ -218,7 +218,7 @@ def test_the_table_of_extensions(tmp_path):
         "cem;other;;9;;\n"
         "dia;tiny;;;2026-12-01T10:00+01:00;export without times\n"
     )
-    found = policy.read_extensions(path, "tiny", ["ana", "bob", "cem", "dia"])
+    found = policy.read_extensions(path, "tiny", [*map(Student, ("ana", "bob", "cem", "dia"))])
     assert found == {
         "ana": policy.Extension(due=datetime(2026, 12, 5, 11, tzinfo=UTC), reason="ill"),
         "bob": policy.Extension(days=1.5),
@@ -227,7 +227,7 @@ def test_the_table_of_extensions(tmp_path):
         ),
     }
     for text, sentence in (
-        ("student_id,days\nzoe,1\n", "line 2: 'zoe' is not on the roster"),
+        ("student_id,days\nzoe,1\n", "line 2: 'zoe' is not one student of the roster"),
         ("student_id,days\nana,1\nana,2\n", "line 3: 'ana' has two extensions"),
         ("student_id,days\nana,two\n", "days must be a number"),
         ("student_id,due\nana,soon\n", "the due date 'soon' is not like"),
@@ -237,7 +237,33 @@ def test_the_table_of_extensions(tmp_path):
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=sentence):
-            policy.read_extensions(path, "tiny", ["ana"])
+            policy.read_extensions(path, "tiny", [Student("ana")])
+
+
+def test_an_extension_names_a_student_by_any_id_of_the_roster(tmp_path):
+    ana = Student("007", "Lee", "Ana", "ana@uni.example", "4711", "canvas", ("alee",))
+    people, path = (
+        [ana, Student("alee2", "Lee", "Ben"), Student("b", "Lee", "Cem", "c@x")],
+        tmp_path / "e.csv",
+    )
+    for text in (
+        *(
+            "student_id,days\n007,2\n",
+            "student_id,days\nalee,2\n",
+            "SIS User ID,SIS Login ID,days\n,alee,2\n",
+        ),
+        *("Canvas ID,days\n4711,2\n", "E-Mail,days\nANA@uni.example,2\n", "id,days\n4711.0,2\n"),
+    ):
+        path.write_text(text)
+        assert policy.read_extensions(path, "tiny", people) == {"007": policy.Extension(days=2.0)}, text
+    for text, sentence in (
+        ("student_id,days\n007,2\nalee,3\n", "has two extensions"),
+        ("student_id,days\n711,2\n", "'711' is not one student"),
+        ("student_id,days\n,2\n", "it names no student"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=sentence):
+            policy.read_extensions(path, "tiny", people)
 
 
 def test_a_date_alone_lasts_until_its_end_in_the_zone_of_the_due_date(tmp_path):
@@ -245,7 +271,7 @@ def test_a_date_alone_lasts_until_its_end_in_the_zone_of_the_due_date(tmp_path):
     assert due == datetime(2026, 12, 1, 23, 59, 59, tzinfo=UTC)
     path, zone = tmp_path / "extensions.csv", timezone(timedelta(hours=-8))
     path.write_text("student_id,due\nana,2026-12-08\nbob,2026-12-08 18:00\n")
-    found = policy.read_extensions(path, "tiny", ["ana", "bob"], zone)
+    found = policy.read_extensions(path, "tiny", [Student("ana"), Student("bob")], zone)
     assert found["ana"].due == datetime(2026, 12, 8, 23, 59, 59, tzinfo=zone)
     assert found["bob"].due == datetime(2026, 12, 8, 18, tzinfo=zone)
 

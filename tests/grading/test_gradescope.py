@@ -9,9 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from assignments.conftest import FINISHED, assignment, changed_solution, source
 
 from rs_course.cli import main
-from rs_course.grading import gradescope
+from rs_course.grading import gradescope, release
 
 from .conftest import ANSWERS, FULL, PROSE, as_bytes, notebook
 from .test_commands import course  # noqa: F401  (a fixture)
@@ -45,6 +46,10 @@ def test_the_zip_has_the_documented_form(built):
 
 @pytest.fixture
 def container(built, tmp_path):
+    return _container(built, tmp_path)
+
+
+def _container(built, tmp_path):
     """Runs a submission as Gradescope does, in a root folder that holds system libraries and Python only."""
     if os.geteuid() != 0 or shutil.which("bwrap") is None:
         pytest.skip("needs root and bubblewrap, to become another user in a root folder of its own")
@@ -71,7 +76,10 @@ def container(built, tmp_path):
         kind = ("--symlink", os.readlink(path)) if os.path.islink(path) else ("--ro-bind", path)
         command += [*kind, path]
     command += ["--ro-bind", sys.base_prefix, sys.base_prefix, "--ro-bind", sys.prefix, "/opt/rs-course"]
-    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--bind", str(root), "/autograder"]
+    command += ["--proc", "/proc", "--dev", "/dev", "--bind", str(root), "/autograder"]
+    # As in an image: one folder of a disk that is full of others' files.
+    (tmp_path / "tmp").mkdir()
+    command += ["--bind", str(tmp_path / "tmp"), "/tmp"]
 
     def run(**files):
         for folder in ("submission", "results"):
@@ -79,7 +87,7 @@ def container(built, tmp_path):
             (root / folder).mkdir()
         for name, data in files.items():
             (root / "submission" / name.replace("__", ".")).write_bytes(data)
-        done = subprocess.run([*command, "bash", "-c", script], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*command, "bash", "-c", script], capture_output=True, text=True, timeout=600)
         log = root / "results" / "stdout"
         said = done.stderr + (log.read_text() if log.exists() else "")
         made = root / "results" / "results.json"
@@ -88,7 +96,7 @@ def container(built, tmp_path):
     return run
 
 
-SPY = """def double(x):
+SPY = """def spy():
     import os, socket, ctypes
     doors = []
 
@@ -114,7 +122,9 @@ SPY = """def double(x):
     attempt("import", lambda: __import__("rs_course.grading.exam"))
     if doors or os.getuid() != 65534 or os.getgroups():
         raise SystemError(str(doors))
-    return 2 * x"""
+
+
+"""
 
 
 def _scores(made):
@@ -139,7 +149,8 @@ def test_graded_as_documented(container):
 @pytest.mark.slow
 def test_code_has_no_privileges_and_sees_no_hidden_value(container):
     """On a solved answer: a door that opens raises, and costs the points."""
-    made, said = container(tiny__ipynb=as_bytes(notebook({**ANSWERS, "double": SPY}, PROSE)))
+    double = SPY + "def double(x):\n    spy()\n    return 2 * x"
+    made, said = container(tiny__ipynb=as_bytes(notebook({**ANSWERS, "double": double}, PROSE)))
     assert made is not None, said
     assert sum(test["score"] for test in made["tests"]) == FULL, made
 
@@ -151,6 +162,27 @@ def test_an_endless_loop_and_no_notebook_get_a_result(container):
     assert sum(test["score"] for test in made["tests"]) == FULL - 3
     made, said = container(essay__docx=b"PK")
     assert sum(test["score"] for test in made["tests"]) == 0 and "no notebook was handed in" in made["output"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FINISHED)
+def test_the_courses_own_assignments(name, tmp_path):
+    """The model answers, which look for a way out on their way, earn all points; the handout earns none."""
+    handout = tmp_path / f"{name}.ipynb"
+    handout.write_text(json.dumps(release.release(source(name))))
+    built = gradescope.build(tmp_path / "out.zip", name, handout, name, "a seed for tests", "https://x")
+    container = _container(built, tmp_path)
+    first = next(iter(assignment(name).exam.questions))
+    solved = changed_solution(name, first, lambda text: f"{SPY}spy()\n{text}")
+    made, said = container(**{f"{name}__ipynb": solved})
+    assert made is not None, said
+    assert [test for test in made["tests"] if test["score"] != test["max_score"]] == [], said
+    assert sum(test["max_score"] for test in made["tests"]) == sum(
+        check.points for check in assignment(name).exam.checks
+    )
+    made, said = container(**{f"{name}__ipynb": handout.read_bytes()})
+    assert made is not None, said
+    assert sum(test["score"] for test in made["tests"]) == 0 and made["output"]
 
 
 def test_which_file_is_graded(tmp_path):

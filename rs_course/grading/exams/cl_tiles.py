@@ -16,6 +16,7 @@ from rs_course.grading.exams import images as earth
 CLASSES = ("Forest", "Highway", "Industrial", "Residential", "River")
 GENERATOR = {"steps": 6, "guidance": 4.0}
 SIZE = 40  # tiles of a hand-over
+DRAWS = 30
 GOOD, RENUMBERED, COPIES = "good", "renumbered", "copies"
 
 
@@ -120,11 +121,42 @@ def _hand_overs(rng, kinds, pool, asked, images, labels):
 # --- Which hand-overs are usable? --------------------------------------------------------------------------
 
 
+def _best_of_draws(draw, quality):
+    """The first draw of quality 0 or more, else the best: few real tiles may tell nothing by chance."""
+    best, highest = None, -np.inf
+    for _ in range(DRAWS):
+        data = draw()
+        if (found := quality(data)) > highest:
+            best, highest = data, found
+        if highest >= 0:
+            break
+    return best
+
+
+def _margin(data) -> float:
+    """How plainly the recipe, trained on each hand-over and tested on the real tiles, tells the good ones.
+
+    0 or more: it is right for at least two fifths of the tiles with each good hand-over, and for at most
+    three tenths with each renumbered one.
+    """
+    right = {GOOD: [], RENUMBERED: [], COPIES: []}
+    for kind, (places, given) in zip(data["_kinds"], data["parts"], strict=True):
+        guess = classify(data["images"] / 255, fit_ridge(data["pool"][places] / 255, given))
+        right[kind].append((guess == data["labels"]).float().mean().item())
+    return min(min(right[GOOD]) - 0.4, 0.3 - max(right[RENUMBERED]))
+
+
 def _twelve(rng):
-    images, labels = _real(rng, 5)
-    kinds = rng.permutation([GOOD] * 6 + [RENUMBERED] * 3 + [COPIES] * 3)
-    pool, parts = _hand_overs(rng, kinds, *generated(rng, 9 * SIZE), images, labels)
-    return {"images": images, "labels": labels, "pool": pool, "parts": parts, "_right": kinds == GOOD}
+    tiles = generated(rng, 9 * SIZE)
+
+    def draw():
+        images, labels = _real(rng, 5)
+        kinds = rng.permutation([GOOD] * 6 + [RENUMBERED] * 3 + [COPIES] * 3)
+        pool, parts = _hand_overs(rng, kinds, *tiles, images, labels)
+        data = {"images": images, "labels": labels, "pool": pool, "parts": parts}
+        return {**data, "_kinds": kinds, "_right": kinds == GOOD}
+
+    return _best_of_draws(draw, _margin)
 
 
 def patches(rng, labels):
@@ -190,18 +222,15 @@ def _exam_data(rng):
     Drawn again while the good hand-overs gain little: a question must reward the right verdict.
     """
     tiles, (new, truth) = generated(rng, 80), _real(rng, 30)
-    best: dict = {}
-    for _ in range(10):
+
+    def draw():
         images, labels = _real(rng, 5, rng.permutation(CLASSES)[:3])
         kinds = rng.permutation([GOOD] * 2 + [RENUMBERED] * 3 + [COPIES])
         pool, parts = _hand_overs(rng, kinds, *tiles, images, labels)
         data = {"images": images, "labels": labels, "pool": pool, "parts": parts, "new": new}
-        data |= {"_truth": truth.numpy(), **_references(data, kinds, truth)}
-        if not best or _way(data) > _way(best):
-            best = data
-        if _way(best) >= 0.08:
-            break
-    return best
+        return {**data, "_kinds": kinds, "_truth": truth.numpy(), **_references(data, kinds, truth)}
+
+    return _best_of_draws(draw, lambda data: min(_way(data) - 0.08, _margin(data)))
 
 
 def _way(data) -> float:

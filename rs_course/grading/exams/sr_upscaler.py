@@ -177,7 +177,7 @@ STEPS = (
     (
         0.25,
         0.25,
-        "a little better than bicubic: the blur of this sensor is not that of enlarge and downscale",
+        "a little better than bicubic: neither forth nor back is this sensor's blur that of enlarge",
     ),
     (-0.05, 0.05, "no better than bicubic: find out what the sensor did, from the pairs"),
 )

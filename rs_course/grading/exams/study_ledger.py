@@ -10,6 +10,7 @@ again.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -28,6 +29,10 @@ MAX_BYTES, MAX_ROWS = 2**20, 1000
 _MOST = {"steps": 500, "batch": 64, "pool": 4000, "test": 1000, "real_per_class": 100, "ratio": 10}
 _MOST_TILES = 40  # generated, per class
 _MAKING = ("dataset", "checkpoint", "per_class", "making", "steps", "guidance", "seed")
+# How a run stops because of the machine that repeats it, not of its settings.
+_FAULTS = re.compile(
+    r"MemoryError|OSError|ImportError|(?:NotFound|Permission)Error|allocate memory|home directory"
+)
 TOLERANCE = 0.03  # in accuracy: another processor adds in another order
 
 
@@ -223,7 +228,7 @@ def repeat(ledger: Ledger, run: Run) -> dict | None:
         The row of the new ledger; ``None`` if these settings stop with an error.
 
     Raises:
-        MachineFault: It stopped for want of memory or disk, which is not the student's fault.
+        MachineFault: It stopped for want of memory, disk or a file, which is not the student's fault.
     """
     used = run.task.get("synthetic")
     sets = {used[1:]: ledger.sets[used[1:]]} if used else {}
@@ -239,6 +244,6 @@ def _repeat(plan: str) -> dict | None:
         try:
             return study.run(from_dict(json.loads(plan)), folder).to_dict("records")[0]
         except RuntimeError as error:
-            if any(fault in str(error) for fault in ("MemoryError", "OSError", "allocate memory")):
+            if _FAULTS.search(str(error)):
                 raise MachineFault(f"a run of a ledger could not be repeated here: {error}") from error
             return None

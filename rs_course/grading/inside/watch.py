@@ -22,7 +22,7 @@ def wait(pid, results, limits):
         results: Descriptor of the file that grows with each step's begin and end; from its first growth on
             time counts.
         limits: ``step_s``, ``idle_s`` (by the clock above, in one step), ``wall_s`` (the same, for the whole
-            run), ``threads``, and ``files`` in each of ``folders``.
+            run), ``threads``, and new ``files`` in each of ``folders``.
 
     Returns:
         Why it was ended, or ``None``; its wait status; its resource usage; its seconds by the clock above.
@@ -32,6 +32,7 @@ def wait(pid, results, limits):
     poll.register(ended, select.POLLIN)
     clock = _Clock(pid)
     size, cpu, own, started, reminded = 0, 0.0, 0.0, None, False
+    most_files = {folder: _files(folder) + limits["files"] for folder in limits["folders"]}
     reason = None
     while not poll.poll(_TICK_S * 1000):
         now_cpu, now_own = clock.cpu(), clock.own()
@@ -52,7 +53,7 @@ def wait(pid, results, limits):
             reason = "run"
         elif clock.threads() > limits["threads"]:
             reason = "threads"
-        elif any(_files(folder) > limits["files"] for folder in limits["folders"]):
+        elif any(_files(folder) > most for folder, most in most_files.items()):
             reason = "files"
         if reason:
             os.kill(pid, signal.SIGKILL)

@@ -101,9 +101,10 @@ def supervise(request, files):
     if request["nested"]:
         os.waitpid(first, 0)
     child = int(text.replace("sealed", "")) if request["nested"] else first
-    # A nested child's folders have their limit from the kernel.
-    folders = [] if request["nested"] else ["/tmp", "/dev/shm"]
-    reason, status, usage, seconds = watch.wait(child, files[1], {**request["watch"], "folders": folders})
+    # A nested child's folders have their limit from the kernel; others are its own where they are mounts, and
+    # else those of a whole machine that is thrown away.
+    folders = [] if request["nested"] else filter(os.path.ismount, ("/tmp", "/dev/shm"))
+    reason, status, usage, seconds = watch.wait(child, files[1], {**request["watch"], "folders": [*folders]})
     return {
         "status": status,
         "reason": reason,
