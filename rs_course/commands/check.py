@@ -16,7 +16,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from rs_course.grading import notebooks, places, sandbox
+    from rs_course.grading import notebooks, paths, sandbox
     from rs_course.grading.grader import Assignment, run_public
 
     notebook = Path(args.notebook)
@@ -26,10 +26,10 @@ def run(args):
         notebooks.read_file(notebook)
     except notebooks.Unreadable as error:
         raise ValueError(f"{notebook} would not be graded: {error}.") from None
-    name = args.assignment or places.assignment_name(notebook)
-    release = places.release_notebook(name, args.release)
-    assignment = Assignment.load(release, places.exam_source(name, args.exam, release), seed="public")
-    isolation = places.best_isolation()
+    name = args.assignment or paths.assignment_name(notebook)
+    release = paths.release_notebook(name, args.release)
+    assignment = Assignment.load(release, paths.exam_source(name, args.exam, release), seed="public")
+    isolation = paths.best_isolation()
     with sandbox.Sandbox(isolation, preload=assignment.exam.preload) as place:
         record = run_public(assignment, notebook.read_bytes(), place)
     for note in record["notes"]:

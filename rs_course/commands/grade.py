@@ -79,17 +79,17 @@ def add_arguments(parser):
 
 
 def run(args):
-    from rs_course.grading import batch, formgrader, intake, lms, notebooks, places, reports, roster, times
+    from rs_course.grading import batch, formgrader, intake, lms, notebooks, paths, reports, roster
     from rs_course.grading.grader import Assignment
-    from rs_course.grading.policy import LatePolicy, read_extensions, spent_late_days
+    from rs_course.grading.policy import LatePolicy, read_extensions, spent_late_days, time_zone
 
     if args.nbgrader:
         formgrader.require()
     for system in args.csv or ():
         lms.require(system, bool(args.roster))
-    release = places.release_notebook(args.assignment, args.release)
-    exam = places.exam_source(args.assignment, args.exam, release)
-    seed = places.secret_seed(Path(args.seed_file or Path(args.out, "secret_seed.txt")))
+    release = paths.release_notebook(args.assignment, args.release)
+    exam = paths.exam_source(args.assignment, args.exam, release)
+    seed = paths.secret_seed(Path(args.seed_file or Path(args.out, "secret_seed.txt")))
     if not args.scheduler:
         batch.prepare(args.isolation, args.workers)
     assignment = Assignment.load(release, exam, seed)
@@ -115,7 +115,7 @@ def run(args):
         students,
         answers=notebooks.marks(assignment.cells),
         assigned=intake.read_assigned(folder / "unassigned.csv"),
-        trust_times=times.zone(args.trust_times) if args.trust_times else None,
+        trust_times=time_zone(args.trust_times) if args.trust_times else None,
     )
     if not submissions:
         raise ValueError(

@@ -18,17 +18,17 @@ def add_arguments(parser):
 
 
 def run(args):
-    from rs_course.grading import marking, marking_server, places
+    from rs_course.grading import marking, paths
 
-    release = places.release_notebook(args.assignment, args.release)
-    source = places.source_notebook(args.assignment, args.source, release)
+    release = paths.release_notebook(args.assignment, args.release)
+    source = paths.source_notebook(args.assignment, args.source, release)
     asked = marking.questions(release.read_bytes(), source.read_bytes() if source else None)
     if not asked:
         raise ValueError(f"{args.assignment} has no question that is marked by hand.")
     if source is None:
         print("There is no source notebook here, so the pages show no mark scheme; --source names it.")
     work = marking.Marking(Path(args.out, args.assignment), asked, names=args.names)
-    server, address = marking_server.make(work, args.port)
+    server, address = marking.serve(work, args.port)
     print(f"{address}\nWhat you type is in {work.folder / 'manual.csv'} at once; Ctrl-C ends.", flush=True)
     if not args.no_browser:
         webbrowser.open(address)

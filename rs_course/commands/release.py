@@ -61,9 +61,9 @@ def run(args):
 
 def _autograder(name, args):
     from rs_course.commands.setup import CPU_INDEX
-    from rs_course.grading import gradescope, places
+    from rs_course.grading import gradescope, paths
 
     release = Path(args.release, name, f"{name}.ipynb")
-    seed = places.secret_seed(Path(args.seed_file))
-    exam = places.exam_source(name, None, release.resolve())
+    seed = paths.secret_seed(Path(args.seed_file))
+    exam = paths.exam_source(name, None, release.resolve())
     return gradescope.build(Path(args.gradescope, f"{name}.zip"), name, release, exam, seed, CPU_INDEX)

@@ -5,7 +5,6 @@ rs-course submit a3_super_resolution.ipynb --student ada
 
 import hashlib
 import json
-import zipfile
 from pathlib import Path
 
 
@@ -16,7 +15,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    from rs_course.grading import notebooks, places, records
+    from rs_course.grading import archives, notebooks, paths, records
     from rs_course.grading.intake import MANIFEST
 
     notebook = Path(args.notebook)
@@ -26,9 +25,9 @@ def run(args):
         cells, _ = notebooks.read_file(notebook)
     except notebooks.Unreadable as error:
         raise ValueError(f"{notebook} cannot be submitted: {error}.") from None
-    name = places.assignment_name(notebook)
+    name = paths.assignment_name(notebook)
     if not any(cell.is_answer for cell in cells):
-        if not _has_answers(cells, name, places, notebooks):
+        if not _has_answers(cells, name, paths, notebooks):
             raise ValueError(f"{notebook} has no answer cells: is it the assignment's notebook?")
         print(
             "The cells have lost the marks by which answers are found; the grader finds functions by their "
@@ -44,18 +43,15 @@ def run(args):
     }
     stem = f"{name}-{records.file_name(args.student)}" if args.student else name
     target = Path(args.out, f"{stem}.zip")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        # A fixed date: the same notebook makes the same zip.
-        for name, content in ((notebook.name, data), (MANIFEST, json.dumps(manifest, indent=1).encode())):
-            archive.writestr(zipfile.ZipInfo(name, (2000, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+    files = ((notebook.name, data), (MANIFEST, json.dumps(manifest, indent=1).encode()))
+    records.write_bytes(target, archives.pack(files))
     print(f"{target} is ready to upload. Keep this receipt of your notebook: {digest[:16]}")
 
 
-def _has_answers(cells, name, places, notebooks):
+def _has_answers(cells, name, paths, notebooks):
     """Whether the grader would find answers of the assignment, or of any if its release is not here."""
     try:
-        release, _ = notebooks.read_file(places.release_notebook(name))
+        release, _ = notebooks.read_file(paths.release_notebook(name))
     except FileNotFoundError:
         return any(cell.kind == "code" and notebooks.defined_names(cell.source) for cell in cells)
     return bool(notebooks.transplant(release, cells).answers)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import socket
 import subprocess
 
 from rs_course.grading import mounts
-from rs_course.grading.inside import calls
 
 _GRACE_S = 30
 # What of /proc tells about the whole machine.
@@ -22,8 +20,8 @@ _MACHINE = (
 
 def why_not() -> str | None:
     """Reason why bubblewrap cannot be used on this machine, or ``None`` if it can."""
-    if platform.system() != "Linux" or platform.machine() not in calls.AUDIT:
-        return "the system-call filter knows only Linux on x86-64 and arm64"
+    if reason := mounts.why_no_filter():
+        return reason
     if shutil.which("bwrap") is None:
         return "the program bwrap is not installed"
     trial = subprocess.run(

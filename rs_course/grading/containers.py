@@ -1,4 +1,4 @@
-"""The isolation of machines without bubblewrap: a container of podman or docker for each run.
+"""The isolation of machines without bubblewrap: a container, or on Gradescope another user, for each run.
 
 The image is empty: the container sees what :mod:`.mounts` lists, as a bubblewrap does, so nothing has to be
 downloaded or built. The job goes in through standard input and the results come out through standard output;
@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import io
 import json
-import platform
+import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from functools import lru_cache
+from pathlib import Path
 
 from rs_course.grading import mounts
-from rs_course.grading.inside import calls
 
 _IMAGE = "localhost/rs-course-empty:2"
 _GRACE_S = 120
+USER, GRADER = 65534, Path("/grader")  # "nobody", on every Linux; what "setup.sh" puts there
 
 
 def engine() -> str | None:
@@ -36,8 +38,8 @@ def why_not() -> str | None:
 
 @lru_cache
 def _survey():
-    if platform.system() != "Linux" or platform.machine() not in calls.AUDIT:
-        return None, "the system-call filter knows only Linux on x86-64 and arm64"
+    if reason := mounts.why_no_filter():
+        return None, reason
     failures = []
     for name in ("podman", "docker"):
         if shutil.which(name):
@@ -85,14 +87,14 @@ def command(name: str, container: str, preload: tuple[str, ...], disk_mb: int, e
     return [*words, _IMAGE]
 
 
-class Container:
-    """One container a job."""
+class _OncePerJob:
+    """A new process tree for each job: in through standard input, results out through standard output."""
 
     nested = False
+    _what = "its process"
 
     def __init__(self, preload: tuple[str, ...]):
-        self.preload, self.name = preload, engine()
-        self._empty = tempfile.TemporaryDirectory(prefix="rs-course-empty-")
+        self.preload = preload
 
     def close(self) -> None:
         """Nothing stays between two jobs."""
@@ -101,28 +103,73 @@ class Container:
         """Run one job; returns the report of ``inside/zygote.py``."""
         # Processes of the same user elsewhere on this machine would count as well.
         request = {**request, "nested": False, "limits": {**request["limits"], "threads": None}}
-        container = "rs-course-" + secrets.token_hex(6)
+        words, options = self._command(request["disk_mb"])
         try:
             done = subprocess.run(
-                [
-                    *command(self.name, container, self.preload, request["disk_mb"], self._empty.name),
-                    *mounts.COMMAND,
-                    "-",
-                    *self.preload,
-                ],
+                words,
                 input=json.dumps(request).encode() + b"\n" + job_file.read(),
                 capture_output=True,
                 timeout=20 * request["watch"]["wall_s"] + _GRACE_S,
+                **options,
             )
         except subprocess.TimeoutExpired:
-            _call([self.name, "kill", container])
-            return {"fault": "its container did not answer"}
+            self._abandon(words)
+            return {"fault": f"{self._what} did not answer"}
         report, _, rest = done.stdout.partition(b"\n")
         if done.returncode or not report:
-            return {"fault": f"its container ended early: {_last_words(done)}"}
+            return {"fault": f"{self._what} ended early: {_last_words(done)}"}
         results.write(rest)
         results.flush()
         return json.loads(report)
+
+    def _abandon(self, words):
+        """End what outlives the process that was waited for."""
+
+
+class Container(_OncePerJob):
+    """One container a job."""
+
+    _what = "its container"
+
+    def __init__(self, preload: tuple[str, ...]):
+        super().__init__(preload)
+        self.name = engine()
+        self._empty = tempfile.TemporaryDirectory(prefix="rs-course-empty-")
+
+    def _command(self, disk_mb):
+        container = "rs-course-" + secrets.token_hex(6)
+        words = command(self.name, container, self.preload, disk_mb, self._empty.name)
+        return [*words, *mounts.COMMAND, "-", *self.preload], {}
+
+    def _abandon(self, words):
+        _call([self.name, "kill", words[words.index("--name") + 1]])
+
+
+class AnotherUser(_OncePerJob):
+    """The isolation of a machine that is thrown away after one submission, as a container of Gradescope is.
+
+    The grader runs as root and starts the code as a user who owns nothing, under the same supervisor, limits
+    and system-call filter as elsewhere. Namespaces are not needed: what only root may read (the seed, the
+    exam, the results) the code cannot read, and nobody comes after it who could find what it leaves behind.
+    What everyone may read there is in sight.
+    """
+
+    def _command(self, disk_mb):
+        words = [sys.executable, "-s", "-B", str(GRADER / "zygote.py"), "-", *self.preload]
+        environment = {**mounts.ENVIRONMENT, "HOME": "/tmp", "MPLCONFIGDIR": "/tmp", "PATH": "/usr/bin"}
+        who = {"user": USER, "group": USER, "extra_groups": (), "start_new_session": True}
+        return words, {"env": environment, "cwd": "/", **who}
+
+
+def why_no_other_user() -> str | None:
+    """Reason why code cannot run as another user on this machine, or ``None`` if it can."""
+    if reason := mounts.why_no_filter():
+        return reason
+    if os.geteuid() != 0:
+        return "only root can start a program as another user"
+    if not (GRADER / "zygote.py").is_file():
+        return f"{GRADER}/ lacks the files that setup.sh of “rs-course release --gradescope” puts there"
+    return None
 
 
 def _make_image(name):

@@ -81,6 +81,17 @@ class Check:
     public: bool = False
 
 
+def of_call(question: str, call: str, **shared) -> Callable[..., Check]:
+    """A maker of several checks of one call: ``make(name, points, inputs, **fields)``.
+
+    Args:
+        question: See :class:`Check`.
+        call: See there too.
+        shared: Fields that the checks have in common; each may give its own.
+    """
+    return lambda name, points, inputs, **own: Check(name, question, points, call, inputs, **shared | own)
+
+
 @dataclass(frozen=True)
 class Exam:
     """The checks of one assignment.

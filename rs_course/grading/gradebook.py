@@ -1,12 +1,13 @@
-"""Tables for the instructor: grades in nbgrader's columns, and points given by hand."""
+"""Tables for the instructor: grades in nbgrader's columns, points given by hand, and the log of changes."""
 
 from __future__ import annotations
 
 import csv
+import getpass
 import io
 import math
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
@@ -215,13 +216,11 @@ def read_rows(path: Path) -> dict[tuple[str, str], dict]:
             )
     found: dict[tuple[str, str], dict] = {}
     for number, row in table.rows:
-        identity, question, text = (
-            next((row[c] for c in table.columns(*known) if row[c]), "") for known in names.values()
-        )
-        most = next((row[c] for c in table.columns("max_points") if row[c]), "")
+        identity, question, text = (table.first(row, *known) for known in names.values())
+        most = table.first(row, "max_points")
         entry = {"points": "" if not text else _points(text, most, f"{path}, line {number}")}
         for name in ("comment", "by", "why"):
-            entry[name] = plain(next((row[c] for c in table.columns(name) if row[c]), ""))
+            entry[name] = plain(table.first(row, name))
         key = plain(identity), question
         if found.setdefault(key, entry)["points"] != entry["points"]:
             raise ValueError(
@@ -263,3 +262,58 @@ def apply_manual(graded: list[dict], given: dict) -> list[dict]:
                 item["score"], item["comment"] = found
         result.append({**record, **parts})
     return result
+
+
+CHANGES = ["when", "who", "student_id", "question", "before", "after", "why"]
+_NO_QUESTION = {
+    *HEADER,
+    *("status", "reason", "days_late", "late_days", "late_notes", "submission"),
+} - {"late_submission_penalty"}
+
+
+def log_changes(folder: Path, rows: list[dict], by_hand: dict[tuple[str, str], dict]) -> int:
+    """Add to ``changes.csv`` what differs between the grade table that lies in ``folder`` and the new one.
+
+    Args:
+        folder: ``grades/NAME``; its ``grades_by_question.csv`` is the table so far.
+        rows: The new table.
+        by_hand: From :func:`read_rows`; ``by`` and ``why`` tell who and why.
+
+    Returns:
+        The number of changes.
+    """
+    table = folder / "grades_by_question.csv"
+    if not table.is_file():
+        return 0
+    before = {row["student_id"]: row for _, row in spreadsheet.read(table).rows}
+    now, lines = datetime.now(UTC).isoformat(timespec="seconds"), []
+    for row in rows:
+        old = before.get(str(row["student_id"]), {})
+        for name in row.keys() - _NO_QUESTION if old else ():
+            was, value = old.get(name, ""), "" if row[name] is None else str(row[name])
+            if was == value:
+                continue
+            who, why = _who_and_why(row, old, by_hand.get((row["student_id"], name)), value)
+            lines.append((now, who, row["student_id"], name, was, value, why))
+    if lines:
+        path = folder / "changes.csv"
+        earlier = spreadsheet.read(path).rows if path.is_file() else []
+        kept = [tuple(row.get(name, "") for name in CHANGES) for _, row in earlier]
+        write_table(path, CHANGES, [*kept, *sorted(lines)])
+    return len(lines)
+
+
+def _who_and_why(row, old, typed, value):
+    if typed is not None:
+        return typed["by"] or _user(), typed["why"] or typed["comment"]
+    if value == "":
+        return _user(), "points by hand were taken back"
+    other = old.get("submission", "") != row["submission"]
+    return "grader", "another submission" if other else "graded again"
+
+
+def _user():
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -4,15 +4,13 @@ After *Autograder Specifications* (gradescope-autograders.readthedocs.io): the z
 once as root when the image is built, and ``run_autograder``, run as root for each submission in a fresh
 container. The zip's files are in ``/autograder/source``, the student's in ``/autograder/submission``, and
 ``/autograder/results/results.json`` is what counts. A student's code may not become root there, so it runs
-as :mod:`.another_user`, and everything under ``/autograder`` is readable by root alone.
+as :class:`.containers.AnotherUser`, and everything under ``/autograder`` is readable by root alone.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import sys
-import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -75,15 +73,7 @@ def build(target: Path, name: str, release: Path, exam: str, seed: str, torch_in
         (f"assignment/{name}.ipynb", release.read_bytes()),
         ("assignment/settings.json", json.dumps(settings, indent=1).encode()),
     ]
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for path, content in files:
-            entry = zipfile.ZipInfo(path, (2000, 1, 1, 0, 0, 0))
-            entry.external_attr = (0o100755 if path in ("setup.sh", "run_autograder") else 0o100644) << 16
-            # Weights do not compress.
-            method = zipfile.ZIP_STORED if path.endswith(".safetensors") else zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content, method)
-    records.write_bytes(target, stream.getvalue())
+    records.write_bytes(target, archives.pack(files, programs=("setup.sh", "run_autograder")))
     target.chmod(0o600)
     return target
 

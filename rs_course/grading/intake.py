@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
-from rs_course.grading import archives, gradebook, roster, spreadsheet, times
+from rs_course.grading import archives, gradebook, policy, roster, spreadsheet
 from rs_course.grading.notebooks import MAX_BYTES
 from rs_course.grading.owners import Owners, read_name
 from rs_course.grading.roster import Student
@@ -222,7 +222,7 @@ class _Found:
 
     def _date(self, made, member, upload):
         """The time of handing in, if the name holds one or the dates of files are to be trusted."""
-        moment = times.local(upload.when) if upload and upload.when else None
+        moment = policy.local_time(upload.when) if upload and upload.when else None
         if self._trust is None:
             if moment:
                 made.notes.append(
@@ -289,7 +289,7 @@ class _Found:
         if text is None or not self._is_exchange(folder):
             return
         try:
-            made.timestamp = times.parse(spreadsheet.decode(text[:200]))
+            made.timestamp = policy.parse_time(spreadsheet.decode(text[:200]))
         except ValueError as error:
             made.notes.append(f"The time of handing in is not known: in {_TIMESTAMP}, {error}.")
 

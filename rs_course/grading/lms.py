@@ -19,13 +19,12 @@ import csv
 import io
 import json
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rs_course.grading import records
+from rs_course.grading import archives, records
 from rs_course.grading.gradebook import cell
 from rs_course.grading.roster import Student
 from rs_course.grading.spreadsheet import spelling
@@ -145,7 +144,7 @@ def canvas_place(grade: Grade, page: str) -> tuple[str, bytes] | None:
     if (name := next(fits, None)) is None:
         return None
     if name.lower().endswith(".zip"):
-        return name, _zip([("feedback.html", page.encode())])
+        return name, archives.pack([("feedback.html", page.encode())])
     if name.lower().endswith(".ipynb"):
         output = {"output_type": "display_data", "metadata": {}, "data": {"text/html": page}}
         code = {"cell_type": "code", "id": "feedback", "metadata": {}, "execution_count": None}
@@ -284,18 +283,9 @@ def _write_feedback(folder, system, place, final):
         files += [found] if found else []
         unplaced += found is None and bool(grade.source)
     target = folder / f"{system}_feedback.zip"
-    records.write_bytes(target, _zip(files))
+    records.write_bytes(target, archives.pack(files))
     said = [f"{target}: {len(files)} feedback files"]
     if unplaced:
         why = f"the file has no name that {system} gave it, or a team mate's"
         said.append(f"  left out, hand out feedback/ yourself: {unplaced} ({why})")
     return said
-
-
-def _zip(files: list[tuple[str, bytes]]) -> bytes:
-    """A zip with a fixed date: the same feedback makes the same bytes."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files:
-            archive.writestr(zipfile.ZipInfo(name, (2000, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
-    return stream.getvalue()

@@ -8,6 +8,7 @@ is nothing to cover up. Inside, everything lies at the same places on every mach
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import sysconfig
 from functools import lru_cache
@@ -17,7 +18,7 @@ from pathlib import Path
 INSIDE = Path(__file__).parent / "inside"
 # IPython reads the magics of a cell; matplotlib, because answers draw.
 ALWAYS = ("numpy", "IPython", "matplotlib")
-_FILES = (*(INSIDE / f"{name}.py" for name in ("calls", "codec", "runner", "seal", "watch", "zygote")),)
+_FILES = (*(INSIDE / f"{name}.py" for name in ("codec", "runner", "seccomp", "watch", "zygote")),)
 # What reads the answers out of a notebook keeps its place in the package: see ``zygote.load_reader``.
 READERS = ("notebooks.py", "notebook_files.py")
 
@@ -33,6 +34,13 @@ ENVIRONMENT = {
 READING = "/grader/reading"
 PYTHON = "/python/bin/python"
 COMMAND = (PYTHON, "-s", "-S", "-B", "/grader/zygote.py")
+
+
+def why_no_filter() -> str | None:
+    """Reason why the system-call filter (``inside/seccomp.py``) does not work here, or ``None``."""
+    if platform.system() == "Linux" and platform.machine() in ("x86_64", "aarch64"):
+        return None
+    return "the system-call filter knows only Linux on x86-64 and arm64"
 
 
 def environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ MAX_CELLS, MAX_TEXT, MAX_FIGURES = 5_000, 4 * 2**20, 16 * 2**20
 _MARKS = ("grade_id", "grade", "solution", "locked", "task", "points")
 # Colab puts pictures into the text itself.
 _PICTURE_IN_TEXT = re.compile(r"data:(image/[\w+.-]+);base64,([A-Za-z0-9+/=]+)")
-_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
 
 
 class Unreadable(ValueError):
@@ -185,7 +185,7 @@ def _clean(text):
 def _figures(attachments):
     found = {}
     for name, bundle in attachments.items() if isinstance(attachments, dict) else ():
-        for kind in _PICTURES:
+        for kind in PICTURES:
             data = bundle.get(kind) if isinstance(bundle, dict) else None
             if isinstance(data, list):
                 data = "".join(part for part in data if isinstance(part, str))

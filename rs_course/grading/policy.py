@@ -1,20 +1,38 @@
-"""Due dates, late penalties, extensions and late days."""
+"""Due dates, late penalties, extensions and late days; and times as learning systems write them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
-from rs_course.grading import records, roster, spreadsheet, times
+from rs_course.grading import records, roster, spreadsheet
 
 if TYPE_CHECKING:
     from rs_course.grading.intake import Submission
     from rs_course.grading.roster import Student
 
+# Hours ahead of UTC. What names several zones (CST, IST, BST, ...) is left out: it would be a guess.
+_ZONES = {
+    **dict.fromkeys(("UTC", "GMT", "Z", "WET"), 0.0),
+    **dict.fromkeys(("CET", "MET", "WEST"), 1.0),
+    **dict.fromkeys(("CEST", "MEST", "EET", "SAST"), 2.0),
+    **dict.fromkeys(("EEST", "MSK"), 3.0),
+    **{"PKT": 5.0, "HKT": 8.0, "JST": 9.0, "KST": 9.0, "ACST": 9.5, "AEST": 10.0, "AEDT": 11.0},
+    **{"AWST": 8.0, "NZST": 12.0, "NZDT": 13.0, "NST": -3.5, "NDT": -2.5, "EST": -5.0, "EDT": -4.0},
+    **{"CDT": -5.0, "MDT": -6.0, "PST": -8.0, "PDT": -7.0, "AKST": -9.0, "AKDT": -8.0, "HST": -10.0},
+}
+_LOCAL = (
+    "%Y-%m-%d-%H-%M-%S",
+    "%b %d, %Y %I%M %p",
+    "%B %d, %Y %I%M %p",
+    "%d %B, %Y %I%M %p",
+    "%d %b, %Y %I%M %p",
+)
 _LEDGER = "late_days.csv"
 _DUE = ("due", "due_date", "duedate")
 
@@ -158,7 +176,7 @@ def _moment(text, what, zone):
             moment = moment.replace(hour=23, minute=59, second=59)
     except ValueError:
         try:
-            moment = times.parse(text)
+            moment = parse_time(text)
         except ValueError:
             raise ValueError(f"{what} {text!r} is not like 2026-12-01T23:59+01:00.") from None
     if not 1970 <= moment.year <= 2200:  # Far from both ends of the calendar, where days cannot be added
@@ -197,7 +215,7 @@ def read_extensions(
     found: dict[str, Extension] = {}
     for line, row in table.rows:
         for_, due, days, when, reason = (
-            next((row[column] for column in table.columns(*names) if row[column]), "")
+            table.first(row, *names)
             for names in (("assignment",), _DUE, ("days",), ("handed_in",), ("reason", "comment"))
         )
         given = [row[column] for column in ids if row[column]]
@@ -248,3 +266,52 @@ def write_late_days(folder: Path, rows: list[dict]) -> None:
     if taken or (folder / _LEDGER).is_file():
         header = ["student_id", "duedate", "days_late", "late_days"]
         records.write_text(folder / _LEDGER, csv_text(header, taken))
+
+
+def parse_time(text: str) -> datetime:
+    """A moment such as ``2026-12-05 10:00:00.123456 CET``, ``… +0100``, ``… Europe/Berlin`` or ``…Z``.
+
+    Without a zone it is UTC, as nbgrader writes it.
+
+    Raises:
+        ValueError: It is no date, or its zone is unknown or ambiguous.
+    """
+    text = text.strip()
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)\s*(.*)", text)
+    if not found:
+        raise ValueError(f"{text[:60]!r} is not a time like 2026-12-01 23:59:00 UTC")
+    moment = datetime.fromisoformat(found[1].replace(",", "."))
+    try:
+        return moment.replace(tzinfo=time_zone(found[2] or "UTC")).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text[:60]!r} is outside the calendar") from None
+
+
+def time_zone(name: str) -> tzinfo:
+    """A time zone by offset (``+01:00``), unambiguous abbreviation (``CET``) or name (``Europe/Berlin``).
+
+    Raises:
+        ValueError: There is no such zone, or it has several meanings.
+    """
+    if found := re.fullmatch(r"(?:UTC|GMT)?([+-])(\d\d?):?(\d\d)?", name):
+        offset = timedelta(hours=int(found[2]), minutes=int(found[3] or 0))
+        if offset < timedelta(hours=24):
+            return timezone(-offset if found[1] == "-" else offset)
+    if (hours := _ZONES.get(name.upper())) is not None:
+        return timezone(timedelta(hours=hours), name.upper())
+    try:
+        if "/" in name:
+            return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        pass
+    raise ValueError(f"the time zone {name[:40]!r} is unknown, or several are called so")
+
+
+def local_time(text: str) -> datetime | None:
+    """The time without a zone that Blackboard or D2L puts into a name, or ``None`` if it cannot be read."""
+    for form in _LOCAL:
+        try:
+            return datetime.strptime(text.strip(), form)
+        except ValueError:
+            continue
+    return None

@@ -96,7 +96,7 @@ def read(path: str | Path) -> list[Student]:
     for line, row in table.rows:
         student = _student(table, row, is_canvas)
         if student is None:
-            name = _first(row, table.columns(*_NAME, *_LAST))
+            name = table.first(row, *_NAME, *_LAST)
             if name and not is_canvas:
                 raise ValueError(f"{path}, line {line}: {name!r} has no id and no email address.")
             continue
@@ -108,7 +108,7 @@ def read(path: str | Path) -> list[Student]:
         if any(student.id == other.id for other in students):
             raise ValueError(f"{path} lists the id {student.id!r} twice.")
         students.append(student)
-        if partner := _first(row, table.columns(*_PARTNER)):
+        if partner := table.first(row, *_PARTNER):
             partners[student.id] = (line, partner)
     if not students:
         raise ValueError(
@@ -121,10 +121,6 @@ def _short(header):
     return ", ".join(header)[:100]
 
 
-def _first(row, columns):
-    return next((row[column] for column in columns if row[column]), "")
-
-
 def _student(table, row, is_canvas):
     """The student of one row, or ``None`` where nothing identifies one."""
     number_column, number = "", ""
@@ -132,20 +128,20 @@ def _student(table, row, is_canvas):
         if row[column]:
             number_column, number = spreadsheet.spelling(column), row[column]
             break
-    plain = "" if is_canvas else _first(row, table.columns("id"))
+    plain = "" if is_canvas else table.first(row, "id")
     if found := _PARTICIPANT.fullmatch(plain):  # Moodle's worksheet in a language that calls this column ID
         plain, number, number_column = "", found.group(1), "participant"
     participant = _PARTICIPANT.fullmatch(number)
     number = participant.group(1) if participant else number
     lms = "canvas" if number and (is_canvas or number_column in _CANVAS) else ""
     lms = "moodle" if participant or number_column == "participant" else lms
-    email = _first(row, table.columns(*_EMAIL))
+    email = table.first(row, *_EMAIL)
     ids = [row[column] for column in table.columns(*_ID)]
     known = [_plain_id(value) for value in (*ids, plain, email, number) if value]
     if not known:
         return None
-    last, first = _first(row, table.columns(*_LAST)), _first(row, table.columns(*_FIRST))
-    name = _first(row, table.columns(*_NAME))
+    last, first = table.first(row, *_LAST), table.first(row, *_FIRST)
+    name = table.first(row, *_NAME)
     if is_canvas and name == "Student, Test" and re.fullmatch(r"[0-9a-f]{40}", known[0]):
         return None
     if name and not last:
@@ -153,7 +149,7 @@ def _student(table, row, is_canvas):
         if not comma:
             first, _, last = name.rpartition(" ")
     others = tuple(dict.fromkeys(value for value in known[1:] if value not in (email, number)))
-    team = _first(row, table.columns(*_TEAM))
+    team = table.first(row, *_TEAM)
     return Student(known[0], last.strip(), first.strip(), email, _plain_id(number), lms, others, team, row)
 
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 
-from rs_course.grading import another_user, bubblewrap, containers, notebooks, records
+from rs_course.grading import bubblewrap, containers, notebooks, records
 from rs_course.grading.inside import watch
 from rs_course.grading.mounts import ENVIRONMENT, INSIDE
 
@@ -95,7 +95,7 @@ def require(isolation: str) -> None:
     """
     if isolation not in ISOLATIONS:
         raise ValueError(f"Isolation is {', '.join(map(repr, ISOLATIONS))}, not {isolation!r}.")
-    if isolation == USER and (reason := another_user.why_not()):
+    if isolation == USER and (reason := containers.why_no_other_user()):
         raise RuntimeError(f"Submissions cannot run as another user here: {reason}.")
     if isolation == CONTAINER and (reason := containers.why_not()):
         raise RuntimeError(f"Submissions cannot be isolated in containers here: {reason}.")
@@ -130,7 +130,7 @@ class Sandbox:
         elif isolation == CONTAINER:
             self._place = containers.Container(self.preload)
         elif isolation == USER:
-            self._place = another_user.AnotherUser(self.preload)
+            self._place = containers.AnotherUser(self.preload)
         else:
             self._place = _Process()
 

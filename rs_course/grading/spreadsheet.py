@@ -33,6 +33,10 @@ class Table:
             known.setdefault(spelling(column), column)
         return list(dict.fromkeys(known[key] for name in names if (key := spelling(name)) in known))
 
+    def first(self, row: dict[str, str], *names: str) -> str:
+        """What a row says in the first of these columns that it has filled in, else ``""``."""
+        return next((row[column] for column in self.columns(*names) if row[column]), "")
+
 
 def read(path: str | Path) -> Table:
     """Read a table: comma, semicolon or tab; UTF-8, UTF-16 or Windows-1252; with or without byte order mark.

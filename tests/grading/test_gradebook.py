@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from rs_course.grading import changes, feedback, gradebook, policy, records, summary
+from rs_course.grading import gradebook, policy, records, reports
 from rs_course.grading.intake import Submission
 from rs_course.grading.roster import Student
 
@@ -139,7 +139,7 @@ def test_a_row_replaces_automatic_points(manual):
     given = gradebook.read_manual(manual)
     graded = gradebook.apply_manual(CLASS, given)
     assert [records.score(one) for one in graded] == [2.0, 4.0, 2.0]
-    page = feedback.html(graded[1], "Tiny")
+    page = reports.feedback(graded[1], "Tiny")
     assert "set by hand, the checks gave 2. the check was wrong" in page
     assert CLASS[1]["questions"][0]["score"] == 2.0
     assert "regrade request" in manual.read_text()
@@ -151,7 +151,7 @@ def test_the_log_says_who_changed_what_and_why(manual):
     def run(graded):
         gradebook.write_manual(manual, graded)
         table = gradebook.rows(gradebook.apply_manual(graded, gradebook.read_manual(manual)), [], rule)
-        changed = changes.log(folder, table, gradebook.read_rows(manual))
+        changed = gradebook.log_changes(folder, table, gradebook.read_rows(manual))
         gradebook.write_csv(folder / "grades_by_question.csv", table)
         return changed
 
@@ -164,7 +164,7 @@ def test_the_log_says_who_changed_what_and_why(manual):
     ]
     assert run(again + CLASS[1:]) == 1
     with (folder / "changes.csv").open(newline="") as stream:
-        rows = [[row[name] for name in changes.HEADER[1:]] for row in csv.DictReader(stream)]
+        rows = [[row[name] for name in gradebook.CHANGES[1:]] for row in csv.DictReader(stream)]
     assert rows == [
         ["ann", "bob", "code", "2.0", "4.0", "the check was wrong"],
         ["ann", "bob", "essay", "", "3.5", "first marking"],
@@ -287,16 +287,16 @@ def test_an_unknown_time_is_said_where_it_matters():
 def test_what_waits_is_provisional():
     waiting, done = record("ana"), record("bob", 3.0)
     none = record("cem", 0.0, status="unreadable", reason="nothing was handed in", submission_sha256=None)
-    page = feedback.html(waiting, "Tiny", late="1 day late.")
+    page = reports.feedback(waiting, "Tiny", late="1 day late.")
     assert "provisional, 4 points wait for marking" in page and "1 day late." in page
-    assert "provisional" not in feedback.html(done, "Tiny")
+    assert "provisional" not in reports.feedback(done, "Tiny")
     graded = [waiting, record("dia"), none]
     table = gradebook.rows(graded, [], policy.LatePolicy())
-    page = summary.summary("Tiny", table, graded, [])
+    page = reports.summary("Tiny", table, graded, [])
     assert "provisional: 2 wait for marks" in page
     assert '<td>essay</td><td class="n">– (2 waiting)</td>' in page
     graded.append(done)
-    page = summary.summary("Tiny", gradebook.rows(graded, [], policy.LatePolicy()), graded, [])
+    page = reports.summary("Tiny", gradebook.rows(graded, [], policy.LatePolicy()), graded, [])
     assert '<td>essay</td><td class="n">3.00 (2 waiting)</td>' in page
 
 
@@ -305,6 +305,6 @@ def test_files_that_fit_nobody_come_first_and_count_for_nobody():
     graded = [record("ana", 3.0), record("stranger", 3.0, notes=["The file 'x' fits nobody on the roster."])]
     table = gradebook.rows(graded, people, policy.LatePolicy())
     assert [row["status"] for row in table] == ["graded", "unassigned"]
-    page = summary.summary("Tiny", table, graded, [])
+    page = reports.summary("Tiny", table, graded, [])
     assert "1 students" in page and page.index("Files that fit nobody: 1") < page.index("1 students")
     assert "fits nobody on the roster" in page

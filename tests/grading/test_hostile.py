@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rs_course.grading import batch, feedback, records
+from rs_course.grading import batch, records, reports
 from rs_course.grading.intake import Submission
 
 from .conftest import ANSWERS, FULL, PROSE, as_bytes, notebook
@@ -49,7 +49,7 @@ def test_attack_is_contained(graded, name, tiny):
     assert any(word in "\n".join(said) for word in words.split("|"))
     if points < FULL:
         assert any(said), "lost points need a reason"
-    page = feedback.html(record, "Tiny")
+    page = reports.feedback(record, "Tiny")
     hidden = next(e for e in tiny.checks if e.check.name == "double.new").inputs["x"]
     assert str(hidden)[:7] not in page.replace("_", ".")
     for question in record["questions"]:

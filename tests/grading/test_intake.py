@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rs_course.grading import archives, intake, roster, times
+from rs_course.grading import archives, intake, policy, roster
 
 from .conftest import ANSWERS, as_bytes, notebook
 
@@ -179,7 +179,7 @@ def test_times_in_names_need_a_zone(tmp_path):
     path = _zip({name: NOTEBOOK}, tmp_path / "bb.zip")
     found = {s.student: s for s in intake.collect(path, "tiny", CLASS)}["s1005"]
     assert found.timestamp is None and "2026-11-20-10-00-00" in found.notes[0]
-    zone = times.zone("+02:00")
+    zone = policy.time_zone("+02:00")
     found = {s.student: s for s in intake.collect(path, "tiny", CLASS, trust_times=zone)}["s1005"]
     assert found.timestamp == datetime(2026, 11, 20, 8, tzinfo=UTC)
 

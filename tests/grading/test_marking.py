@@ -13,7 +13,7 @@ import zlib
 import pytest
 
 from rs_course.cli import main
-from rs_course.grading import batch, gradebook, marking, marking_server, records
+from rs_course.grading import batch, gradebook, marking, records
 from rs_course.grading.intake import Submission
 
 from .conftest import ANSWERS, PROSE, as_bytes, cell, notebook
@@ -153,7 +153,7 @@ def test_a_hostile_length_of_brackets_costs_no_time(tmp_path):
 
 @pytest.fixture
 def served(work):
-    server, address = marking_server.make(work)
+    server, address = marking.serve(work)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield work, address

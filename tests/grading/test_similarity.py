@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from rs_course.grading import similarity, summary
+from rs_course.grading import reports, similarity
 
 from .conftest import ANSWERS
 
@@ -123,7 +123,7 @@ def test_rings_are_what_pairs_connect():
 
 def test_the_class_page_shows_a_ring_once_and_names_as_text():
     alike = [("a", "<b>x", 1.0, 9), ("<b>x", "c", 1.0, 9), ("a", "c", 1.0, 9), ("d", "e", 0.7, 5)]
-    page = summary.summary("Tiny", [], [], alike)
+    page = reports.summary("Tiny", [], [], alike)
     assert "Similar code: 4 pairs" in page and ">&lt;b&gt;x, a, c<" in page and "<b>x" not in page
     assert page.count("<td>d</td><td>e</td>") == 1 and "<td>a</td>" not in page
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rs_course.grading import roster, spreadsheet, times
+from rs_course.grading import policy, roster, spreadsheet
 
 
 def _read(tmp_path, text, encoding="utf-8"):
@@ -108,7 +108,7 @@ def test_partners_are_a_team(tmp_path):
     ],
 )
 def test_times(text, hour):
-    found = times.parse(text)
+    found = policy.parse_time(text)
     assert found.tzinfo is UTC and (found.day, found.hour) == (5, hour)
 
 
@@ -125,7 +125,7 @@ def test_times(text, hour):
 )
 def test_times_that_would_be_guesses(text):
     with pytest.raises(ValueError):
-        times.parse(text)
+        policy.parse_time(text)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_times_that_would_be_guesses(text):
     ["2026-11-20-10-00-00", "Nov 20, 2026 1000 AM", "20 November, 2026 1000 AM", "November 20, 2026 1000 AM"],
 )
 def test_times_in_names(text):
-    assert times.local(text) == datetime(2026, 11, 20, 10)
-    assert times.local("last week") is None
+    assert policy.local_time(text) == datetime(2026, 11, 20, 10)
+    assert policy.local_time("last week") is None
 
 
 def test_a_spreadsheets_protection_is_taken_off():

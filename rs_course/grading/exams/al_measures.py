@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from rs_course.grading.exam import Check
-
-
-def _torch():
-    import torch
-
-    return torch
+from rs_course.grading.exam import of_call
 
 
 def _normal(rng, *shape, scale=True):
     """Embeddings of very different lengths, as encoders give them before normalisation."""
-    torch = _torch()
     values = torch.tensor(rng.normal(size=shape))
     return values * torch.tensor(rng.uniform(0.3, 3.0, (*shape[:-1], 1))) if scale else values
 
@@ -47,23 +41,20 @@ _COSINE_MISTAKES = {
         (images / (images**2).sum(1, keepdim=True)) @ (texts / (texts**2).sum(1, keepdim=True)).T
     ),
 }
+_check_similarity = of_call(
+    "similarity", "similarity(images, texts)", expected=_cosine, mistakes=_COSINE_MISTAKES
+)
 COSINE = (
-    Check(
+    _check_similarity(
         "similarity.small",
-        "similarity",
         0.5,
-        "similarity(images, texts)",
         lambda rng: {
-            "images": _torch().tensor([[3.0, 4.0], [0.0, 2.0]]),
-            "texts": _torch().tensor([[1.0, 0.0], [5.0, 5.0], [0.0, -1.0]]),
+            "images": torch.tensor([[3.0, 4.0], [0.0, 2.0]]),
+            "texts": torch.tensor([[1.0, 0.0], [5.0, 5.0], [0.0, -1.0]]),
         },
-        _cosine,
-        _COSINE_MISTAKES,
         public=True,
     ),
-    Check(
-        "similarity.any", "similarity", 1, "similarity(images, texts)", _embeddings, _cosine, _COSINE_MISTAKES
-    ),
+    _check_similarity("similarity.any", 1, _embeddings),
 )
 
 
@@ -71,7 +62,6 @@ COSINE = (
 
 
 def _scores(rng, count=30):
-    torch = _torch()
     scores = torch.tensor(rng.normal(size=(count, count)))
     scores += torch.diag(torch.tensor(rng.uniform(0, 3, count))) + torch.tensor(rng.normal(size=(1, count)))
     return {"similarity": scores, "k": int(rng.choice([3, 5]))}
@@ -97,23 +87,20 @@ _RECALL_MISTAKES = {
         len(similarity) * r for r in _recalls(similarity, k)
     ],
 }
+_check_recall_at = of_call(
+    "recall_at", "recall_at(similarity, k)", expected=_recalls, mistakes=_RECALL_MISTAKES
+)
 RECALL = (
-    Check(
+    _check_recall_at(
         "recall.small",
-        "recall_at",
         0.5,
-        "recall_at(similarity, k)",
         lambda rng: {
-            "similarity": _torch().tensor([[0.9, 0.8, 0.1], [0.95, 0.5, 0.2], [0.3, 0.6, 0.4]]),
+            "similarity": torch.tensor([[0.9, 0.8, 0.1], [0.95, 0.5, 0.2], [0.3, 0.6, 0.4]]),
             "k": 1,
         },
-        _recalls,
-        _RECALL_MISTAKES,
         public=True,
     ),
-    Check(
-        "recall.thirty", "recall_at", 2, "recall_at(similarity, k)", _scores, _recalls, _RECALL_MISTAKES, 1e-6
-    ),
+    _check_recall_at("recall.thirty", 2, _scores, tolerance=1e-6),
 )
 
 
@@ -139,7 +126,7 @@ _ZERO_SHOT_MISTAKES = {
     "the mean must be divided by its length again": lambda **x: _probabilities(**x, again=False),
     "scale multiplies the similarities before the softmax": lambda **x: _probabilities(**x, scaled=False),
     "the mean is over embeddings, you averaged probabilities over templates": lambda images, prompts, scale: (
-        (scale * _torch().einsum("nd,cpd->npc", _unit(images), _unit(prompts))).softmax(2).mean(1)
+        (scale * torch.einsum("nd,cpd->npc", _unit(images), _unit(prompts))).softmax(2).mean(1)
     ),
     "only the first template was used": lambda images, prompts, scale: _probabilities(
         images, prompts[:, :1], scale
@@ -151,27 +138,12 @@ _ZERO_SHOT_MISTAKES = {
         _unit(images) @ _unit(_unit(prompts).mean(1)).T
     ),
 }
+_check_zero_shot = of_call(
+    "zero_shot", "zero_shot(images, prompts, scale)", expected=_probabilities, mistakes=_ZERO_SHOT_MISTAKES
+)
 ZERO_SHOT = (
-    Check(
-        "zero_shot.one_template",
-        "zero_shot",
-        0.5,
-        "zero_shot(images, prompts, scale)",
-        lambda rng: _prompts(rng, 3, 2, 1, 4),
-        _probabilities,
-        _ZERO_SHOT_MISTAKES,
-        public=True,
-    ),
-    Check(
-        "zero_shot.templates",
-        "zero_shot",
-        2,
-        "zero_shot(images, prompts, scale)",
-        _prompts,
-        _probabilities,
-        _ZERO_SHOT_MISTAKES,
-        1e-6,
-    ),
+    _check_zero_shot("zero_shot.one_template", 0.5, lambda rng: _prompts(rng, 3, 2, 1, 4), public=True),
+    _check_zero_shot("zero_shot.templates", 2, _prompts, tolerance=1e-6),
 )
 
 
@@ -179,7 +151,6 @@ ZERO_SHOT = (
 
 
 def _pairs(rng, count=25):
-    torch = _torch()
     right = torch.tensor(rng.normal(0.3, 0.02, count))
     wrong = right - torch.tensor(rng.normal(0.012, 0.02, count))
     wrong[:3] = right[:3]  # A scorer that does not see the difference gives equal scores.
@@ -210,25 +181,15 @@ _PAIR_MISTAKES = {
         lambda s, low, high: [(low + high) / 2, low, high]
     )(*_wilson(**x)),
 }
+_check_pair_accuracy = of_call(
+    "pair_accuracy", "pair_accuracy(right, wrong, z)", expected=_wilson, mistakes=_PAIR_MISTAKES
+)
 PAIRS = (
-    Check(
+    _check_pair_accuracy(
         "pairs.all_right",
-        "pair_accuracy",
         0.5,
-        "pair_accuracy(right, wrong, z)",
-        lambda rng: {"right": _torch().full((10,), 0.3), "wrong": _torch().full((10,), 0.2), "z": 1.96},
-        _wilson,
-        _PAIR_MISTAKES,
+        lambda rng: {"right": torch.full((10,), 0.3), "wrong": torch.full((10,), 0.2), "z": 1.96},
         public=True,
     ),
-    Check(
-        "pairs.some",
-        "pair_accuracy",
-        2,
-        "pair_accuracy(right, wrong, z)",
-        _pairs,
-        _wilson,
-        _PAIR_MISTAKES,
-        1e-6,
-    ),
+    _check_pair_accuracy("pairs.some", 2, _pairs, tolerance=1e-6),
 )

@@ -7,30 +7,22 @@ and asks for a scorer that has never seen anything else; it is measured on other
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
-from rs_course.grading.exam import Check, Exam, Wrong, numbers, wrong_shape
+from rs_course.grading.exam import Check, Exam, Wrong, numbers, of_call, wrong_shape
 from rs_course.grading.exams import images as earth
 from rs_course.grading.exams.al_measures import COSINE, PAIRS, RECALL, ZERO_SHOT
 from rs_course.grading.sandbox import Limits
 
 
-def _torch():
-    import torch
-
-    return torch
-
-
 def _batch(rng, count=8, width=12):
-    torch = _torch()
     text = torch.tensor(rng.normal(size=(count, width))) * torch.tensor(rng.uniform(0.5, 2, (count, 1)))
     image = text + torch.tensor(rng.normal(size=(count, width)))
     return {"image": image, "text": text, "scale": 10.0}
 
 
 def _loss(image, text, scale, *, unit=True, sides=(0.5, 0.5), scaled=True, reduction="mean"):
-    import torch.nn.functional as F
-
-    torch = _torch()
     if unit:
         image, text = F.normalize(image, dim=1), F.normalize(text, dim=1)
     logits = (scale if scaled else 1.0) * image @ text.T
@@ -50,27 +42,12 @@ _LOSS_MISTAKES = {
     "scale is given as it is, without exp": lambda image, text, scale: _loss(image, text, np.exp(scale)),
     "the loss is the mean over the batch, you took the sum": lambda **x: _loss(**x, reduction="sum"),
 }
+_check_contrastive_loss = of_call(
+    "contrastive_loss", "contrastive_loss(image, text, scale)", expected=_loss, mistakes=_LOSS_MISTAKES
+)
 CONTRAST = (
-    Check(
-        "loss.two_pairs",
-        "contrastive_loss",
-        0.5,
-        "contrastive_loss(image, text, scale)",
-        lambda rng: _batch(rng, 2, 3),
-        _loss,
-        _LOSS_MISTAKES,
-        public=True,
-    ),
-    Check(
-        "loss.batch",
-        "contrastive_loss",
-        2,
-        "contrastive_loss(image, text, scale)",
-        _batch,
-        _loss,
-        _LOSS_MISTAKES,
-        1e-5,
-    ),
+    _check_contrastive_loss("loss.two_pairs", 0.5, lambda rng: _batch(rng, 2, 3), public=True),
+    _check_contrastive_loss("loss.batch", 2, _batch, tolerance=1e-5),
 )
 
 
@@ -105,21 +82,18 @@ def _captions(rng):
     return {"captions": captions, "words": [str(word) for word in rng.permutation(words + parts)]}
 
 
+_check_bag = of_call("words", "bag(captions, words)", expected=_bag, mistakes=_BAG_MISTAKES)
 WORDS = (
-    Check(
+    _check_bag(
         "words.three",
-        "words",
         0.25,
-        "bag(captions, words)",
         lambda rng: {
             "captions": ["A river, and fields.", "Roads and roads."],
             "words": ["river", "roads", "road", "a", "fields"],
         },
-        _bag,
-        _BAG_MISTAKES,
         public=True,
     ),
-    Check("words.captions", "words", 0.75, "bag(captions, words)", _captions, _bag, _BAG_MISTAKES),
+    _check_bag("words.captions", 0.75, _captions),
 )
 
 
@@ -148,7 +122,6 @@ def _exam_scenes(rng):
 
 def _colours_with_names(rng):
     """Plain red, green and blue tiles and what they are called."""
-    torch = _torch()
     names = ["a red tile", "a green tile", "a blue tile"] * 4
     images = 200 * torch.eye(3)[torch.arange(12) % 3].view(12, 3, 1, 1).expand(12, 3, 64, 64)
     images = (images + torch.tensor(rng.integers(0, 25, (12, 3, 64, 64)))).to(torch.uint8)

@@ -9,18 +9,13 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import torch
 
-from rs_course.grading.exam import Check, Wrong
+from rs_course.grading.exam import Check, Wrong, of_call
 
 YES, NO, OPEN = "yes", "no", "not decided"
 COLUMNS = ("arm", "real_per_class", "seed", "accuracy", "n_leaked", "test_hash")
 SEEDS, T = 5, 2.776  # Student's t for 95 % and SEEDS - 1 degrees of freedom
-
-
-def _torch():
-    import torch
-
-    return torch
 
 
 # --- How many real tiles are they worth? -------------------------------------------------------------------
@@ -40,7 +35,6 @@ def _inside(rng):
 
 
 def _points(budgets, accuracies, reached):
-    torch = _torch()
     return {"budgets": torch.tensor(budgets), "accuracies": torch.tensor(accuracies), "reached": reached}
 
 
@@ -75,26 +69,14 @@ _BEYOND_MISTAKES = {
         **x, scale=np.log, back=np.exp
     ),
 }
+_check_worth = of_call(
+    "worth", "worth(budgets, accuracies, reached)", expected=_worth, mistakes=_WORTH_MISTAKES
+)
 WORTH = (
-    Check(
-        "worth.on_the_curve",
-        "worth",
-        0.5,
-        "worth(budgets, accuracies, reached)",
-        lambda rng: _points([1, 4, 16], [0.4, 0.6, 0.8], 0.7),
-        _worth,
-        _WORTH_MISTAKES,
-        public=True,
+    _check_worth(
+        "worth.on_the_curve", 0.5, lambda rng: _points([1, 4, 16], [0.4, 0.6, 0.8], 0.7), public=True
     ),
-    Check(
-        "worth.between",
-        "worth",
-        1,
-        "worth(budgets, accuracies, reached)",
-        _inside,
-        _worth,
-        _WORTH_MISTAKES,
-    ),
+    _check_worth("worth.between", 1, _inside),
     Check(
         "worth.beyond",
         "worth",
@@ -280,20 +262,10 @@ def _shipped(rng):
 
 
 _VERDICTS = "[verdict(ledger, t) for ledger in ledgers]"
+_check_gains = of_call("verdict", "gains(ledger, better, worse)", expected=gains, mistakes=_GAIN_MISTAKES)
 VERDICT = (
-    Check(
-        "verdict.gains",
-        "verdict",
-        0.25,
-        "gains(ledger, better, worse)",
-        _tiny,
-        gains,
-        _GAIN_MISTAKES,
-        public=True,
-    ),
+    _check_gains("verdict.gains", 0.25, _tiny, public=True),
     Check("verdict.eurosat", "verdict", 0.25, _VERDICTS, _shipped, judge=_all_verdicts, public=True),
-    Check(
-        "verdict.gains_of_a_study", "verdict", 1, "gains(ledger, better, worse)", _one, gains, _GAIN_MISTAKES
-    ),
+    _check_gains("verdict.gains_of_a_study", 1, _one),
     Check("verdict.hidden_ledgers", "verdict", 1.5, _VERDICTS, _twelve, judge=_graded_verdicts),
 )

@@ -9,6 +9,8 @@ right hand-overs, so nothing depends on how good the generator is.
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from rs_course.grading.exam import Check, Wrong, numbers, wrong_shape
 from rs_course.grading.exams import images as earth
@@ -20,36 +22,26 @@ DRAWS = 30
 GOOD, RENUMBERED, COPIES = "good", "renumbered", "copies"
 
 
-def _torch():
-    import torch
-
-    return torch
-
-
 # --- The recipe of the notebook's first cells --------------------------------------------------------------
 
 
 def features(images):
     """Colour and texture of each image: [N, 16]."""
-    import torch.nn.functional as F
-
     grey = images.mean(1, keepdim=True)
     colour = [images.mean((2, 3)), images.std((2, 3)), images.amin((2, 3))]
     parts = (grey.diff(dim=3).abs(), grey.diff(dim=2).abs(), F.avg_pool2d(grey, 8))
     texture = [measure((2, 3)) for part in parts for measure in (part.mean, part.std)]
-    return _torch().cat([*colour, *texture, parts[0].amax((2, 3))], dim=1)
+    return torch.cat([*colour, *texture, parts[0].amax((2, 3))], dim=1)
 
 
 def fit_ridge(images, labels):
     """Ridge regression from features to classes; returns what `classify` needs."""
-    import torch.nn.functional as F
-
     known = features(images)
     mean, spread = known.mean(0), known.std(0) + 1e-6
     known = (known - mean) / spread
     target = F.one_hot(labels, 5).float() - 0.2
-    gram = known.T @ known + 10 * _torch().eye(known.shape[1])
-    return mean, spread, _torch().linalg.solve(gram, known.T @ target)
+    gram = known.T @ known + 10 * torch.eye(known.shape[1])
+    return mean, spread, torch.linalg.solve(gram, known.T @ target)
 
 
 def classify(images, state):
@@ -65,28 +57,27 @@ def generated(rng, count):
     """Tiles of the generator, uint8 ``[N, 3, 64, 64]``, and the classes they were asked for ``[N]``."""
     from rs_course import checkpoints, datasets
 
-    labels = _torch().arange(count) % len(CLASSES)
+    labels = torch.arange(count) % len(CLASSES)
     prompts = [datasets.class_prompt(CLASSES[label]) for label in labels]
     seed = int(rng.integers(2**31))
     tiles = checkpoints.load("mini-text2earth").sample(prompts, seed=seed, **GENERATOR)
-    return (tiles * 255).round().to(_torch().uint8), labels
+    return (tiles * 255).round().to(torch.uint8), labels
 
 
 def _real(rng, per_class, classes=CLASSES):
     scenes = earth.scenes(rng, per_class * len(classes), classes)
-    return earth.pixels(scenes), _torch().tensor([CLASSES.index(scene.label) for scene in scenes])
+    return earth.pixels(scenes), torch.tensor([CLASSES.index(scene.label) for scene in scenes])
 
 
 def _renumbering(rng):
     """Another order of the classes, in which none keeps its number."""
     order, wrong = rng.permutation(len(CLASSES)), np.empty(len(CLASSES), dtype=np.int64)
     wrong[order] = np.roll(order, 1)
-    return _torch().tensor(wrong)
+    return torch.tensor(wrong)
 
 
 def copies(rng, images, labels, count):
     """Real tiles turned, mirrored and a little noisy, with their labels."""
-    torch = _torch()
     chosen = rng.integers(0, len(images), count)
     turned = [images[place].rot90(int(rng.integers(4)), (1, 2)) for place in chosen]
     turned = torch.stack([image.flip(2) if rng.random() < 0.5 else image for image in turned])
@@ -105,7 +96,6 @@ def _hand_overs(rng, kinds, pool, asked, images, labels):
         pool, asked: Generated tiles and their classes.
         images, labels: The real tiles.
     """
-    torch = _torch()
     made, made_labels = copies(rng, images, labels, 60)
     wrong, parts, turn = _renumbering(rng), [], torch.tensor(rng.permutation(len(pool)))
     for kind in kinds:
@@ -161,14 +151,12 @@ def _twelve(rng):
 
 def patches(rng, labels):
     """Tiles of one colour for each class with a coarse pattern of their own, uint8."""
-    torch = _torch()
     colours = 200 * torch.tensor([[0, 1, 0], [0, 0, 0], [1, 0, 0], [1, 1, 1], [0, 0, 1]])
     pattern = torch.tensor(rng.integers(0, 50, (len(labels), 3, 8, 8))).repeat_interleave(8, 2)
     return (colours[labels][:, :, None, None] + pattern.repeat_interleave(8, 3)).to(torch.uint8)
 
 
 def _patches(rng):
-    torch = _torch()
     labels, asked = torch.arange(10) % 5, torch.arange(SIZE) % 5
     images = patches(rng, labels)
     kinds = np.array([RENUMBERED, GOOD, COPIES])
@@ -245,14 +233,13 @@ def _references(data, kinds, truth):
         used = [part for part, take in zip(data["parts"], chosen, strict=True) if take]
         tiles = [data["images"], *(data["pool"][places] for places, _ in used)]
         labels = [data["labels"], *(given for _, given in used)]
-        state = fit_ridge(_torch().cat(tiles) / 255, _torch().cat(labels))
+        state = fit_ridge(torch.cat(tiles) / 255, torch.cat(labels))
         return (classify(data["new"] / 255, state) == truth).float().mean().item()
 
     return {"_good": accuracy(kinds == GOOD), "_blind": max(accuracy(kinds == ""), accuracy(kinds != ""))}
 
 
 def _patch_data(rng):
-    torch = _torch()
     labels, asked = torch.arange(9) % 3, torch.arange(SIZE) % 5
     images = patches(rng, labels)
     kinds = np.array([RENUMBERED, GOOD, RENUMBERED])

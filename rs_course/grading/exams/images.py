@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 
 def scenes(rng: np.random.Generator, count: int, labels=None) -> list:
@@ -27,13 +28,9 @@ def tiles(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def tensor(images: np.ndarray):
     """uint8 ``[N, H, W, 3]`` as float tensor ``[N, 3, H, W]`` in [0, 1]."""
-    import torch
-
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def pixels(scenes: list):
     """Tiles of scenes as they travel into the sandbox, a quarter of the floats: uint8 ``[N, 3, 64, 64]``."""
-    import torch
-
     return torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2).contiguous()

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
-from rs_course.grading.exam import Check
+from rs_course.grading.exam import of_call
 from rs_course.grading.exams import images as earth
 
 SCALE = 4
-
-
-def _torch():
-    import torch
-
-    return torch
 
 
 def _cubic(x, a=-0.5):
@@ -36,7 +32,6 @@ def _downscale(images, scale):
 
 def _resample(images, scale, *, a=-0.5, antialias=True, shift=0.0, normalise=True, border="symmetric"):
     """Bicubic shrinking by ``scale`` as two matrix products, with one thing done differently."""
-    torch = _torch()
 
     def matrix(n):
         stretch = scale if antialias else 1
@@ -66,8 +61,6 @@ def _resample_mistake(**change):
 
 
 def _interpolate(images, scale, **options):
-    import torch.nn.functional as F
-
     return F.interpolate(images.double(), scale_factor=1 / scale, **options)
 
 
@@ -96,67 +89,53 @@ _DOWNSCALE_MISTAKES = {
     ),
 }
 
+_check_cubic = of_call("cubic", "cubic(x)", expected=_cubic, tolerance=1e-5)
+_check_downscale = of_call("downscale", "downscale(images, scale)", expected=_downscale, tolerance=2e-5)
 BICUBIC = (
-    Check(
+    _check_cubic(
         "cubic.values",
-        "cubic",
         0.25,
-        "cubic(x)",
-        lambda rng: {"x": _torch().tensor([-1.5, -0.5, 0.0, 0.25, 1.0, 1.75, 2.5])},
-        _cubic,
-        {
+        lambda rng: {"x": torch.tensor([-1.5, -0.5, 0.0, 0.25, 1.0, 1.75, 2.5])},
+        mistakes={
             "a is −0.5 here, you took −0.75": lambda x: _cubic(x, -0.75),
             "a is −0.5 here, you took −1": lambda x: _cubic(x, -1.0),
             "the kernel is even: take |x| first": _one_sided,
         },
         public=True,
-        tolerance=1e-5,
     ),
-    Check(
+    _check_cubic(
         "cubic.anywhere",
-        "cubic",
         0.75,
-        "cubic(x)",
-        lambda rng: {"x": _torch().from_numpy(rng.uniform(-3, 3, 40))},
-        _cubic,
-        {
+        lambda rng: {"x": torch.from_numpy(rng.uniform(-3, 3, 40))},
+        mistakes={
             "a is −0.5 here, you took −0.75": lambda x: _cubic(x, -0.75),
             "the kernel is even: take |x| first": _one_sided,
         },
-        tolerance=1e-5,
     ),
-    Check(
+    _check_downscale(
         "downscale.constant",
-        "downscale",
         0.5,
-        "downscale(images, scale)",
-        lambda rng: {"images": _torch().full((1, 3, 32, 48), 0.25), "scale": SCALE},
-        _downscale,
-        {
+        lambda rng: {"images": torch.full((1, 3, 32, 48), 0.25), "scale": SCALE},
+        mistakes={
             "the weights of each output pixel must add up to 1": _resample_mistake(
                 border="zero", normalise=False
             )
         },
+        tolerance=1e-4,
         public=True,
     ),
-    Check(
+    _check_downscale(
         "downscale.scenes",
-        "downscale",
         2.5,
-        "downscale(images, scale)",
         lambda rng: {"images": earth.tensor(earth.tiles(rng, 2)), "scale": SCALE},
-        _downscale,
-        _DOWNSCALE_MISTAKES,
-        tolerance=2e-5,
+        mistakes=_DOWNSCALE_MISTAKES,
     ),
-    Check(
+    _check_downscale(
         "downscale.other_scale",
-        "downscale",
         1,
-        "downscale(images, scale)",
         lambda rng: {"images": earth.tensor(earth.tiles(rng, 1))[..., :48, :36], "scale": 3},
-        _downscale,
-        {"the scale is an argument, you always shrink by 4": lambda images, scale: _downscale(images, 4)},
-        tolerance=2e-5,
+        mistakes={
+            "the scale is an argument, you always shrink by 4": lambda images, scale: _downscale(images, 4)
+        },
     ),
 )

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
-from rs_course.grading.exam import Check
+from rs_course.grading.exam import Check, of_call
 from rs_course.grading.exams import images as earth
 
 
-def _torch():
-    import torch
-
-    return torch
-
-
 def _flat_pair(rng):
-    torch = _torch()
     target = torch.from_numpy(rng.uniform(0.2, 0.8, (2, 3, 16, 16)).astype(np.float32))
     return {"pred": target + torch.tensor([0.1, -0.01]).view(2, 1, 1, 1), "target": target}
 
 
 def _noisy_pair(rng):
-    torch = _torch()
     target = earth.tensor(earth.tiles(rng, 3))
     noise = torch.from_numpy(rng.normal(size=tuple(target.shape)).astype(np.float32))
     level = torch.tensor([0.02, 0.05, 0.12]).view(3, 1, 1, 1)
@@ -48,7 +42,7 @@ def _mse(pred, target):
 
 
 def _db(mse):
-    return -10 * _torch().log10(mse)
+    return -10 * torch.log10(mse)
 
 
 _PSNR_MISTAKES = {
@@ -94,18 +88,10 @@ _CROP_MISTAKES = {
     ),
 }
 
+_check_psnr = of_call("psnr", "psnr(pred, target)", expected=_psnr, mistakes=_PSNR_MISTAKES)
 PSNR = (
-    Check(
-        "psnr.constant_error",
-        "psnr",
-        0.5,
-        "psnr(pred, target)",
-        _flat_pair,
-        _psnr,
-        _PSNR_MISTAKES,
-        public=True,
-    ),
-    Check("psnr.per_image", "psnr", 1, "psnr(pred, target)", _noisy_pair, _psnr, _PSNR_MISTAKES),
+    _check_psnr("psnr.constant_error", 0.5, _flat_pair, public=True),
+    _check_psnr("psnr.per_image", 1, _noisy_pair),
     Check(
         "psnr.crop",
         "psnr",
@@ -115,14 +101,14 @@ PSNR = (
         _psnr,
         _CROP_MISTAKES,
     ),
-    Check(
+    _check_psnr(
         "psnr.identical",
-        "psnr",
         0.5,
-        "psnr(pred, target)",
         _same_pair,
-        lambda pred, target: np.array([np.inf]),
-        {"the PSNR of equal images is infinite: do not add a small number": lambda pred, target: [80.0]},
+        expected=lambda pred, target: np.array([np.inf]),
+        mistakes={
+            "the PSNR of equal images is infinite: do not add a small number": lambda pred, target: [80.0]
+        },
     ),
 )
 
@@ -145,9 +131,6 @@ def _ssim(pred, target):
 
 def _ssim_variant(pred, target, *, window=None, pad=0, c1=0.01**2, c2=0.03**2, unbiased=False, pooled=False):
     """SSIM with one thing done differently; with the defaults it is the right one."""
-    import torch.nn.functional as F
-
-    torch = _torch()
     window = torch.from_numpy(_window(11, 1.5) if window is None else window)
     kernel = window.expand(3, 1, *window.shape)
 
@@ -184,15 +167,14 @@ _SSIM_MISTAKES = {
     "one value per image is wanted: you averaged over the batch": _ssim_mistake(pooled=True),
 }
 
+_check_gaussian_window = of_call("ssim", "gaussian_window(size, sigma)", expected=_window, tolerance=1e-6)
+_check_ssim = of_call("ssim", "ssim(pred, target)", expected=_ssim)
 SSIM = (
-    Check(
+    _check_gaussian_window(
         "ssim.window",
-        "ssim",
         1,
-        "gaussian_window(size, sigma)",
         lambda rng: {"size": 11, "sigma": 1.5},
-        _window,
-        {
+        mistakes={
             "the weights of the window must add up to 1": lambda size, sigma: (
                 _window(size, sigma) / _window(size, sigma).max()
             ),
@@ -201,29 +183,16 @@ SSIM = (
             ),
             "the Gaussian is not centred": lambda size, sigma: np.roll(_window(size, sigma), 1, (0, 1)),
         },
-        tolerance=1e-6,
         public=True,
     ),
-    Check(
-        "ssim.other_window",
-        "ssim",
-        0.5,
-        "gaussian_window(size, sigma)",
-        _window_inputs,
-        _window,
-        tolerance=1e-6,
-    ),
-    Check(
-        "ssim.per_image", "ssim", 2, "ssim(pred, target)", _noisy_pair, _ssim, _SSIM_MISTAKES, tolerance=2e-5
-    ),
-    Check(
+    _check_gaussian_window("ssim.other_window", 0.5, _window_inputs),
+    _check_ssim("ssim.per_image", 2, _noisy_pair, mistakes=_SSIM_MISTAKES, tolerance=2e-5),
+    _check_ssim(
         "ssim.identical",
-        "ssim",
         0.5,
-        "ssim(pred, target)",
         _same_pair,
-        lambda pred, target: [1.0],
-        {"the SSIM of equal images is 1: did you return 1 − SSIM?": lambda pred, target: [0.0]},
+        expected=lambda pred, target: [1.0],
+        mistakes={"the SSIM of equal images is 1: did you return 1 − SSIM?": lambda pred, target: [0.0]},
         tolerance=1e-5,
     ),
 )

@@ -9,6 +9,8 @@ hard.
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from rs_course.grading.exam import Check, Wrong, numbers, wrong_shape
 from rs_course.grading.exams import images as earth
@@ -20,12 +22,6 @@ ROUNDS = 10
 DETAILED = ("Residential", "Industrial", "Highway", "River", "PermanentCrop")
 
 
-def _torch():
-    import torch
-
-    return torch
-
-
 def blur(rng: np.random.Generator):
     """A sensor's kernel ``[SIZE, SIZE]`` with sum 1: an oblique Gaussian with its centre 0.7 to 1.5 off."""
     widths, angle = rng.uniform((1.4, 2.1), (1.9, 2.6)), rng.uniform(0.3, 1.2)
@@ -34,13 +30,11 @@ def blur(rng: np.random.Generator):
     y, x = np.meshgrid(line - down, line - right, indexing="ij")
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     kernel = np.exp(-((along / widths[0]) ** 2 + (across / widths[1]) ** 2) / 2)
-    return _torch().tensor(kernel / kernel.sum(), dtype=_torch().float32)
+    return torch.tensor(kernel / kernel.sum(), dtype=torch.float32)
 
 
 def sense(images, kernel):
     """What a sensor with this blur sees: every fourth pixel of the blurred images ``[N, 3, h, w]``."""
-    import torch.nn.functional as F
-
     margin = (len(kernel) - SCALE) // 2
     planes = F.pad(images.flatten(0, 1)[:, None], (margin,) * 4, mode="reflect")
     return F.conv2d(planes, kernel[None, None], stride=SCALE).view(*images.shape[:2], *_small(images))
@@ -56,12 +50,12 @@ def pairs(rng, count, kernel, side=128):
     for scene in earth.scenes(rng, count, DETAILED):
         top, left = rng.integers(0, scene.image_hr.shape[0] - side + 1, 2)
         crops.append(scene.image_hr[top : top + side, left : left + side])
-    high = _torch().from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+    high = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
     return _bytes(sense(high / 255, kernel)), high
 
 
 def _bytes(images):
-    return (images.clamp(0, 1) * 255).round().to(_torch().uint8)
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 # --- The blur ----------------------------------------------------------------------------------------------
@@ -75,7 +69,7 @@ def _seen(rng, side=128, count=6):
 
 def _seen_noise(rng):
     """Random pixels, in which every weight of the kernel shows."""
-    high = _torch().tensor(rng.random((2, 3, 64, 64)), dtype=_torch().float32)
+    high = torch.tensor(rng.random((2, 3, 64, 64)), dtype=torch.float32)
     kernel = blur(rng)
     return {"low": sense(high, kernel), "high": high, "size": SIZE, "_kernel": kernel}
 
@@ -126,15 +120,11 @@ def _small_pairs(rng):
 
 def enlarge(images):
     """Bicubic, four times larger: the picture to beat."""
-    import torch.nn.functional as F
-
     return F.interpolate(images, scale_factor=SCALE, mode="bicubic")
 
 
 def knowing(low, kernel):
     """What can be restored by back-projection when the blur is known: Landweber's iteration, ROUNDS times."""
-    import torch.nn.functional as F
-
     result, margin = enlarge(low), (len(kernel) - SCALE) // 2
     for _ in range(ROUNDS):
         missing = (low - sense(result, kernel)).flatten(0, 1)[:, None]
@@ -153,7 +143,7 @@ def _upscaled(value, inputs):
         raise Wrong("the result contains NaN or infinite values")
     if given.max() > 4:
         raise Wrong("the result must lie in [0, 1], not in 0 to 255")
-    return _torch().from_numpy(given).clamp(0, 1)
+    return torch.from_numpy(given).clamp(0, 1)
 
 
 def _runs(value, inputs):

@@ -6,24 +6,18 @@ official codes; images from the simulated Earth, so every secret seed is a new p
 
 from __future__ import annotations
 
-from rs_course.grading.exam import Check, Exam
+import torch
+
+from rs_course.grading.exam import Check, Exam, of_call
 from rs_course.grading.exams.sr_bicubic import BICUBIC
 from rs_course.grading.exams.sr_quality import PSNR, SSIM
 from rs_course.grading.exams.sr_upscaler import BLUR, UPSCALER
 from rs_course.grading.sandbox import Limits
 
-
-def _torch():
-    import torch
-
-    return torch
-
-
 # --- ConvLoRA ----------------------------------------------------------------------------------------------
 
 
 def _lora(rng, out_channels, in_channels, rank, alpha):
-    torch = _torch()
     shapes = {
         "weight": (out_channels, in_channels, 3, 3),
         "A": (3 * rank, 3 * in_channels),
@@ -62,26 +56,12 @@ _MERGE_MISTAKES = {
     "the update is added, you subtracted it": lambda weight, A, B, alpha: _merged(weight, A, B, -alpha),
 }
 
+_check_merged_weight = of_call(
+    "merged_weight", "merged_weight(weight, A, B, alpha)", expected=_merged, mistakes=_MERGE_MISTAKES
+)
 LORA = (
-    Check(
-        "merge.small",
-        "merged_weight",
-        0.5,
-        "merged_weight(weight, A, B, alpha)",
-        lambda rng: _lora(rng, 2, 3, 1, 1.0),
-        _merged,
-        _MERGE_MISTAKES,
-        public=True,
-    ),
-    Check(
-        "merge.kernel",
-        "merged_weight",
-        1.5,
-        "merged_weight(weight, A, B, alpha)",
-        lambda rng: _lora(rng, 12, 8, 2, 5.0),
-        _merged,
-        _MERGE_MISTAKES,
-    ),
+    _check_merged_weight("merge.small", 0.5, lambda rng: _lora(rng, 2, 3, 1, 1.0), public=True),
+    _check_merged_weight("merge.kernel", 1.5, lambda rng: _lora(rng, 12, 8, 2, 5.0)),
 )
 
 
@@ -89,7 +69,7 @@ LORA = (
 
 
 def _features(rng, channels, side=(5, 7)):
-    return _torch().from_numpy(rng.normal(size=(2, channels, *side)))
+    return torch.from_numpy(rng.normal(size=(2, channels, *side)))
 
 
 def _affinity(features):
@@ -130,26 +110,10 @@ _AFFINITY_MISTAKES = {
     ),
 }
 
+_check_affinity = of_call("affinity", "affinity(features)", expected=_affinity, mistakes=_AFFINITY_MISTAKES)
 AFFINITY = (
-    Check(
-        "affinity.map",
-        "affinity",
-        0.5,
-        "affinity(features)",
-        lambda rng: {"features": _features(rng, 3, (2, 2))},
-        _affinity,
-        _AFFINITY_MISTAKES,
-        public=True,
-    ),
-    Check(
-        "affinity.features",
-        "affinity",
-        1.5,
-        "affinity(features)",
-        lambda rng: {"features": _features(rng, 6)},
-        _affinity,
-        _AFFINITY_MISTAKES,
-    ),
+    _check_affinity("affinity.map", 0.5, lambda rng: {"features": _features(rng, 3, (2, 2))}, public=True),
+    _check_affinity("affinity.features", 1.5, lambda rng: {"features": _features(rng, 6)}),
     Check(
         "affinity.loss",
         "affinity",

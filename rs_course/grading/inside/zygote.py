@@ -32,7 +32,7 @@ import sys
 sys.path.append("/packages")
 
 import runner
-import seal
+import seccomp
 import watch
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -77,8 +77,8 @@ def supervise(request, files):
     The report's ``fault`` says what the machine failed to do; it is no fault of the child's.
     """
     if not request["nested"]:  # the child could look at this process
-        seal.die_first()
-        seal.hide()
+        seccomp.die_first()
+        seccomp.hide()
     read_pid, write_pid = os.pipe()
     first = os.fork()
     if first == 0:
@@ -115,18 +115,18 @@ def supervise(request, files):
 
 
 def _become_child(request, files, pipe):
-    mapped = seal.mapped_bytes()  # while /proc is still in sight
-    seal.close_all_but({0, 1, 2, *files, pipe})
-    seal.die_first()
+    mapped = seccomp.mapped_bytes()  # while /proc is still in sight
+    seccomp.close_all_but({0, 1, 2, *files, pipe})
+    seccomp.die_first()
     if request["nested"]:
         if _threads() != 1:
             return
-        seal.enter_namespaces()
+        seccomp.enter_namespaces()
         child = os.fork()
         if child:
             os.write(pipe, str(child).encode())
             os._exit(0)
-        seal.fresh_file_system(request["disk_mb"], request["files"])
+        seccomp.fresh_file_system(request["disk_mb"], request["files"])
     os.dup2(files[0], 0)
     os.dup2(files[1], 1)
     for file in files:
@@ -136,10 +136,10 @@ def _become_child(request, files, pipe):
     sys.argv[:] = [""]
 
     def close_doors():
-        seal.hide()
-        seal.limit(mapped=mapped, **request["limits"])
-        seal.drop_privileges()
-        seal.filter_system_calls()
+        seccomp.hide()
+        seccomp.limit(mapped=mapped, **request["limits"])
+        seccomp.drop_privileges()
+        seccomp.filter_system_calls()
         os.write(pipe, b"sealed")
         os.close(pipe)
 
@@ -163,9 +163,9 @@ def _can_nest():
     pid = os.fork()
     if pid == 0:
         try:
-            seal.enter_namespaces()
+            seccomp.enter_namespaces()
             if os.fork() == 0:
-                seal.fresh_file_system(1, 100)
+                seccomp.fresh_file_system(1, 100)
                 os._exit(0)
             os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
         except OSError:
