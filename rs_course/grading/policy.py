@@ -222,13 +222,13 @@ def read_extensions(
         if for_ not in ("", assignment):
             continue
         where = f"{path}, line {line}:"
-        identity = given[0] if given else ""
+        if not given:
+            raise ValueError(f"{where} it names no student.")
+        identity = given[0]
         if students:
             if (student := next(filter(None, (roster.find(students, text) for text in given)), None)) is None:
                 raise ValueError(f"{where} {identity!r} is not one student of the roster.")
             identity = student.id
-        if not identity:
-            raise ValueError(f"{where} it names no student.")
         if identity in found:
             raise ValueError(f"{where} {identity!r} has two extensions; keep one.")
         try:

@@ -170,12 +170,12 @@ def test_missing_prose_waits_and_an_empty_cell_does_not():
 
 
 def test_two_texts_in_one_prose_cell_wait_for_a_person_with_both():
-    def two(first, second):
-        tree = notebook(ANSWERS, first)
+    def two(first, second, answers=ANSWERS):
+        tree = notebook(answers, first)
         tree["cells"].append(cell("why", second, kind="markdown", grade=True, solution=True, points=2))
         return tree
 
-    release = notebooks.read(as_bytes(two("YOUR ANSWER HERE", "YOUR ANSWER HERE")))[0]
+    release = notebooks.read(as_bytes(two("YOUR ANSWER HERE", "YOUR ANSWER HERE", {})))[0]
 
     def found(*texts):
         return notebooks.transplant(release, notebooks.read(as_bytes(two(*texts)))[0])

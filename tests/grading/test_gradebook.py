@@ -242,20 +242,18 @@ def test_the_table_of_extensions(tmp_path):
 
 def test_an_extension_names_a_student_by_any_id_of_the_roster(tmp_path):
     ana = Student("007", "Lee", "Ana", "ana@uni.example", "4711", "canvas", ("alee",))
-    people, path = (
-        [ana, Student("alee2", "Lee", "Ben"), Student("b", "Lee", "Cem", "c@x")],
-        tmp_path / "e.csv",
-    )
-    for text in (
-        *(
-            "student_id,days\n007,2\n",
-            "student_id,days\nalee,2\n",
-            "SIS User ID,SIS Login ID,days\n,alee,2\n",
-        ),
-        *("Canvas ID,days\n4711,2\n", "E-Mail,days\nANA@uni.example,2\n", "id,days\n4711.0,2\n"),
+    people = [ana, Student("alee2", "Lee", "Ben"), Student("b", "Lee", "Cem", "c@x")]
+    path = tmp_path / "extensions.csv"
+    for header, named in (
+        ("student_id", "007"),
+        ("student_id", "alee"),
+        ("SIS User ID,SIS Login ID", ",alee"),
+        ("Canvas ID", "4711"),
+        ("E-Mail", "ANA@uni.example"),
+        ("id", "4711.0"),
     ):
-        path.write_text(text)
-        assert policy.read_extensions(path, "tiny", people) == {"007": policy.Extension(days=2.0)}, text
+        path.write_text(f"{header},days\n{named},2\n")
+        assert policy.read_extensions(path, "tiny", people) == {"007": policy.Extension(days=2.0)}, named
     for text, sentence in (
         ("student_id,days\n007,2\nalee,3\n", "has two extensions"),
         ("student_id,days\n711,2\n", "'711' is not one student"),
