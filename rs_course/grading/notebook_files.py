@@ -6,6 +6,7 @@ Of a submission this happens inside the sandbox, where a hostile file can exhaus
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ _MARKS = ("grade_id", "grade", "solution", "locked", "task", "points")
 # Colab puts pictures into the text itself.
 _PICTURE_IN_TEXT = re.compile(r"data:(image/[\w+.-]+);base64,([A-Za-z0-9+/=]+)")
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml")
+# How files begin that people rename, as text of Windows-1252.
+_OTHER_FILES = {"PK": "a zip", "\x1f‹": "a gzip", "%PDF": "a PDF", "{\\rtf": "a text of a word processor"}
 
 
 class Unreadable(ValueError):
@@ -115,6 +118,9 @@ def _refuse_large(size):
 
 
 def _decode(data, notes):
+    if data[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+        notes.append("The file was UTF-32; read as such.")
+        return data.decode("utf-32", "replace")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[1:2] == b"\0" or data[:1] == b"\0":
         notes.append("The file was UTF-16; read as such.")
         marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
@@ -129,6 +135,9 @@ def _decode(data, notes):
 
 
 def _why_no_json(text, error):
+    for sign, kind in _OTHER_FILES.items():
+        if text.startswith(sign):
+            return f"the file is {kind} under the name of a notebook: hand in the .ipynb itself"
     start = text.lstrip()[:300].lower()
     if start.startswith("<<<<<<<") or "\n<<<<<<< " in text:
         return "the file holds the conflict marks of a version control system (<<<<<<<)"
@@ -174,7 +183,7 @@ def _text(source):
         # The format keeps the line ends; some tools write the lines without.
         bare = len(parts) > 1 and not any(part.endswith("\n") for part in parts[:-1])
         source = ("\n" if bare else "").join(parts)
-    return _clean(str(source)).replace("\r\n", "\n").replace("\r", "\n")
+    return _clean(source if isinstance(source, str) else "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _clean(text):

@@ -162,6 +162,8 @@ def _plain_id(value):
 def find(students: list[Student], text: str) -> Student | None:
     """The one student whose id, login, e-mail address, number in the LMS or name this is, else ``None``."""
     wanted = _plain_id(text).casefold()
+    if exact := [s for s in students if s.id == text]:
+        return exact[0]
     for names in (lambda s: (s.id,), lambda s: (s.email, s.lms_id, *s.aliases), lambda s: (s.name,)):
         fits = [s for s in students if wanted in (name.casefold() for name in names(s) if name)]
         if fits:

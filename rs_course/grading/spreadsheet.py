@@ -73,7 +73,10 @@ def read(path: str | Path) -> Table:
                 f"delimiter {delimiter!r} in quotation marks."
             )
         cells += [""] * (len(header) - len(cells))
-        rows.append((reader.line_num, dict(zip(header, cells, strict=False))))
+        row: dict[str, str] = {}
+        for name, cell in zip(header, cells, strict=False):
+            row.setdefault(name, cell)
+        rows.append((reader.line_num, row))
     return Table(path, header, rows)
 
 

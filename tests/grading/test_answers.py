@@ -284,6 +284,10 @@ def test_an_import_in_a_cell_of_its_own_is_named():
         (b"<<<<<<< HEAD\n{", "conflict"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         (b'{"url": "https://docs.example"}', "no cells"),
+        (b"PK\3\4\x14\0\x08\x08", "is a zip under the name"),
+        (b"\x1f\x8b\x08\x08", "is a gzip under"),
+        (b"%PDF-1.7\n", "is a PDF under"),
+        (b"{\\rtf1\\ansi hello}", "word processor"),
         (b'{"cells": [' + b"{}," * 6000 + b"{}]}", "6001 cells"),
     ],
 )
@@ -292,7 +296,9 @@ def test_what_is_no_notebook_says_what_it_is(data, sentence):
         notebooks.read(data)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
+)
 def test_encodings(encoding):
     data = json.dumps(_tree(prose="Größe – naïve"), ensure_ascii=False).encode(encoding)
     cells, _ = notebooks.read(data)
