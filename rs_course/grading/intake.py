@@ -240,6 +240,7 @@ class _Found:
         ours = readable and any(text in made.data for text in self._answers)
         in_exchange = f"/{self._assignment}/" in f"/{member.name}" and last == f"{self._assignment}.ipynb"
         tries = re.search(r"[-(](\d{1,3})\)?\.ipynb", last)
+        version = re.search(r"(?:^|/)version[ _](\d{1,6})/", member.name, re.I)  # Teams
         modified = member.modified.replace(tzinfo=None) if member.modified else datetime.min
         return (
             readable,
@@ -247,6 +248,8 @@ class _Found:
             ours,
             in_exchange,
             upload.upload if upload else 0,
+            (policy.local_time(upload.when) if upload else None) or datetime.min,
+            int(version.group(1)) if version else 0,
             modified,
             int(tries.group(1)) if tries else 0,
         )

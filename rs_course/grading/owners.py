@@ -18,12 +18,13 @@ from rs_course.grading.roster import Student
 
 _CANVAS = re.compile(r"(?P<person>\D[^/]*?)(?:_(?P<late>LATE))?_(?P<number>\d+)_(?P<upload>\d+)_(?P<rest>.+)")
 _MOODLE = re.compile(r"(?P<person>.+?)_(?P<number>\d+)(?:_assignsubmission_[a-z]+_?(?P<rest>.*))?")
-_BLACKBOARD = re.compile(r"(?P<person>.+?)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:_(?P<rest>.*))?")
+_BLACKBOARD = re.compile(r"(?P<person>.+?)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:_(?P<rest>.*)|\.txt)?")
 _D2L = re.compile(r"(?P<number>\d+)-\d+ - (?P<person>.+?) - (?P<when>.*\d{4}.*)")
 _ENDING = re.compile(r"\.(ipynb|json|txt|zip|html?|pdf|py)\b", re.I)
 _NOISE = re.compile(
     r"(?:v|a|hw|ex|p)?\d{1,3}|final|copy|copy\d+|kopie|copie|copia|new|late|submission|abgabe|notebook|version"
 )
+_NOTEBOOK = ".ipynb"
 _YEAR = re.compile(r"(19|20)\d\d")
 
 
@@ -112,6 +113,11 @@ class Owners:
         split = [self._split(path) for path in paths]
         uploads = [found[1] for parts in split if (found := read_name(parts, assignment))]
         self._live = {u.system for u in uploads if u.number in self._numbers}
+        # Folders around the whole collection are nobody's name.
+        folders = [parts[:-1] for parts in split if students and _NOTEBOOK in parts[-1].lower()]
+        levels = zip(*folders, strict=False)  # as far as the shortest goes
+        same = [len(set(level)) == 1 for level in levels] if len(folders) > 1 else []
+        self._around = (*same, False).index(False)
         self._level = next(
             (
                 level
@@ -135,7 +141,8 @@ class Owners:
             fits, notes = self._by_upload(upload)
         else:
             index, upload, notes = self._place(parts), None, ()
-            label, fits = _label(parts, self._assignment), self._named(parts[index])
+            label = _label(parts[self._around :] or parts, self._assignment)
+            fits = self._named(parts[index])
             if not fits and len(parts) > 1 and parts[0].lower().endswith(".zip"):
                 label = _label(parts[:1], self._assignment) or label
         teams = {student.team for student in fits}

@@ -189,6 +189,13 @@ def test_two_texts_in_one_prose_cell_wait_for_a_person_with_both():
     assert found(PROSE, "Two.").answers["why"] == "Two."
 
 
+def test_a_source_that_is_no_text_is_an_empty_cell():
+    for nothing in (None, {"a": 1}, 5):
+        tree = _tree()
+        tree["cells"][_place(tree, "double")]["source"] = nothing
+        assert "double" in _found(tree).untouched
+
+
 def test_split_prose_is_joined():
     tree = _tree()
     halves = [cell("essay", text, kind="markdown", grade=True, solution=True) for text in ("One.", "Two.")]

@@ -57,6 +57,37 @@ def test_messy_names_find_their_student(tmp_path, name, student):
     assert len(found) == len(CLASS) + (student == "unknown_person")
 
 
+@pytest.mark.parametrize(
+    ("latest", "others"),
+    [
+        (
+            "A3_asmith_attempt_2026-12-03-10-00-00_tiny.ipynb",
+            ["A3_asmith_attempt_2026-12-01-09-00-00_tiny.ipynb", "A3_asmith_attempt_2026-12-03-10-00-00.txt"],
+        ),
+        (
+            "Submitted files/Al Smith/tiny/Version 10/tiny.ipynb",
+            ["Submitted files/Al Smith/tiny/Version 9/tiny.ipynb"],
+        ),
+        (
+            "7-15 - Al Smith - Dec 10, 2026 900 AM/tiny.ipynb",
+            ["7-15 - Al Smith - Dec 9, 2026 1000 AM/tiny.ipynb"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_tries_the_systems_own_count_decides(tmp_path, latest, others, order):
+    files = {latest: NOTEBOOK + b" "} | {o: b"Name" if o.endswith(".txt") else NOTEBOOK for o in others}
+    found = intake.collect(_zip(dict([*files.items()][::order]), tmp_path / "lms.zip"), "tiny", CLASS)
+    chosen = {s.student: s.source for s in found if isinstance(s.data, bytes)}
+    assert chosen == {"s1005": latest} and not any(s.unassigned for s in found)
+
+
+def test_strangers_in_one_folder_stay_apart(tmp_path):
+    files = {f"export/submission_{n}/tiny.ipynb": NOTEBOOK for n in (11, 12)} | {"index.html": b"x"}
+    found = intake.collect(_zip(files, tmp_path / "lms.zip"), "tiny", CLASS)
+    assert [s.student for s in found if s.unassigned] == ["submission_11", "submission_12"]
+
+
 def test_two_files_for_one_student_take_the_latest(tmp_path):
     newer = NOTEBOOK + b" "
     path = tmp_path / "lms.zip"
