@@ -38,7 +38,9 @@ def encode(value, depth=0):
     if isinstance(value, np.generic):
         value = np.asarray(value)
     if isinstance(value, np.ndarray):
-        return _encode_array("array", value)
+        if value.dtype.kind == "O":  # numbers of Python in an array, or anything
+            return encode(value.tolist(), depth)
+        return _encode_array("array", value.astype(np.float64) if value.dtype == np.longdouble else value)
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         if str(value.dtype).removeprefix("torch.") not in DTYPES:
@@ -52,9 +54,9 @@ def encode(value, depth=0):
         return float(value) if math.isfinite(value) else {"$float": repr(float(value))}
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, list | tuple | dict) and len(value) > LENGTH:
+    if isinstance(value, list | tuple | dict | range) and len(value) > LENGTH:
         raise NotPlain(f"a {type(value).__name__} of {len(value)} items cannot be handed in; return an array")
-    if isinstance(value, list):
+    if isinstance(value, list | range):
         return [encode(item, depth + 1) for item in value]
     if isinstance(value, tuple):
         return {"$tuple": [encode(item, depth + 1) for item in value]}
