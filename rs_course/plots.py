@@ -141,13 +141,23 @@ def tiles(
     return fig
 
 
-def badge(figure_or_axes, provenance) -> None:
+def subplots(*grid, **options):
+    """``matplotlib.pyplot.subplots``; matplotlib is imported when the first figure is drawn, not before."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(*grid, **options)
+
+
+def badge(figure_or_axes, provenance):
     """Write the provenance under a figure (or inside one axes' lower right corner).
 
     Args:
         figure_or_axes: The matplotlib ``Figure``, or an ``Axes`` where panels differ in provenance.
         provenance: A string that starts with "real", "simulated", "generated" or "computed" and goes on with
             the data set, checkpoint and seed; or a list of such strings.
+
+    Returns:
+        ``figure_or_axes``.
     """
     from matplotlib.axes import Axes
 
@@ -164,7 +174,7 @@ def badge(figure_or_axes, provenance) -> None:
             bbox=box | {"facecolor": colour},
             **text,
         )
-        return
+        return figure_or_axes
     figure = figure_or_axes
     _reserve_badge_space(figure)
     right, (width, height) = 1 - 0.06 / figure.get_figwidth(), figure.get_size_inches()
@@ -172,6 +182,7 @@ def badge(figure_or_axes, provenance) -> None:
         drawn = figure.text(right, 0.06 / height, entry, bbox=box | {"facecolor": _colour_of(entry)}, **text)
         extent = drawn.get_window_extent(figure.canvas.get_renderer())
         right -= (extent.width / figure.dpi + 0.16) / width
+    return figure
 
 
 def show(figure, alt: str) -> None:

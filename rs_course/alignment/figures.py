@@ -16,9 +16,7 @@ def learning(losses, guessing: float, matrices: dict, *, provenance):
         matrices: Title to cosines ``[N, N]``.
         provenance: Of the figure.
     """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
+    figure, axes = plots.subplots(
         1, 1 + len(matrices), figsize=(8.6, 2.9), width_ratios=(1.2, *[1] * len(matrices))
     )
     axes[0].plot(losses)
@@ -28,20 +26,16 @@ def learning(losses, guessing: float, matrices: dict, *, provenance):
         shown = _matrix(axis, matrix, vmin=-1, cmap="RdBu_r")
         axis.set(title=title, xlabel="caption", ylabel="image")
     figure.colorbar(shown, ax=axes[-1], label="cosine", shrink=0.8)
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def matrix(values, *, title="", provenance):
     """One matrix of probabilities, image by caption."""
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(4.2, 3.4))
+    figure, axis = plots.subplots(figsize=(4.2, 3.4))
     shown = _matrix(axis, values)
     axis.set(title=title, xlabel="caption", ylabel="image")
     figure.colorbar(shown, label="probability", shrink=0.8)
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def confusion(labels, guesses, classes, *, provenance):
@@ -52,19 +46,16 @@ def confusion(labels, guesses, classes, *, provenance):
         classes: Names.
         provenance: Of the figure.
     """
-    import matplotlib.pyplot as plt
-
     count = len(classes)
     table = np.zeros((count, count))
     np.add.at(table, (np.asarray(labels), np.asarray(guesses)), 1)
-    figure, axis = plt.subplots(figsize=(6.4, 4.8))
+    figure, axis = plots.subplots(figsize=(6.4, 4.8))
     shown = _matrix(axis, table / table.sum(1, keepdims=True).clip(1))
     figure.colorbar(shown, label="share of the true class", shrink=0.8)
     axis.set_xticks(range(count), classes, rotation=60, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(count), classes)
     axis.set(xlabel="chosen sentence", ylabel="true class")
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def rates(panels: dict, *, provenance):
@@ -74,10 +65,8 @@ def rates(panels: dict, *, provenance):
         panels: Title to ``{judge: {question: {"percent", "low", "high"}}}``.
         provenance: Of the figure.
     """
-    import matplotlib.pyplot as plt
-
     widths = [len(next(iter(panel.values()))) for panel in panels.values()]
-    figure, axes = plt.subplots(1, len(panels), figsize=(8.6, 3.3), width_ratios=widths, sharey=True)
+    figure, axes = plots.subplots(1, len(panels), figsize=(8.6, 3.3), width_ratios=widths, sharey=True)
     for axis, (title, panel) in zip(axes, panels.items(), strict=True):
         for shift, (judge, rows), colour in zip((-0.15, 0.15), panel.items(), plots.COLOURS, strict=False):
             for x, row in enumerate(rows.values()):
@@ -88,8 +77,7 @@ def rates(panels: dict, *, provenance):
         axis.set(title=title, ylim=(0, 103), xlim=(-0.5, len(rows) - 0.5))
     axes[0].set_ylabel("prefers the true sentence, %")
     axes[0].legend(loc="lower left")
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def trade_off(generators: dict, true: dict, *, provenance):
@@ -100,9 +88,7 @@ def trade_off(generators: dict, true: dict, *, provenance):
         true: The same numbers of true tiles.
         provenance: Of the figure.
     """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.4))
+    figure, axes = plots.subplots(1, 2, figsize=(8.6, 3.4))
     for (name, line), colour in zip(generators.items(), plots.COLOURS, strict=False):
         points = [(row["CLIP score, mini-clip"]["mean"], row["FID, mini-clip-b"]) for row in line.values()]
         axes[0].plot(*zip(*points, strict=True), "o-", color=colour, label=name)
@@ -122,8 +108,7 @@ def trade_off(generators: dict, true: dict, *, provenance):
     for measure, style in (("precision", "-"), ("recall", "--")):
         axes[1].plot([], [], style, color="0.4", label=measure)
     axes[1].legend(loc="lower left")
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def curves(lines: dict, *, provenance):
@@ -133,15 +118,12 @@ def curves(lines: dict, *, provenance):
         lines: Scorer to one number per step.
         provenance: Of the figure.
     """
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(5.4, 3))
+    figure, axis = plots.subplots(figsize=(5.4, 3))
     for name, line in lines.items():
         axis.plot(line, label=name)
     axis.set(xlabel="step", ylabel="CLIP score (100 cos)")
     axis.legend()
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def bias(sizes, values, extrapolated, *, provenance):
@@ -152,17 +134,14 @@ def bias(sizes, values, extrapolated, *, provenance):
         extrapolated: What :func:`rs_course.metrics.fid_infinity` returned.
         provenance: Of the figure.
     """
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(5.4, 3))
+    figure, axis = plots.subplots(figsize=(5.4, 3))
     axis.plot([1 / n for n in sizes], values, "o-", label="measured")
     ends = np.array([0, 1 / min(extrapolated.sizes)])
     axis.plot(ends, extrapolated + extrapolated.slope * ends, "k:", lw=1)
     axis.plot(0, extrapolated, "k*", ms=10, label="extrapolated")
     axis.set(xlabel="1 / number of tiles", ylabel="FID")
     axis.legend()
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def noticed(z, grades: dict, metrics, *, provenance, limit: float = 3.0):
@@ -175,12 +154,10 @@ def noticed(z, grades: dict, metrics, *, provenance, limit: float = 3.0):
         provenance: Of the figure.
         limit: From how many standard deviations on a deviation counts as noticed.
     """
-    import matplotlib.pyplot as plt
-
     z = np.asarray(z)
     seen = abs(z) > limit
     first = np.where(seen.any(2), seen.argmax(2), z.shape[2])
-    figure, axis = plt.subplots(figsize=(8.8, 4.4))
+    figure, axis = plots.subplots(figsize=(8.8, 4.4))
     _matrix(axis, first, vmin=-1.5, vmax=z.shape[2], cmap="YlOrRd_r", aspect="auto")
     for (row, column), grade in np.ndenumerate(first):
         text = "blind"
@@ -190,8 +167,7 @@ def noticed(z, grades: dict, metrics, *, provenance, limit: float = 3.0):
     axis.set_xticks(range(len(metrics)), metrics, rotation=30, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(grades)), grades)
     axis.set_title("mildest grade that is noticed; ↑ the metric rises, ↓ it falls; darker: noticed earlier")
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def _matrix(axis, values, *, vmin=0.0, vmax=1.0, cmap="Blues", **options):

@@ -22,9 +22,7 @@ def clouds(
         limit: Both axes run from −limit to limit.
         width: Of the figure in inches.
     """
-    import matplotlib.pyplot as plt
-
-    fig, axes = plt.subplots(
+    fig, axes = plots.subplots(
         1, len(points), figsize=(width, width / len(points) + 0.5), sharex=True, sharey=True, squeeze=False
     )
     for ax, (title, x) in zip(axes[0], points.items(), strict=True):
@@ -33,8 +31,7 @@ def clouds(
         paint = {"color": colours} if isinstance(colours, str) else {"c": colours, "cmap": "Dark2"}
         ax.scatter(*np.asarray(x).T, s=2, **paint)
         ax.set(title=title, aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
-    plots.badge(fig, provenance)
-    return fig
+    return plots.badge(fig, provenance)
 
 
 def arrows(grid, fields: dict, *, provenance, limit: float = 2.7):
@@ -82,9 +79,7 @@ def losses(curve, by_step: dict, *, provenance):
         by_step: Name to losses at evenly spaced t = 0 … 999.
         provenance: Of the figure.
     """
-    import matplotlib.pyplot as plt
-
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 2.9))
+    fig, (left, right) = plots.subplots(1, 2, figsize=(8.6, 2.9))
     left.plot(curve, lw=0.4)
     left.axhline(np.mean(by_step["best possible"]), color="black", ls="--", label="best possible")
     left.set(xlabel="training step", ylabel="loss", ylim=(0, 1))
@@ -94,8 +89,7 @@ def losses(curve, by_step: dict, *, provenance):
         right.plot(np.linspace(0, 1000, len(values), endpoint=False), values, label=name, **style)
     right.set(xlabel="t", ylabel="loss at step t")
     right.legend()
-    plots.badge(fig, provenance)
-    return fig
+    return plots.badge(fig, provenance)
 
 
 def error_lines(
@@ -110,10 +104,9 @@ def error_lines(
         fit_from: Write the slope, fitted from this point on, beside each name.
         cost: What ``evaluations`` counts.
     """
-    import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
 
-    fig, ax = plt.subplots(figsize=(5.6, 3.4))
+    fig, ax = plots.subplots(figsize=(5.6, 3.4))
     for name, values in errors.items():
         label = name
         if fit_from is not None:
@@ -125,8 +118,7 @@ def error_lines(
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # else there may be one tick in all
     ax.yaxis.set_major_formatter("{x:g}")
     ax.legend()
-    plots.badge(fig, provenance)
-    return fig
+    return plots.badge(fig, provenance)
 
 
 def slope(x, y) -> float:
@@ -146,14 +138,12 @@ def steps_on_a_curve(slope, start: float, times, *, provenance):
     Returns:
         The figure, and for each method its number of slopes and its distance to the exact end.
     """
-    import matplotlib.pyplot as plt
-
     fine = np.linspace(times[0], times[-1], 2001)
     exact = [start]
     for t, s in pairwise(fine):  # Heun with so small a step that no eye sees its error
         here = slope(exact[-1], t)
         exact.append(exact[-1] + (s - t) * (here + slope(exact[-1] + (s - t) * here, s)) / 2)
-    fig, axes = plt.subplots(1, 3, figsize=(9, 2.8), sharey=True)
+    fig, axes = plots.subplots(1, 3, figsize=(9, 2.8), sharey=True)
     found = {}
     for axis, (name, rule) in zip(axes, _RULES.items(), strict=True):
         axis.plot(fine, exact, color="#909090", lw=3, label="exact")

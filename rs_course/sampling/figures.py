@@ -20,11 +20,9 @@ def guidance(scales, recognised, variety, *, trials: int, reference, provenance)
         reference: ``(share recognised, variety)`` of true tiles, drawn dashed.
         provenance: Of the figure.
     """
-    import matplotlib.pyplot as plt
-
     from rs_course.metrics import wilson
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.8))
+    figure, (left, right) = plots.subplots(1, 2, figsize=(8, 2.8))
     intervals = [wilson(hits, trials) for hits in recognised]
     shares = [interval.estimate for interval in intervals]
     below = [interval.estimate - interval.low for interval in intervals]
@@ -37,8 +35,7 @@ def guidance(scales, recognised, variety, *, trials: int, reference, provenance)
         axis.axhline(true, color="k", ls="--", lw=1)
         axis.annotate("true tiles", (max(scales), true), ha="right", va="top", fontsize=8)
         axis.set(xlabel="guidance scale", xticks=list(scales))
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def obedience(results: dict, *, provenance):
@@ -48,17 +45,14 @@ def obedience(results: dict, *, provenance):
         results: Part ``metadata`` of ``data/results/generator_obedience.json``.
         provenance: Of the figure.
     """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(results), figsize=(2.4 * len(results), 2.5))
+    figure, axes = plots.subplots(1, len(results), figsize=(2.4 * len(results), 2.5))
     for axis, (field, row) in zip(axes, results.items(), strict=True):
         axis.plot(row["values"], row["simulator"], "k--", label="simulator")
         axis.plot(row["values"], row["generated"], "o-", color=plots.COLOURS[1], ms=4, label="generated")
         axis.set_title(f"r = {row['correlation']:.2f}")
         axis.set(xlabel=_UNITS.get(field, field), ylabel=row["measure"])
     axes[0].legend()
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def speed(record: dict, *, provenance):
@@ -70,9 +64,7 @@ def speed(record: dict, *, provenance):
     """
     import json
 
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 2.9))
+    figure, (left, right) = plots.subplots(1, 2, figsize=(8.4, 2.9))
     fid = record["equal_quality"]["fid"]
     tried = {name: value for name, value in fid.items() if name.startswith("{")}
     for sampler in dict.fromkeys(json.loads(name)["sampler"] for name in tried):
@@ -97,8 +89,7 @@ def speed(record: dict, *, provenance):
     right.invert_yaxis()
     right.set(xlabel="times plain diffusers (images per second)")
     right.margins(x=0.2)
-    plots.badge(figure, provenance)
-    return figure
+    return plots.badge(figure, provenance)
 
 
 def quality_table(results: dict) -> str:
