@@ -155,6 +155,8 @@ class TextStates(torch.nn.Module):
     def __init__(self, tower):
         super().__init__()
         self.tower = tower.requires_grad_(True)  # as the shared parts come, they do not learn
+        if tower.device.type == "cpu":  # for the reason given at with_plain_attention
+            tower.set_attn_implementation("eager")
 
     def forward(self, ids):
         different, rows = ids.unique(dim=0, return_inverse=True)
