@@ -1,0 +1,15 @@
+from . import diffusionsat as diffusionsat, disasters as disasters, xbd as xbd
+from .loading import load as load
+from .prompts import class_prompt as class_prompt
+from .record import Dataset as Dataset, collate as collate
+from .splits import (
+    group_split as group_split,
+    overlap as overlap,
+    place_groups as place_groups,
+    stratified_split as stratified_split,
+)
+from .tables import (
+    GENERATED_SCHEMA as GENERATED_SCHEMA,
+    generated_schema as generated_schema,
+    write_shard as write_shard,
+)
