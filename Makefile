@@ -14,7 +14,7 @@ course: setup
 	$(BIN)/rs-course run --profile fast
 
 lab: setup
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/$(firstword $(sort $(wildcard notebooks/[0-9]*.ipynb)))
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/$(firstword $(sort $(wildcard notebooks/[0-9]*.ipynb)))
 
 setup:
 	$(PYTHON) -m rs_course.cli setup

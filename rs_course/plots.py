@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from base64 import b64encode
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -200,6 +201,33 @@ def show(figure, alt: str) -> None:
         raw=True,
     )
     say(alt)
+
+
+def film(frames, alt: str, *, scale: int = 1, seconds: float = 0.25) -> None:
+    """Offer pictures as a film. It stands still until a reader opens it, and needs neither kernel nor script.
+
+    Args:
+        frames: An image batch, or figures of one size, which are closed.
+        alt: What moves, for everybody: it is also the film's title.
+        scale: Screen pixels for each pixel of an image batch.
+        seconds: For each picture.
+    """
+    from IPython.display import display
+    from PIL import Image
+
+    if hasattr(frames[0], "savefig"):
+        pictures = [Image.open(io.BytesIO(png(figure))).convert("RGB") for figure in frames]
+    else:
+        pictures = [Image.fromarray(image) for image in _as_pixels(frames)]
+    first, *rest = (picture.quantize(64, dither=Image.Dither.NONE) for picture in pictures)
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0)
+    source = f"data:image/gif;base64,{b64encode(buffer.getvalue()).decode()}"
+    # The browser enlarges: stored pixel by pixel, noise would take many times the bytes.
+    size = f'width="{scale * first.width}" style="image-rendering: pixelated; max-width: 100%"'
+    moving = f'<img alt="{escape(alt)}" src="{source}" {size}>'
+    html = f"<details><summary>▶ Film: {escape(alt)}</summary>{moving}</details>"
+    display({"text/html": html, "text/plain": f"<Film: {alt}>"}, raw=True)
 
 
 def say(alt: str) -> None:

@@ -81,6 +81,40 @@ def test_lessons_name_each_other_by_links_that_lead_there(path):
     assert not re.findall(r"(?:notebook|lesson)s? 0\d", plain, re.I)
 
 
+# A measured number: one with a unit, or with a decimal point that is no number of a section.
+_MEASURED = r"(?<![\w.,^{/])\d[\d,]*(?:\.\d+)?(?=\s?(?:%|dB\b|points?\b))|(?<![\w.,^{/])\d+\.\d+(?![\d.])"
+
+
+def _unprinted(notebook) -> list[str]:
+    """Measured numbers of the explanations that no cell prints and no source is named for."""
+    outputs = [output for cell in _code(notebook) for output in cell.outputs]
+    printed = [o.get("text", "") + str(o.get("data", {}).get("text/markdown", "")) for o in outputs]
+    quoted = notebook.metadata.get("rs_course", {}).get("quoted", {})
+    known = " ".join([*printed, *(number for numbers in quoted.values() for number in numbers)])
+    known = set(re.findall(r"\d+(?:\.\d+)?", known.replace(",", "")))
+    explained = "\n".join(cell.source for cell in notebook.cells if "**Explain.**" in cell.source)
+    text = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|```.*?```|`[^`]*`|\]\([^)]*\)", " ", explained, flags=re.S)
+    return [number for number in re.findall(_MEASURED, text) if number.replace(",", "") not in known]
+
+
+@_each_notebook
+def test_no_explanation_has_a_measured_number_that_the_page_does_not_print(path):
+    """Numbers of a result change with the weights; prose that types them would go on saying the old ones."""
+    assert _unprinted(_read(path)) == []
+
+
+def test_a_typed_number_is_found_and_a_printed_or_quoted_one_is_not():
+    cell = nbformat.v4.new_code_cell("print(3)")
+    cell.outputs = [nbformat.v4.new_output("stream", text="accuracy 81.4 % of 1,200; 7 %")]
+    said = (
+        "**Explain.** It reaches 81.4 %, 93.0 %, 7 points, 12 dB, 0.25 and 44 % of section 2; $0.5$, `0.7`."
+    )
+    notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_markdown_cell(said)])
+    assert _unprinted(notebook) == ["93.0", "12", "0.25", "44"]
+    notebook.metadata["rs_course"] = {"quoted": {"Someone 2020": ["93.0", "12", "0.25"]}}
+    assert _unprinted(notebook) == ["44"]
+
+
 @_each_notebook
 def test_stored_normalised_executed_and_without_this_machine(path):
     text, notebook = path.read_text(encoding="utf-8"), _read(path)

@@ -1,11 +1,13 @@
 """Figures: both image conventions, the badge in the picture, and clear errors."""
 
 import io
+from base64 import b64decode
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
+from bs4 import BeautifulSoup
 from PIL import Image
 
 matplotlib.use("agg")
@@ -130,3 +132,23 @@ def test_a_shown_picture_is_small_and_looks_the_same():
 def test_bad_input_is_named(images, options, message):
     with pytest.raises(ValueError, match=message):
         plots.tiles(images, **({"provenance": "simulated"} | options))
+
+
+def test_a_film_stands_still_until_it_is_opened_and_says_what_moves(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data["text/html"]))
+    batch = np.zeros((3, 4, 6, 3), np.uint8)
+    batch[1] = 90
+    batch[2] = 200
+    plots.film(batch, "Grey & brighter", scale=5, seconds=0.1)
+    figures = [plots.tiles(batch[k : k + 1], provenance="computed") for k in range(2)]
+    plots.film(figures, "Two figures")
+    details = BeautifulSoup(shown[0], "html.parser").details
+    assert "open" not in details.attrs and details.summary.text == "▶ Film: Grey & brighter"
+    assert details.img["alt"] == "Grey & brighter" and "script" not in shown[0]
+    moving = Image.open(io.BytesIO(b64decode(details.img["src"].partition(",")[2])))
+    assert (moving.n_frames, moving.size, moving.info["duration"]) == (3, (6, 4), 100)
+    assert details.img["width"] == "30"
+    moving.seek(2)
+    assert moving.convert("RGB").getpixel((1, 1)) == (200, 200, 200)
+    assert "Two figures" in shown[1]
