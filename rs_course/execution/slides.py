@@ -62,10 +62,10 @@ def write(lessons: list[Lesson], folder: Path) -> Path:
     return render("slides_index.html", folder / "index.html", title=QUESTION, listed=listed)
 
 
-def _sections(stacks: list[list[Slide]]) -> list[tuple[int, str]]:
-    """Numbers and headings of the stacks that begin something, but the lesson's title."""
-    headings = [(number, stack[0].heading) for number, stack in enumerate(stacks)]
-    return [(n, text) for n, text in headings[1:] if text and text != headings[n - 1][1]]
+def _sections(stacks: list[list[Slide]]) -> list[tuple[str, str]]:
+    """Places and headings of the slides that begin a section."""
+    slides = [(f"{n}/{m}", slide) for n, stack in enumerate(stacks) for m, slide in enumerate(stack)]
+    return [(place, slide.heading) for place, slide in slides if slide.pieces[0].startswith("<h2")]
 
 
 def deck(notebook) -> list[list[Slide]]:
@@ -104,7 +104,7 @@ def _pieces(cell):
     if cell.cell_type == "markdown":
         yield from _prose(cell.source)
     elif cell.cell_type == "code" and not _stays_in_the_lesson(cell):
-        yield _code(cell)
+        yield from _code(cell)
 
 
 def _stays_in_the_lesson(cell) -> bool:
@@ -137,7 +137,7 @@ def _prose(source: str):
             group.append(part)
 
 
-def _cut(part: str, rows: int = 14) -> list[str]:
+def _cut(part: str, rows: int = 10) -> list[str]:
     """A long table in pieces, each with its head."""
     head, body = part.split("\n")[:2], part.split("\n")[2:]
     if not part.startswith("|") or len(body) <= rows + 2:
@@ -157,40 +157,50 @@ def _lines(text: str) -> float:
     return total
 
 
-def _code(cell) -> tuple[str, float, str]:
-    """Code and what it shows: a wide picture above its code, another one beside it."""
+def _code(cell):
+    """Code with its first picture: a wide one above, another one beside it; then what else it shows."""
     from nbconvert.filters import Highlight2HTML
 
-    pictures, texts = [], []
+    pictures, texts, tables = [], [], []
     for output in cell.outputs:
         data = output.get("data", {})
         if "image/png" in data:
             alt = output.metadata.get("image/png", {}).get("alt") or cell.metadata.get("alt", "")
             pictures.append((data["image/png"].strip(), escape(alt)))
+        elif "text/markdown" in data:
+            tables.append(data["text/markdown"])
         elif text := output.get("text") or data.get("text/plain"):
             said = text.rstrip().splitlines()
             said = said if len(said) <= _LONG_CODE else [*said[: _LONG_CODE - 1], "…"]
             texts.append(f"<pre>{escape(chr(10).join(said))}</pre>")
     sizes = [Image.open(io.BytesIO(base64.b64decode(encoded))).size for encoded, _ in pictures]
-    wide = bool(sizes) and min(width / height for width, height in sizes) > 1.6
+    wide = bool(sizes) and sizes[0][0] / sizes[0][1] > 1.6
     rows, most = cell.source.splitlines(), _LONG_CODE if not sizes else 5 if wide else 10
     rows = rows if len(rows) <= most else [*rows[: most - 1], "…"]
     code = Highlight2HTML(pygments_lexer="ipython3")("\n".join(rows))
     code = f'<div class="code">{code}</div>' + "".join(texts)
     told = 0.9 * sum(text.count("\n") + 1 for text in texts)
-    room = (430 if wide else 600) // max(1, len(pictures))
-    shown = "".join(
-        f'<img alt="{alt}" style="max-height: {room}px" src="data:image/png;base64,{encoded}">'
-        for encoded, alt in pictures
-    )
     if not pictures:
-        return code, _code_lines(rows, 115) + told, ""
-    if wide:
-        drawn = sum(min(room, 1240 * height / width) for width, height in sizes)
-        return f'<div class="wide">{shown}</div>{code}', drawn / 33 + _code_lines(rows, 115) + told, ""
-    drawn = sum(min(room, 700 * height / width) for width, height in sizes)
-    lines = max(drawn / 33 + 0.5, _code_lines(rows, 52) + told)
-    return f'<div class="pair"><div>{code}</div><div class="shown">{shown}</div></div>', lines, ""
+        yield code, _code_lines(rows, 115) + told, ""
+    elif wide:
+        shown, lines = _picture(pictures[0], sizes[0], 1240, 430)
+        yield f'<div class="wide">{shown}</div>{code}', lines + _code_lines(rows, 115) + told, ""
+    else:
+        shown, lines = _picture(pictures[0], sizes[0], 700, 600)
+        html = f'<div class="pair"><div>{code}</div><div class="shown">{shown}</div></div>'
+        yield html, max(lines + 0.5, _code_lines(rows, 52) + told), ""
+    for picture, size in zip(pictures[1:], sizes[1:], strict=True):
+        shown, lines = _picture(picture, size, 1240, 600)
+        yield f'<div class="wide">{shown}</div>', max(lines, _LINES / 2 + 1), ""  # one picture a slide
+    for table in tables:
+        yield from _prose(table)
+
+
+def _picture(picture: tuple[str, str], size: tuple[int, int], width: int, height: int) -> tuple[str, float]:
+    """A picture that fits into ``width`` × ``height`` pixels, and the lines that it takes."""
+    encoded, alt = picture
+    html = f'<img alt="{alt}" style="max-height: {height}px" src="data:image/png;base64,{encoded}">'
+    return html, min(height, width * size[1] / size[0]) / 33
 
 
 def _code_lines(rows: list[str], width: int) -> float:

@@ -50,6 +50,7 @@ def test_every_picture_of_a_marked_cell_is_on_a_slide(executed):
         outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
         pictures = [data["image/png"].strip() for data in outputs if "image/png" in data]
         assert len(pictures) > 3 and all(picture in shown for picture in pictures), lesson.name
+        assert "IPython.core.display" not in shown, "a table that a cell makes is shown as one"
 
 
 def test_headings_wait_for_their_code_and_long_tables_are_cut():
@@ -59,7 +60,7 @@ def test_headings_wait_for_their_code_and_long_tables_are_cut():
         _cell(rows, "-"), _cell("## Quiz", "slide"),
     ])  # fmt: skip
     first, *more = slides.deck(notebook)[0]
-    assert "f" in first.pieces[1] and len(more) == 3
+    assert "f" in first.pieces[1] and len(more) == 4
     assert all("<th" in slide.pieces[-1] and "row" in slide.pieces[-1] for slide in more)
     assert len(slides.deck(notebook)) == 1, "a heading without anything below it is no slide"
 
@@ -100,7 +101,7 @@ def test_the_topics_lead_to_their_slides(decks, page):
         deck = page.context.new_page()
         deck.goto(f"{path.as_uri()}#{links[3].partition('#')[2]}")
         deck.wait_for_selector("body[data-ready]", state="attached", timeout=120_000)
-        assert text[:20] in deck.locator("section.present section.present").text_content()
+        assert text.split()[-1] in deck.locator("section.present section.present").text_content()
         deck.close()
 
 
