@@ -35,12 +35,7 @@ def run(args):
         )
     data = notebook.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    manifest = {
-        "assignment": name,
-        "notebook": notebook.name,
-        "sha256": digest,
-        "engine": records.ENGINE,
-    }
+    manifest = {"assignment": name, "notebook": notebook.name, "sha256": digest, "engine": records.ENGINE}
     stem = f"{name}-{records.file_name(args.student)}" if args.student else name
     target = Path(args.out, f"{stem}.zip")
     files = ((notebook.name, data), (MANIFEST, json.dumps(manifest, indent=1).encode()))

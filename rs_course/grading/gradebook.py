@@ -265,10 +265,9 @@ def apply_manual(graded: list[dict], given: dict) -> list[dict]:
 
 
 CHANGES = ["when", "who", "student_id", "question", "before", "after", "why"]
-_NO_QUESTION = {
-    *HEADER,
-    *("status", "reason", "days_late", "late_days", "late_notes", "submission"),
-} - {"late_submission_penalty"}
+_NO_QUESTION = {*HEADER, *("status", "reason", "days_late", "late_days", "late_notes", "submission")} - {
+    "late_submission_penalty"
+}
 
 
 def log_changes(folder: Path, rows: list[dict], by_hand: dict[tuple[str, str], dict]) -> int:

@@ -281,11 +281,7 @@ def _judge(examined, event, *, shown):
         measure = examined.judge(value)
         return {"fraction": 1.0, "message": "", "measure": measure}
     except Wrong as wrong:
-        return {
-            "fraction": wrong.fraction,
-            "message": wrong.message,
-            "measure": wrong.measure,
-        }
+        return {"fraction": wrong.fraction, "message": wrong.message, "measure": wrong.measure}
 
 
 def _fail(examined, results, message):

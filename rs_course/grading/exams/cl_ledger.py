@@ -67,7 +67,7 @@ _WORTH_MISTAKES = {
 _BEYOND_MISTAKES = {
     "beyond the curve nothing is known: return NaN, not its end": lambda **x: _read(
         **x, scale=np.log, back=np.exp
-    ),
+    )
 }
 _check_worth = of_call(
     "worth", "worth(budgets, accuracies, reached)", expected=_worth, mistakes=_WORTH_MISTAKES

@@ -12,16 +12,7 @@ import numpy as np
 from rs_course.grading.exam import Check, Exam, Wrong, numbers
 from rs_course.grading.exams import study_ledger
 
-KEYS = (
-    "question",
-    "ledger",
-    "baseline",
-    "method",
-    "difference",
-    "interval",
-    "leaked_images",
-    "conclusion",
-)
+KEYS = ("question", "ledger", "baseline", "method", "difference", "interval", "leaked_images", "conclusion")
 CONCLUSIONS = ("better", "worse", "not decided")
 
 
