@@ -1,4 +1,4 @@
-"""The small pieces of HTML that feedback and class pages share: one style, escaped text, drawn histograms."""
+"""Pages from the templates of ``templates/``: one style, and every value escaped."""
 
 from __future__ import annotations
 
@@ -6,75 +6,24 @@ import functools
 from html import escape
 from pathlib import Path
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2733; --paper: #fff; --soft: #eef2f5; --line: #cfd8e0; --good:
-#1b7f5c;
-  --bad: #b3402e; --accent: #22638f; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4eaf0; --paper: #15191e; --soft: #20272e; --line:
-#39444f;
-  --good: #5fc79f; --bad: #f0907f; --accent: #7ab8e0; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .6rem;
-  border-bottom: 1px solid var(--line); } td.n, th.n { text-align: right; font-variant-numeric:
-  tabular-nums; }
-pre { background: var(--soft); padding: .7rem; overflow: auto; max-height: 30rem; white-space: pre-wrap;
-  overflow-wrap: anywhere; }
-.good { color: var(--good); } .bad { color: var(--bad); } .quiet { opacity: .75; }
-.bar { background: var(--soft); border: 1px solid var(--line); height: .7rem; border-radius: .35rem;
-overflow: hidden; } .bar i { display: block; height: 100%; background: var(--accent); } svg text { fill:
-currentColor; font: 12px system-ui, sans-serif; } svg rect { fill: var(--accent); }
-"""
-
 
 @functools.cache
 def _templates():
-    # Imported here: who grades no prose by hand needs no templates.
+    # Imported here: whoever only checks a notebook needs no templates.
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    made.filters["g"] = "{:g}".format
+    made.globals["histogram"] = histogram
+    return made
 
 
 def render(template: str, **values) -> str:
     """A page from a template of ``templates/``; every value is escaped."""
-    return _templates().get_template(template).render(style=STYLE, **values)
-
-
-def page(title: str, body: str) -> str:
-    """A complete page that loads nothing from anywhere, and whose text can run nothing."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
-        f"<body><h1>{escape(title)}</h1>\n{body}\n</body></html>\n"
-    )
-
-
-def bar(score: float, points: float) -> str:
-    """A bar as long as the share of the points."""
-    share = 0 if points <= 0 else min(max(score / points, 0), 1)
-    return (
-        f'<div class="bar" role="img" aria-label="{score:g} of {points:g} points">'
-        f'<i style="width:{100 * share:.0f}%"></i></div>'
-    )
-
-
-def table(header: list[str], rows: list[list], numeric: set[int] = frozenset()) -> str:
-    """A table of plain values."""
-
-    def cells(tag, values):
-        marks = (' class="n"' if n in numeric else "" for n in range(len(values)))
-        return "".join(
-            f"<{tag}{mark}>{escape(str(v))}</{tag}>" for mark, v in zip(marks, values, strict=True)
-        )
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>\n" for row in rows)
-    return f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>\n{body}</tbody></table>"
+    return _templates().get_template(template).render(**values)
 
 
 def histogram(values: list[float], top: float, label: str, *, bins: int = 10) -> str:

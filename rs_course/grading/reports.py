@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import math
 import statistics
-from html import escape
+from collections import defaultdict
 from pathlib import Path
 
 from rs_course.grading import formgrader, gradebook, records, similarity
 from rs_course.grading import policy as policies
 from rs_course.grading.grader import Assignment
-from rs_course.grading.html import bar, histogram, page, table
+from rs_course.grading.html import render
 from rs_course.grading.policy import LatePolicy
 from rs_course.grading.roster import Student
 
@@ -94,76 +94,35 @@ def feedback(record: dict, title: str, *, penalty: float = 0.0, late: str = "") 
         penalty: Points lost for being late.
         late: What the policy says about it: days, extension, late days.
     """
-    raw, most = records.score(record), records.max_score(record)
-    waiting = sum(item["points"] for item in record["manual"] if item["score"] is None)
-    provisional = f" so far: provisional, {waiting:g} points wait for marking" if waiting else ""
-    parts = [f"<p><strong>{raw - penalty:g} of {most:g} points</strong>{provisional}</p>"]
-    parts.append(bar(raw - penalty, most))
-    if penalty or late:
-        lost = f"{raw:g} points, less {penalty:g} for being late. " if penalty else ""
-        parts.append(f"<p>{lost}{escape(late)}</p>")
-    if record["reason"]:
-        parts.append(f'<p class="bad">Not graded: {escape(record["reason"])}.</p>')
-    if record["notes"]:
-        parts.append("<ul>" + "".join(f"<li>{escape(note)}</li>" for note in record["notes"]) + "</ul>")
-    if record["leaderboard"] is not None:
-        name = alias(record["student"], record["seed_sha256"])
-        parts.append(
-            f"<p>On the leaderboard you are <strong>{name}</strong> with {record['leaderboard']:.3f}.</p>"
-        )
-    for question in record["questions"]:
-        parts.append(_question(question, record["answers"].get(question["question"], "")))
-    for item in record["manual"]:
-        parts.append(_manual(item))
-    digest = record["submission_sha256"]
-    parts.append(
-        f'<p class="quiet">Submission {digest[:16] if digest else "none"} · graded in isolation: '
-        f"{escape(record['isolation'])} · engine {escape(record['versions']['engine'])}.</p>"
+    return render(
+        "feedback.html",
+        title=f"{title}: {record['student']}",
+        record=record | {"answers": defaultdict(str, record["answers"])},
+        raw=records.score(record),
+        most=records.max_score(record),
+        waiting=sum(item["points"] for item in record["manual"] if item["score"] is None),
+        penalty=penalty,
+        late=late,
+        alias=alias(record["student"], record["seed_sha256"]),
+        findings=_findings,
     )
-    return page(f"{title}: {record['student']}", "\n".join(parts))
 
 
-def _question(question, answer):
-    parts = [f"<h2>{escape(question['question'])} — {question['score']:g} of {question['points']:g}</h2>"]
-    parts.append(bar(question["score"], question["points"]))
-    lines = []
+def _findings(question):
+    """What is said of a question: whether it is good, and the sentence."""
     if "automatic" in question:
         said = f"set by hand, the checks gave {question['automatic']:g}. {question['comment']}"
-        lines.append(("good", said.strip()))
+        yield True, said.strip()
     if question["message"]:
-        lines.append(("bad", question["message"]))
+        yield False, question["message"]
     for check in question["checks"]:
         if check["public"]:
             good = check["score"] == check["points"]
-            text = f"{check['name']}: {'right' if good else check['message']}"
-            lines.append(("good" if good else "bad", text))
-    hidden = [check for check in question["checks"] if not check["public"]]
-    if hidden:
+            yield good, f"{check['name']}: {'right' if good else check['message']}"
+    if hidden := [check for check in question["checks"] if not check["public"]]:
         reached, most = sum(c["score"] for c in hidden), sum(c["points"] for c in hidden)
-        lines.append(("good" if reached == most else "bad", f"hidden checks: {reached:g} of {most:g} points"))
-        lines += [("bad", text) for text in dict.fromkeys(c["message"] for c in hidden if c["message"])]
-    parts.append(
-        "<ul>"
-        + "".join(
-            f'<li class="{kind}">{"✓" if kind == "good" else "✗"} {escape(text)}</li>' for kind, text in lines
-        )
-        + "</ul>"
-    )
-    if question["output"]:
-        parts.append(f"<details><summary>Output</summary><pre>{escape(question['output'])}</pre></details>")
-    if answer:
-        parts.append(f"<details><summary>Your answer</summary><pre>{escape(answer)}</pre></details>")
-    return "\n".join(parts)
-
-
-def _manual(item):
-    given = "not marked yet" if item["score"] is None else f"{item['score']:g}"
-    parts = [f"<h2>{escape(item['question'])} — {given} of {item['points']:g}</h2>"]
-    if item["comment"]:
-        parts.append(f"<p>{escape(item['comment'])}</p>")
-    if item["answer"]:
-        parts.append(f"<details><summary>Your answer</summary><pre>{escape(item['answer'])}</pre></details>")
-    return "\n".join(parts)
+        yield reached == most, f"hidden checks: {reached:g} of {most:g} points"
+        yield from ((False, text) for text in dict.fromkeys(c["message"] for c in hidden if c["message"]))
 
 
 def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]) -> str:
@@ -175,51 +134,31 @@ def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]
         graded: The records.
         alike: From :func:`rs_course.grading.similarity.pairs`.
     """
-    top = rows[0]["max_score"] if rows else 0.0
-    parts = []
-    if unassigned := [row for row in rows if row["status"] == "unassigned"]:
-        lines = [[row["student_id"], row["reason"]] for row in unassigned]
-        parts.append(f"<h2>Files that fit nobody: {len(lines)}</h2>")
-        parts.append("<p>Write the id of the student into unassigned.csv and grade again.</p>")
-        parts.append(table(["file of", "reason"], lines))
-    rows = [row for row in rows if row["status"] != "unassigned"]
-    scores, waiting = (
-        [row["score"] for row in rows if row["status"] != "grader error"],
-        [r for r in rows if r["status"] == "needs manual grading"],
-    )
-    if scores:
-        middle, mean = statistics.median(scores), statistics.fmean(scores)
-        provisional = f" · provisional: {len(waiting)} wait for marks" if waiting else ""
-        parts.append(
-            f"<p>{len(scores)} students · median {middle:.2f}, mean {mean:.2f} of {top:g} points"
-            f"{provisional}</p>"
-        )
-        parts.append(histogram(scores, top, "Scores"))
-    parts.append("<h2>Questions</h2>" + _questions(graded))
-    for heading, chosen in (
-        ("Not graded", [row for row in rows if row["status"] not in ("graded", "needs manual grading")]),
-        ("Waiting for points by hand", waiting),
-    ):
-        lines = [[row["student_id"], row["reason"] or "prose"] for row in chosen]
-        parts.append(
-            f"<h2>{heading}: {len(lines)}</h2>" + (table(["student", "reason"], lines) if lines else "")
-        )
-    parts.append(f"<h2>Similar code: {len(alike)} pairs</h2>" + (_similar(alike) if alike else ""))
-    isolation = sorted({record["isolation"] for record in graded})
-    parts.append(f'<p class="quiet">Isolation: {", ".join(isolation) or "none used"}.</p>')
-    return page(f"{title}: the class", "\n".join(parts))
+    present = [row for row in rows if row["status"] != "unassigned"]
+    scores = [row["score"] for row in present if row["status"] != "grader error"]
 
+    def chosen(*statuses):
+        found = [row for row in rows if row["status"] in statuses]
+        return [[row["student_id"], row["reason"] or "prose"] for row in found]
 
-def _similar(alike):
     groups = [members for members in similarity.rings(alike) if len(members) > 2]
     grouped = {student for members in groups for student in members}
-    alone = [list(pair) for pair in alike if pair[0] not in grouped]
-    parts = ["<p>Read both before you conclude anything: short answers are alike by nature.</p>"]
-    if groups:
-        parts.append(table(["students", "group"], [[len(group), ", ".join(group)] for group in groups], {0}))
-    if alone:
-        parts.append(table(["student", "student", "shared", "fingerprints"], alone, {2, 3}))
-    return "".join(parts)
+    return render(
+        "summary.html",
+        title=f"{title}: the class",
+        top=rows[0]["max_score"] if rows else 0.0,
+        unassigned=chosen("unassigned"),
+        scores=scores,
+        median=statistics.median(scores or [0]),
+        mean=statistics.fmean(scores or [0]),
+        waiting=chosen("needs manual grading"),
+        failed=chosen(*{row["status"] for row in present} - {"graded", "needs manual grading"}),
+        questions=_questions(graded),
+        pairs=len(alike),
+        groups=[[len(group), ", ".join(group)] for group in groups],
+        alone=[pair for pair in alike if pair[0] not in grouped],
+        isolation=sorted({record["isolation"] for record in graded}),
+    )
 
 
 def _questions(graded):
@@ -243,7 +182,7 @@ def _questions(graded):
         mean = f"{statistics.fmean(known):.2f}" if any(known) or (known and not waiting) else "–"
         mean += f" ({waiting} waiting)" if waiting else ""
         lines.append([name, mean, f"{items[0]['points']:g}", common[:120]])
-    return table(["question", "mean", "points", "most common finding"], lines, {1, 2})
+    return lines
 
 
 def leaderboard(title: str, label: str, graded: list[dict]) -> str:
@@ -256,7 +195,4 @@ def leaderboard(title: str, label: str, graded: list[dict]) -> str:
         [values.index(r["leaderboard"]) + 1, alias(r["student"], r["seed_sha256"]), f"{r['leaderboard']:.3f}"]
         for r in entries
     ]
-    body = f"<p>{len(lines)} entries, scored on hidden inputs. Your alias stands in your feedback.</p>"
-    if values and max(values) > 0:
-        body += histogram(values, max(values), label)
-    return page(f"{title}: leaderboard", body + table(["rank", "alias", label], lines, {0, 2}))
+    return render("leaderboard.html", title=f"{title}: leaderboard", lines=lines, values=values, label=label)
