@@ -36,27 +36,6 @@ def test_training_lowers_the_error_and_writes_the_diffusers_layout(tmp_path, til
     assert scaled.std().item() == pytest.approx(1, rel=0.05)
 
 
-def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, tiles, monkeypatch):
-    def fit(folder):
-        recipe = replace(vae.RECIPE, log_every=5)
-        options = {"budget": Budget(steps=10), "batch_size": 4, "recipe": recipe, "model": TINY}
-        return vae.fit(tmp_path / folder, tiles, {}, **options)
-
-    whole, loss_terms = fit("whole"), vae.loss_terms
-
-    def interrupted(model, x, *, seed):
-        if seed == 7:
-            raise KeyboardInterrupt
-        return loss_terms(model, x, seed=seed)
-
-    monkeypatch.setattr(vae, "loss_terms", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit("parts")
-    monkeypatch.undo()
-    for a, b in zip(whole.parameters(), fit("parts").parameters(), strict=True):
-        assert torch.equal(a, b)
-
-
 def draw(tiles, count, step, side):
     return vae.draw_batch(tiles, count, np.random.default_rng([0, step]), side=side)
 
