@@ -306,17 +306,8 @@ class SatMultiControlNet(nn.Module):
         total: list[torch.Tensor] = []
         for k, (net, condition, scale) in enumerate(zip(self.nets, controlnet_cond, scales, strict=True)):
             own = None if cond_metadata is None else cond_metadata[:, :, k]
-            down, mid = net(
-                sample,
-                timestep,
-                encoder_hidden_states,
-                condition,
-                metadata,
-                own,
-                conditioning_scale=scale,
-                guess_mode=guess_mode,
-                return_dict=False,
-            )
+            given = (sample, timestep, encoder_hidden_states, condition, metadata, own)
+            down, mid = net(*given, conditioning_scale=scale, guess_mode=guess_mode, return_dict=False)
             new = [*down, mid]
             total = new if not total else [a + b for a, b in zip(total, new, strict=True)]
         if not return_dict:

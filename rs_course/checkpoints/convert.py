@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from rs_course.files import write_json
 
 from .card import write_card
 from .checkpoint import Checkpoint
@@ -41,8 +42,8 @@ def write_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
         scheduler_class = (
             "DDIMScheduler" if checkpoint.family == "crsdiff" else type(checkpoint.scheduler).__name__
         )
-        _write_json(folder / "scheduler" / "scheduler_config.json", _config(scheduler, scheduler_class))
-        _write_json(folder / "model_index.json", _index(checkpoint, scheduler_class))
+        write_json(folder / "scheduler" / "scheduler_config.json", _config(scheduler, scheduler_class))
+        write_json(folder / "model_index.json", _index(checkpoint, scheduler_class))
         if card := checkpoint.card:
             stated = {"source": card.source, "licence": card.licence, "training_data": card.training_data}
             write_card(folder, **stated, settings=checkpoint.settings, converted_from=card.hash)
@@ -66,7 +67,7 @@ def write_model(module: torch.nn.Module, folder: Path, name: str) -> None:
     else:
         config = dict(module.config)
         class_name = type(module).__name__
-        _write_json(folder / "config.json", _config(config, _PUBLISHED_NAMES.get(class_name, class_name)))
+        write_json(folder / "config.json", _config(config, _PUBLISHED_NAMES.get(class_name, class_name)))
     weights = {key: value.contiguous() for key, value in module.state_dict().items()}
     save_file(
         weights, folder / _WEIGHTS.get(name, "diffusion_pytorch_model.safetensors"), metadata={"format": "pt"}
@@ -95,11 +96,6 @@ def _index(checkpoint: Checkpoint, scheduler_class: str) -> dict:
 
 def _config(values: dict, class_name: str) -> dict:
     return {"_class_name": class_name, **{key: v for key, v in values.items() if not key.startswith("_")}}
-
-
-def _write_json(file: Path, content: dict) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager
