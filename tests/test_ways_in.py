@@ -95,7 +95,8 @@ def test_one_command_tells_every_file_the_address(tmp_path, monkeypatch, capsys)
     title, cell = nbformat.read(tmp_path / "notebooks" / _NOTEBOOKS[0].name, as_version=4).cells[:2]
     assert "git+https://github.com/some-one/rs-course" in cell.source
     assert f"github/some-one/rs-course/blob/main/notebooks/{_NOTEBOOKS[0].name}" in title.source
-    assert "colab.research.google.com" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    readme = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "\n\nOpen the first lesson in [Colab](https://colab.research.google.com/" in readme
     cited = yaml.safe_load((tmp_path / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["repository-code"] == "https://github.com/some-one/rs-course"
     assert cli.main(["address", "another/name"]) == 0

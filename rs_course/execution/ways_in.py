@@ -64,14 +64,16 @@ def write(root: Path, repository: str | None) -> None:
     citation = root / "CITATION.cff"
     cited = re.sub(r'repository-code: "[^"]*"\n', "", citation.read_text(encoding="utf-8"))
     readme = root / "README.md"
-    told = re.sub(r"<!-- hosts -->.*\n", "<!-- hosts -->\n", readme.read_text(encoding="utf-8"))
+    told = re.sub(r"(<!-- hosts -->\n)\nOpen .*\n\n", r"\1", readme.read_text(encoding="utf-8"))
     if repository:
         url = f"https://github.com/{repository}"
         text = text.replace("[project.scripts]", f'[project.urls]\nRepository = "{url}"\n\n[project.scripts]')
         cited = cited.replace("license: MIT\n", f'repository-code: "{url}"\nlicense: MIT\n')
         lesson = min((root / "notebooks").glob("[0-9]*.ipynb"))
         first = links(repository, f"notebooks/{lesson.name}").replace("this lesson", "the first lesson")
-        told = told.replace("<!-- hosts -->\n", f"<!-- hosts -->{first}\n")
+        told = told.replace(
+            "<!-- hosts -->\n", f"<!-- hosts -->\n\n{first}\n\n"
+        )  # no links in a line of HTML
     for path, content in ((project, text), (citation, cited), (readme, told)):
         path.write_text(content, encoding="utf-8")
     for path in sorted((root / "notebooks").glob("[0-9]*.ipynb")):
