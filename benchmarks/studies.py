@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from rs_course.study import backends, records
+from rs_course.study import backends, results
 
 RESULT = Path(__file__).resolve().parent / "results" / "studies.json"
 KINDS = ("nothing", "waits", "computes")
@@ -60,7 +60,7 @@ def run(client, kind: str, count: int, folder: Path) -> float:
     for name, row, seconds, error in done:
         if error is not None:
             raise RuntimeError(f"{name}: {error}")
-        records.write_json(folder / f"{name}.json", {**row, "wall_seconds": seconds})
+        results.write_json(folder / f"{name}.json", {**row, "wall_seconds": seconds})
     return time.perf_counter() - start
 
 

@@ -58,3 +58,10 @@ def refuse_text(file: Path, what: str = "the file") -> None:
         raise ValueError(
             f"{file} is a web page, not {what}: the download was answered with a login or error page."
         )
+
+
+def stamp(path: str | Path) -> tuple:
+    """(path, size, time) of a file or of each file of a folder: what changes with it, without reading it."""
+    root = Path(path)
+    files = sorted(file for file in root.rglob("*") if file.is_file()) if root.is_dir() else [root]
+    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)

@@ -24,14 +24,14 @@ class Normalised(nn.Module):
         body: Takes normalised images; gives logits, or an output of ``transformers`` that has them.
         mean, std: Per channel, of values in [0, 1].
         size: (height, width) to resize to, or ``None`` for any.
-        rate: Learning rate that :func:`rs_course.classification.fit` takes when none is given.
+        lr: Learning rate that :func:`rs_course.classification.fit` takes when none is given.
     """
 
     def __init__(
-        self, body: nn.Module, mean=MEAN, std=STD, size: tuple[int, int] | None = None, rate: float = 3e-3
+        self, body: nn.Module, mean=MEAN, std=STD, size: tuple[int, int] | None = None, lr: float = 3e-3
     ):
         super().__init__()
-        self.body, self.size, self.rate = body, size, rate
+        self.body, self.size, self.lr = body, size, lr
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
@@ -64,7 +64,10 @@ class Block(nn.Module):
         return F.relu(self.short(x) + self.body(x), inplace=True)
 
 
-def small_cnn(classes: int, widths: tuple[int, ...] = (16, 32, 64, 128)) -> nn.Module:
+NARROW, WIDE = (16, 32, 64, 128), (32, 64, 128, 256)
+
+
+def small_cnn(classes: int, widths: tuple[int, ...] = NARROW) -> nn.Module:
     """A residual network for tiles: 0.3 million parameters, 12 million multiplications for 64×64 pixels.
 
     The first convolution halves the side, because most of the time of a small network goes into its largest
@@ -130,17 +133,18 @@ def pretrained(name_or_folder: str, classes: int) -> nn.Module:
     side = wants.get("crop_size") or wants.get("size") or 224
     if isinstance(side, dict):
         side = side.get("shortest_edge") or side["height"]
-    return Normalised(body, wants["image_mean"], wants["image_std"], (side, side), rate=1e-4)
+    return Normalised(body, wants["image_mean"], wants["image_std"], (side, side), lr=1e-4)
 
 
-SMALL = ("small-cnn", "small-vit")
+SMALL = ("small-cnn", "wide-cnn", "small-vit")
 
 
 def build(name: str, classes: int, *, seed: int = 0) -> nn.Module:
     """A classifier with fresh weights, or a pretrained one with a fresh last layer.
 
     Args:
-        name: ``"small-cnn"``, ``"small-vit"``, or what :func:`pretrained` takes.
+        name: ``"small-cnn"``, ``"wide-cnn"`` (twice its widths), ``"small-vit"``, or what
+            :func:`pretrained` takes.
         classes: Number of classes.
         seed: Of the fresh weights; the global random state is left as it was.
     """
@@ -149,7 +153,7 @@ def build(name: str, classes: int, *, seed: int = 0) -> nn.Module:
         if name not in SMALL:
             return pretrained(name, classes)
         if name == "small-vit":
-            model = Normalised(small_vit(classes), size=(64, 64), rate=1e-3)
+            model = Normalised(small_vit(classes), size=(64, 64), lr=1e-3)
         else:
-            model = Normalised(small_cnn(classes))
+            model = Normalised(small_cnn(classes, WIDE if name == "wide-cnn" else NARROW))
     return model.to(memory_format=torch.channels_last)

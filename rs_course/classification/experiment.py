@@ -15,11 +15,13 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from rs_course.classification import recipes, statistics
+from rs_course.classification import recipes, shifts, statistics
 from rs_course.classification.arms import ARMS, compose, real_shots
+from rs_course.classification.held_out import held_out, near_duplicates
 from rs_course.classification.sets import Tiles
 
-FEATURE_CLASSIFIERS = ("linear-probe", "clip-tuning")
+FEATURE_CLASSIFIERS = ("linear-probe", "clip-tuning", "zero-shot")
+PARTS = ("", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Task:
         pool: Number of real records the shots are drawn from; ``None`` takes all of the data set.
         test: Number of test records; ``None`` takes the whole test split.
         classes: Names of the classes to use, in label order, joined by commas; empty takes all.
-        synthetic: Generated set: what ``datasets.load`` takes.
+        synthetic: Generated set: what ``datasets.load`` takes; or ``"retrieval"``: images of the training
+            pool that the scorer finds for the class prompts, whatever their labels.
         arm: One of :data:`rs_course.classification.arms.ARMS`.
         real_per_class: Real images of each class.
         ratio: Synthetic images per real one (1 to 4 in the course's protocol).
@@ -41,13 +44,25 @@ class Task:
         scorer: For the filter, the teacher, and classifiers on frozen features.
         augment: See :mod:`rs_course.classification.augment`.
         classifier: A name for :func:`rs_course.classification.classifiers.build`, ``"linear-probe"`` or
-            ``"clip-tuning"`` (both on frozen features, which are not augmented).
+            ``"clip-tuning"`` (both on frozen features, which are not augmented), or ``"zero-shot"`` (texts).
         steps: Gradient steps in all, the same for every arm: matched compute.
-        batch: Images a step.
-        rate: Highest learning rate; ``None`` takes the classifier's own.
+        batch_size: Images a step.
+        lr: Highest learning rate; ``None`` takes the classifier's own.
         symmetries: Whether the test averages over the eight symmetries of the square.
         device: Where to train, ``"cpu"`` or ``"cuda"``.
         seed: Of shots, weights, order and augmentation.
+        part: ``"validation"`` or ``"test"`` of :func:`rs_course.classification.held_out.held_out`, which then
+            gives the training pool too; empty for the collection's own test split.
+        frozen: Hash of the settings that were frozen on validation; the part ``"test"`` opens for no task
+            without one.
+        image_size: Side in pixels that a held-out collection is resized to.
+        max_steps: Train until validation stops improving, so many steps at most; 0 takes ``steps``.
+        own_draw: Take the synthetic images that were made with this task's seed, not the first ones.
+        threshold: Keep of the synthetic images those whose class the scorer gives more than this.
+        round_trip: Autoencoder that all training images pass through ("mini-vae"), or empty.
+        finetune_lr: Learning rate of the second half of ``pretrain`` as a share of the first half's.
+        weight_decay, label_smoothing: Of every training.
+        shifts: Whether to test on :mod:`rs_course.classification.shifts` and the simulated Earth as well.
     """
 
     dataset: str = "simulated"
@@ -65,11 +80,22 @@ class Task:
     augment: str = "flip+rotate"
     classifier: str = "small-cnn"
     steps: int = 400
-    batch: int = 64
-    rate: float | None = None
+    batch_size: int = 64
+    lr: float | None = None
     symmetries: bool = True
     device: str = "cpu"
     seed: int = 0
+    part: str = ""
+    frozen: str = ""
+    image_size: int | None = None
+    max_steps: int = 0
+    own_draw: bool = False
+    threshold: float | None = None
+    round_trip: str = ""
+    finetune_lr: float = 1.0
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    shifts: bool = False
 
     @classmethod
     def of(cls, task: dict | Task) -> Task:
@@ -97,6 +123,17 @@ class Task:
                 f"real_per_class={self.real_per_class}, ratio={self.ratio}: the arm {self.arm!r} needs at "
                 "least one image per class."
             )
+        if self.part not in PARTS:
+            raise ValueError(
+                f"There is no part {self.part!r}: use {' or '.join(PARTS[1:])}, or leave it out."
+            )
+        if self.part == "test" and not self.frozen:
+            raise ValueError(
+                "The test part is opened by settings that were frozen on validation: run the task as part of "
+                "a study that tunes and freezes them, or with part = validation."
+            )
+        if self.max_steps and not self.part:
+            raise ValueError("max_steps stops by validation, so it needs part = validation or test.")
         if self.arm != "real" and self.added < 1:
             raise ValueError(f"The arm {self.arm!r} adds {self.added} images per class: raise ratio.")
         if self.arm not in ("real", "duplicate") and not self.synthetic:
@@ -128,32 +165,31 @@ def run_task(task: dict | Task) -> dict:
         ``predictions_hash``  of the predicted classes
         ====================  =======================================================================
 
+        With ``part`` also ``n_near`` (added images that nearly equal a judged one); with ``max_steps``
+        ``steps_best``, ``steps_taken``, ``converged`` and the curve ``curve_steps``, ``curve_accuracy`` on
+        validation; with ``shifts`` the lists ``shift_names``, ``shift_accuracy``, ``shift_count`` and ``shift_correct``.
+
     Raises:
         ValueError, FileNotFoundError: What the task asks for is not possible or not there.
     """
-    from rs_course import datasets
     from rs_course.classification.evaluation import evaluate
 
     task = Task.of(task)
-    real_data = datasets.load(task.dataset, "train", size=task.pool)
-    test_data = datasets.load(task.dataset, "test", size=task.test)
-    if task.classes:
-        names = [name.strip() for name in task.classes.split(",")]
-        real_data, test_data = real_data.with_classes(names), test_data.with_classes(names)
+    pool, validation, test_data = _data(task)
     test = Tiles.of(test_data)
-    real = None if task.arm == "synthetic" else real_shots(real_data, task.real_per_class, seed=task.seed)
-    synthetic, candidates, rejected = _synthetic(task, real_data.classes)
-    if synthetic is not None and synthetic.images.shape[1:] != test.images.shape[1:]:
-        raise ValueError(
-            f"The synthetic images have {_side(synthetic)} pixels and the test images {_side(test)}: "
-            "generate or load both in one size."
-        )
-    real, added = compose(
-        task.arm, real, synthetic, copies=task.added * len(real_data.classes), seed=task.seed
-    )
+    real = None if task.arm == "synthetic" else real_shots(pool, task.real_per_class, seed=task.seed)
+    synthetic, candidates, rejected = _synthetic(task, pool, test)
+    real, added = compose(task.arm, real, synthetic, copies=task.added * len(pool.classes), seed=task.seed)
+    if task.round_trip:
+        real, added = (tiles and recipes.round_trip(tiles, task.round_trip) for tiles in (real, added))
     started = time.process_time()
-    probabilities = _train_and_predict(task, real, added, test)
-    scores = evaluate(probabilities, test.labels)
+    classify, history = _train(task, real, added, validation and Tiles.of(validation))
+    scores = evaluate(classify(test.images, symmetries=task.symmetries), test.labels)
+    if task.part:
+        near = near_duplicates(added.images, test.images).sum() if added is not None else 0
+        history |= {"n_near": int(near)}
+    if task.shifts:
+        history |= _under_shift(classify, test)
     return {
         "accuracy": scores.accuracy,
         "top3": scores.top_k,
@@ -174,29 +210,90 @@ def run_task(task: dict | Task) -> dict:
         "synthetic_hash": added.hash() if added is not None else "",
         "test_hash": test.hash(),
         "predictions_hash": hashlib.blake2b(scores.predictions.tobytes(), digest_size=16).hexdigest(),
+        **history,
     }
 
 
-def _synthetic(task: Task, classes) -> tuple[Tiles | None, int, int]:
+def _data(task: Task):
+    """Training pool, validation (or ``None``) and what is judged on, as data sets."""
+    from rs_course import datasets
+
+    if task.part:
+        parts = held_out(task.dataset, image_size=task.image_size)
+        judged = parts.test if task.part == "test" else parts.validation
+        found = parts.pool, parts.validation, judged
+    else:
+        train = datasets.load(task.dataset, "train", size=task.pool)
+        found = train, None, datasets.load(task.dataset, "test", size=task.test)
+    if not task.classes:
+        return found
+    names = [name.strip() for name in task.classes.split(",")]
+    return tuple(data and data.with_classes(names) for data in found)
+
+
+def _synthetic(task: Task, pool, test: Tiles) -> tuple[Tiles | None, int, int]:
     """The wanted synthetic images, how many there were to choose from, and how many the filter refuses."""
     from rs_course import datasets
 
+    classes = pool.classes
     if task.arm in ("real", "duplicate"):
         return None, 0, 0
-    tiles = Tiles.of(datasets.load(task.synthetic, "train"))
+    if task.synthetic == "retrieval":
+        return *_retrieved(task, pool), 0
+    data = datasets.load(task.synthetic, "train")
+    if task.own_draw:
+        data = data.subset([i for i, name in enumerate(data.ids) if name.startswith(f"{task.seed}/")])
+    tiles = Tiles.of(data)
     tiles = tiles.take(tiles.labels >= 0).in_classes(classes, what="the synthetic set")
     if (tiles.per_class() == 0).any():
         name = classes[int(tiles.per_class().argmin())]
         raise ValueError(
-            f"The synthetic set {task.synthetic} has no image of the class {name}: generate some."
+            f"The synthetic set {task.synthetic} has no image of the class {name}"
+            f"{f' with the seed {task.seed}' if task.own_draw else ''}: generate some."
         )
-    if "clip-filter" not in recipes.parse(task.recipe)[1]:
+    if tiles.images.shape[1:] != test.images.shape[1:]:
+        raise ValueError(
+            f"The synthetic images have {_side(tiles)} pixels and the test images {_side(test)}: "
+            "generate or load both in one size."
+        )
+    if "clip-filter" not in recipes.parse(task.recipe)[1] and task.threshold is None:
         return tiles.first(task.added, what="the synthetic set"), len(tiles), 0
-    logits = recipes.zero_shot_logits(_scorer(task), tiles.images, _prompts(task, classes))
-    p = recipes.softmax(logits)
-    rejected = len(tiles) - len(recipes.filtered(tiles, p))
-    chosen = recipes.best_of_each(p, tiles.labels, task.added, seed=task.seed)
-    return tiles.take(chosen), len(tiles), rejected
+    if task.threshold is not None:  # of the very images that the plain arm takes
+        tiles = tiles.first(task.added, what="the synthetic set")
+    p = recipes.softmax(recipes.zero_shot_logits(_scorer(task), tiles.images, _prompts(task, classes)))
+    kept = recipes.filtered(tiles, p, threshold=task.threshold)
+    rejected = len(tiles) - len(kept)
+    if task.threshold is not None:
+        return kept, len(tiles), rejected
+    return tiles.take(recipes.best_of_each(p, tiles.labels, task.added, seed=task.seed)), len(tiles), rejected
+
+
+def _retrieved(task: Task, pool) -> tuple[Tiles, int]:
+    """What the scorer finds in a half of the pool, each seed's own, without the task's shots."""
+    half = pool.subset(np.random.default_rng(task.seed).permutation(len(pool))[: len(pool) // 2])
+    tiles = Tiles.of(half)
+    own = set(real_shots(pool, task.real_per_class, seed=task.seed).hashes()) if task.real_per_class else ()
+    tiles = tiles.take(np.array([name not in own for name in tiles.hashes()]))
+    p = recipes.softmax(recipes.zero_shot_logits(_scorer(task), tiles.images, _prompts(task, pool.classes)))
+    return recipes.retrieved(tiles, p, task.added), len(tiles)
+
+
+def _under_shift(classify, test: Tiles) -> dict:
+    """Accuracy on every shift of the test images, and on the simulated Earth if it has the classes."""
+    from rs_course import datasets
+
+    judged = [(name, images, test.labels) for name, images in shifts.shifted(test.images)]
+    simulated = datasets.load("simulated", "test")
+    if set(test.classes) <= set(simulated.classes) and test.images.shape[1:3] == (64, 64):
+        other = Tiles.of(simulated).in_classes(test.classes)
+        judged.append(("simulated Earth", other.images, other.labels))
+    right = [classify(images).argmax(1).numpy() == labels for _, images, labels in judged]
+    return {
+        "shift_names": [name for name, _, _ in judged],
+        "shift_accuracy": [float(correct.mean()) for correct in right],
+        "shift_count": [len(correct) for correct in right],
+        "shift_correct": [statistics.pack(correct) for correct in right],
+    }
 
 
 def _leaked(test: Tiles, *training: Tiles | None) -> int:
@@ -204,50 +301,99 @@ def _leaked(test: Tiles, *training: Tiles | None) -> int:
     return sum(name in seen for name in test.hashes())
 
 
-def _train_and_predict(task: Task, real: Tiles | None, added: Tiles | None, test: Tiles):
-    """Class probabilities of the test images ``[N, C]``."""
+def _train(task: Task, real: Tiles | None, added: Tiles | None, validation: Tiles | None):
+    """``classify(images, symmetries=False)`` to probabilities ``[N, C]``, and what to say of the training."""
+    from rs_course.classification.classifiers import build
+    from rs_course.classification.convergence import fit_until_converged
     from rs_course.classification.training import fit, predict
 
     _, teaching = recipes.parse(task.recipe)
     parts = [(tiles.images, tiles.labels) for tiles in (real, added) if tiles is not None]
-    settings = {"classes": len(test.classes), "steps": task.steps, "batch": task.batch, "seed": task.seed}
-    settings |= {"augment": task.augment, "rate": task.rate, "device": task.device}
+    classes = (real or added).classes
+    settings = {"augment": task.augment, "lr": task.lr, "seed": task.seed}
+    settings |= {"weight_decay": task.weight_decay, "label_smoothing": task.label_smoothing}
     if added is not None and "soft-targets" in teaching:
-        logits = recipes.zero_shot_logits(_scorer(task), added.images, _prompts(task, test.classes))
+        logits = recipes.zero_shot_logits(_scorer(task), added.images, _prompts(task, classes))
         parts[-1] = (added.images, recipes.soft_targets(logits, added.labels))
+    both = len(parts) == 2
     if task.classifier in FEATURE_CLASSIFIERS:
-        return _on_features(task, parts, test, paired=bool(len(parts) == 2 and "paired" in teaching))
-    if len(parts) == 2 and "pretrain" in teaching:
-        half = {**settings, "steps": task.steps // 2}
-        model = fit(*parts[1], classifier=task.classifier, **half)
-        model = fit(*parts[0], classifier=model, **{**half, "steps": task.steps - task.steps // 2})
-    elif len(parts) == 2 and "paired" in teaching:
-        half = task.batch // 2  # of each, so that a step costs what it costs in the other arms
-        settings |= {"batch": task.batch - half, "extra_batch": half, "extra_weight": task.synthetic_weight}
-        model = fit(*parts[0], extra=parts[1], classifier=task.classifier, **settings)
+        return _on_features(task, parts, classes, paired=bool(both and "paired" in teaching)), {}
+    half = task.batch_size // 2  # of each, so that a step costs what it costs in the other arms
+    if both and "paired" in teaching:
+        sizes, weights = [task.batch_size - half, half], [1.0, task.synthetic_weight]
+    elif not both or "pretrain" not in teaching:
+        parts, sizes, weights = [_pooled(parts, len(classes))], [task.batch_size], [1.0]
+    if task.max_steps:
+        model = build(task.classifier, len(classes), seed=task.seed).to(task.device)
+        stages = [(parts, 1.0)]
+        if both and "pretrain" in teaching:
+            stages = [(parts[1:], 1.0), (parts[:1], task.finetune_lr)]
+            sizes, weights = [task.batch_size], [1.0]
+        runs = []
+        for pairs, share in stages:
+            settings["lr"] = (task.lr or model.lr) * share
+            run = fit_until_converged(
+                model, pairs, (validation.images, validation.labels), max_steps=task.max_steps,
+                batch_sizes=sizes, weights=weights, **settings,
+            )  # fmt: skip
+            runs.append(run)
+            model = run.model
+        history = _history(runs)
     else:
-        model = fit(*_pooled(parts, len(test.classes)), classifier=task.classifier, **settings)
-    return predict(model, test.images, symmetries=task.symmetries)
+        settings |= {
+            "classes": len(classes),
+            "steps": task.steps,
+            "device": task.device,
+            "batch_size": task.batch_size,
+        }
+        if both and "pretrain" in teaching:
+            model = fit(*parts[1], classifier=task.classifier, **settings | {"steps": task.steps // 2})
+            later = settings | {"steps": task.steps - task.steps // 2}
+            later["lr"] = (task.lr or model.lr) * task.finetune_lr
+            model = fit(*parts[0], classifier=model, **later)
+        elif len(parts) == 2:
+            settings |= {"batch_size": sizes[0], "extra_batch_size": sizes[1], "extra_weight": weights[1]}
+            model = fit(*parts[0], extra=parts[1], classifier=task.classifier, **settings)
+        else:
+            model = fit(*parts[0], classifier=task.classifier, **settings)
+        history = {}
+    return lambda images, symmetries=False: predict(model, images, symmetries=symmetries), history
 
 
-def _on_features(task: Task, parts, test: Tiles, *, paired: bool):
-    """Class probabilities from a linear layer on the scorer's frozen features."""
+def _history(runs) -> dict:
+    """How one training after the other converged; the curve goes on where the one before stopped."""
+    before = [sum(run.taken for run in runs[:k]) for k in range(len(runs))]
+    return {
+        "steps_best": before[-1] + runs[-1].steps,
+        "steps_taken": before[-1] + runs[-1].taken,
+        "converged": all(run.converged for run in runs),
+        "curve_steps": [
+            start + step for start, run in zip(before, runs, strict=True) for step, _ in run.curve
+        ],
+        "curve_accuracy": [accuracy for run in runs for _, accuracy in run.curve],
+    }
+
+
+def _on_features(task: Task, parts, classes, *, paired: bool):
+    """A linear layer on the scorer's frozen features, as a function of images."""
     from rs_course.classification import tuning
 
-    scorer, prompts = _scorer(task), _prompts(task, test.classes)
-    start = tuning.text_head(scorer, prompts) if task.classifier == "clip-tuning" else None
-    parts = parts if paired else [_pooled(parts, len(test.classes))]
+    scorer, prompts = _scorer(task), _prompts(task, classes)
+    head = tuning.text_head(scorer, prompts) if task.classifier != "linear-probe" else None
+    if task.classifier == "zero-shot":
+        return lambda images, symmetries=False: (scorer.image_embeddings(images) @ head.T).softmax(1)
+    parts = parts if paired else [_pooled(parts, len(classes))]
     pairs = [(scorer.image_embeddings(images), labels) for images, labels in parts]
-    head = tuning.tune(
+    layer = tuning.tune(
         pairs,
-        len(test.classes),
-        start=start,
+        len(classes),
+        start=head,
         steps=task.steps,
-        batch=task.batch,
-        rate=task.rate,
+        batch_size=task.batch_size,
+        lr=task.lr,
         seed=task.seed,
     )
-    return tuning.probabilities(head, scorer.image_embeddings(test.images))
+    return lambda images, symmetries=False: tuning.probabilities(layer, scorer.image_embeddings(images))
 
 
 def _pooled(parts, classes: int):

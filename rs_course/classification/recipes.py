@@ -115,6 +115,56 @@ def filtered(tiles: Tiles, probabilities, *, threshold: float | None = None) -> 
     return kept
 
 
+def retrieved(tiles: Tiles, probabilities, count: int) -> Tiles:
+    """``count`` unlabelled images for each class: the most probable of those that are likest to this class.
+
+    The baseline that a generator has to beat where it was trained on the same images (Burg et al. 2023,
+    arXiv 2304.10253; Geng et al. 2024, arXiv 2406.05184).
+
+    Args:
+        tiles: Images; their labels are not read.
+        probabilities: Of the classes, from a scorer ``[N, C]``.
+        count: Images for each class.
+
+    Raises:
+        ValueError: Too few images are likest to some class.
+    """
+    p = np.asarray(probabilities)
+    likest, chosen = p.argmax(1), []
+    for k, name in enumerate(tiles.classes):
+        members = np.flatnonzero(likest == k)
+        if len(members) < count:
+            raise ValueError(
+                f"The scorer finds {len(members)} images for the class {name}, and {count} are wanted: ask "
+                "for fewer, or name another scorer."
+            )
+        chosen.append(members[np.argsort(-p[members, k], kind="stable")][:count])
+    rows = np.stack(chosen, axis=1).ravel()
+    return Tiles(tiles.images[rows], np.tile(np.arange(len(chosen)), count), tiles.classes)
+
+
+def round_trip(tiles: Tiles, autoencoder: str) -> Tiles:
+    """The same images, encoded and decoded: what a generator that works on these latents can at best draw.
+
+    Args:
+        tiles: Images.
+        autoencoder: Name or folder of an ``AutoencoderKL`` ("mini-vae").
+    """
+    import torch
+    from diffusers import AutoencoderKL
+
+    from rs_course.checkpoints.images import pixels
+    from rs_course.checkpoints.loading import locate
+    from rs_course.checkpoints.loading import load_model
+
+    vae, parts = load_model(AutoencoderKL, locate(autoencoder), torch.float32).eval(), []
+    with torch.inference_mode():
+        for start in range(0, len(tiles), 50):
+            x = torch.tensor(tiles.images[start : start + 50]).permute(0, 3, 1, 2).float() / 127.5 - 1
+            parts.append(pixels((vae.decode(vae.encode(x).latent_dist.mean).sample / 2 + 0.5).clamp(0, 1)))
+    return Tiles(np.concatenate(parts), tiles.labels, tiles.classes)
+
+
 def soft_targets(teacher_logits, labels, *, share: float = 0.5, temperature: float = 2.0) -> np.ndarray:
     """SCE as targets ``[N, C]``: s · softmax(teacher / T) + (1 − s) · one-hot, s = 0.5, T = 2.
 

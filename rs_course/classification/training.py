@@ -6,7 +6,7 @@
 A target is a distribution over the classes. Label smoothing, He et al.'s soft targets, Mixup and CutMix all
 are such distributions, so there is one loss: the cross-entropy with the target.
 
-Compute is counted in steps of ``batch`` images, whatever the size of the set: two arms with the same
+Compute is counted in steps of ``batch_size`` images, whatever the size of the set: two arms with the same
 ``steps`` have had the same number of gradient steps on the same number of images.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +28,7 @@ from rs_course.classification.inputs import as_targets, as_tensor, class_count, 
 
 # Progressive resizing: a convolutional network learns most of what it will know on small images, at a quarter
 # of the cost. Pairs: up to this share of the training, this share of the side.
-GROWING = ((0.4, 0.5), (0.7, 0.75))
+PROGRESSIVE_RESIZING = ((0.4, 0.5), (0.7, 0.75))
 
 
 class Progress(NamedTuple):
@@ -46,15 +46,15 @@ def fit(
     classifier: str | torch.nn.Module = "small-cnn",
     extra=None,
     extra_weight: float = 1.0,
-    extra_batch: int | None = None,
+    extra_batch_size: int | None = None,
     steps: int | None = None,
     epochs: float = 8,
-    batch: int = 64,
-    rate: float | None = None,
-    decay: float = 0.05,
-    smoothing: float = 0.1,
+    batch_size: int = 64,
+    lr: float | None = None,
+    weight_decay: float = 0.05,
+    label_smoothing: float = 0.1,
     augment="flip+rotate",
-    growing=GROWING,
+    progressive_resizing=PROGRESSIVE_RESIZING,
     seed: int = 0,
     device=None,
 ) -> torch.nn.Module:
@@ -69,17 +69,17 @@ def fit(
         extra: A second pair (images, labels or targets), usually synthetic. Each step then takes one batch of
             both, and the loss is CE(first) + ``extra_weight`` · CE(extra) (He et al. 2023, mixed training).
         extra_weight: See ``extra``.
-        extra_batch: Images of the second pair a step; as many as ``batch`` without it.
+        extra_batch_size: Images of the second pair a step; as many as ``batch_size`` without it.
         steps: Gradient steps; ``None`` makes them from ``epochs`` over the first pair (and the second).
         epochs: Passes over the data, where ``steps`` is not given.
-        batch: Images of each pair a step. A smaller set is repeated (and augmented anew) within a batch.
-        rate: Highest learning rate of the one-cycle schedule (Smith & Topin 2019), for AdamW; by default the
+        batch_size: Images of each pair a step. A smaller set is repeated (and augmented anew) within a batch.
+        lr: Highest learning rate of the one-cycle schedule (Smith & Topin 2019), for AdamW; by default the
             classifier's own.
-        decay: Weight decay.
-        smoothing: Label smoothing.
+        weight_decay: Weight decay.
+        label_smoothing: Label smoothing.
         augment: See :func:`rs_course.classification.augment.parse`.
-        growing: Progressive resizing, see :data:`GROWING`; ``()`` trains at full size throughout, as networks
-            with a fixed input size always do.
+        progressive_resizing: See :data:`PROGRESSIVE_RESIZING`; ``()`` trains at full size throughout, as
+            networks with a fixed input size always do.
         seed: Of weights, order and augmentation.
         device: Where to train; the CPU by default.
 
@@ -94,7 +94,7 @@ def fit(
         classes = max(class_count(target) for _, target in pairs)
     if isinstance(classifier, str):
         classifier = build(classifier, classes, seed=seed)
-    batches = [batch, extra_batch or batch][: len(pairs)]
+    batches = [batch_size, extra_batch_size or batch_size][: len(pairs)]
     pairs = [(as_tensor(x), as_targets(y, classes, len(x))) for x, y in pairs]
     if steps is None:
         steps = max(1, round(epochs * sum(len(x) for x, _ in pairs) / sum(batches)))
@@ -104,11 +104,11 @@ def fit(
         weights=(1.0, extra_weight)[: len(pairs)],
         steps=steps,
         batches=batches,
-        rate=rate or getattr(classifier, "rate", 1e-3),
-        decay=decay,
-        smoothing=smoothing,
+        lr=lr or getattr(classifier, "lr", 1e-3),
+        weight_decay=weight_decay,
+        label_smoothing=label_smoothing,
         augment=augment,
-        growing=growing if getattr(classifier, "size", None) is None else (),
+        progressive_resizing=progressive_resizing if getattr(classifier, "size", None) is None else (),
         seed=seed,
     )
     device = next(classifier.parameters()).device
@@ -126,12 +126,12 @@ def steps_of(
     weights,
     steps: int,
     batches,
-    rate: float,
-    decay: float,
-    smoothing: float = 0.0,
+    lr: float,
+    weight_decay: float,
+    label_smoothing: float = 0.0,
     augment=None,
-    growing=(),
-    warm_up: float = 0.25,
+    progressive_resizing=(),
+    schedule: Callable[[int], float] | None = None,
     clip_norm: float | None = None,
     fast: bool = True,
     seed: int = 0,
@@ -144,22 +144,22 @@ def steps_of(
             else that ``model`` takes.
         weights: Weight of the loss of each pair.
         batches: Rows of each pair a step.
-        warm_up: Share of the steps in which the learning rate rises, along a cosine; then it falls to zero.
+        schedule: Share of ``lr`` at a step; by default :func:`one_cycle` over ``steps``.
         clip_norm: Largest norm of the gradient.
         fast: Whether the device's fastest number type may be used (:mod:`rs_course.precision`).
-        steps, rate, decay, smoothing, augment, growing, seed: As in :func:`fit`.
+        steps, lr, weight_decay, label_smoothing, augment, progressive_resizing, seed: As in :func:`fit`.
 
     Raises:
         ValueError: Fewer than one step or image.
     """
     if steps < 1 or min(batches) < 1:
         raise ValueError(
-            f"steps={steps}, batch={min(batches)}: a training needs at least one step of one image."
+            f"steps={steps}, batch_size={min(batches)}: a training needs at least one step of one image."
         )
-    change = augmentation.parse(augment)
+    change, schedule = augmentation.parse(augment), schedule or one_cycle(steps)
     device = next(model.parameters()).device
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
     rng = np.random.default_rng(seed)
     streams = [
         _order(len(x), rows, np.random.default_rng([seed, k]))
@@ -176,12 +176,12 @@ def steps_of(
     model.train()
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = rate * _one_cycle((step + 0.5) / steps, warm_up)
+            group["lr"] = lr * schedule(step)
         inputs, targets = draw()
         with precision.fast(device.type) if fast else contextlib.nullcontext():
-            logits = model(_shrunk(inputs, (step + 0.5) / steps, growing))
+            logits = model(_shrunk(inputs, (step + 0.5) / steps, progressive_resizing))
         loss = sum(
-            weight * F.cross_entropy(part.float(), y, label_smoothing=smoothing)
+            weight * F.cross_entropy(part.float(), y, label_smoothing=label_smoothing)
             for part, y, weight in zip(logits.split(list(batches)), targets, weights, strict=True)
         )
         optimizer.zero_grad(set_to_none=True)
@@ -214,37 +214,44 @@ def _settle(model: torch.nn.Module, batches, device) -> None:
         layer.momentum = momentum
 
 
-def _shrunk(x: torch.Tensor, done: float, growing) -> torch.Tensor:
+def _shrunk(x: torch.Tensor, done: float, progressive_resizing) -> torch.Tensor:
     """Images at the size that they have after ``done`` of the training."""
-    share = next((share for until, share in growing if done < until), 1.0)
+    share = next((share for until, share in progressive_resizing if done < until), 1.0)
     if share == 1:
         return x
     side = [round(share * length) for length in x.shape[-2:]]
     return F.avg_pool2d(x, 2) if share == 0.5 else F.interpolate(x, side, mode="bilinear", antialias=True)
 
 
-def _one_cycle(done: float, warm_up: float) -> float:
-    """Share of the highest learning rate after ``done`` of the training: up and down along cosines."""
-    if done < warm_up:
-        return 0.5 - 0.5 * math.cos(math.pi * done / warm_up)
-    return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))
+def one_cycle(steps: int, warm_up: float = 0.25) -> Callable[[int], float]:
+    """Share of the highest learning rate at a step: up along a cosine for ``warm_up``, then to zero."""
+
+    def share(step: int) -> float:
+        done = (step + 0.5) / steps
+        if done < warm_up:
+            return 0.5 - 0.5 * math.cos(math.pi * done / warm_up)
+        return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))
+
+    return share
 
 
 @torch.no_grad()
-def predict(model: torch.nn.Module, images, *, symmetries: bool = False, batch: int = 250) -> torch.Tensor:
+def predict(
+    model: torch.nn.Module, images, *, symmetries: bool = False, batch_size: int = 250
+) -> torch.Tensor:
     """Class probabilities ``[N, C]``, float32 on the CPU.
 
     Args:
         model: A classifier; it is put into evaluation mode.
         images: As for :func:`fit`.
         symmetries: Average over the eight symmetries of the square, at eight times the cost.
-        batch: Images per forward pass.
+        batch_size: Images per forward pass.
     """
     model.eval()
     device = next(model.parameters()).device
     views = [(k, mirrored) for mirrored in (False, True) for k in range(4)] if symmetries else [(0, False)]
     result = []
-    for part in as_tensor(images).split(batch):
+    for part in as_tensor(images).split(batch_size):
         x, total = to_float(part.to(device)), 0
         for k, mirrored in views:
             view = torch.rot90(x, k, (2, 3))
@@ -255,11 +262,11 @@ def predict(model: torch.nn.Module, images, *, symmetries: bool = False, batch: 
     return torch.cat(result)
 
 
-def _order(count: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Endless batches of row numbers: one shuffled pass after the other, cut into pieces of ``batch``."""
+def _order(count: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Endless batches of row numbers: shuffled passes, one after the other, cut into pieces."""
     waiting = np.empty(0, np.int64)
     while True:
-        while len(waiting) < batch:
+        while len(waiting) < batch_size:
             waiting = np.concatenate([waiting, rng.permutation(count)])
-        yield waiting[:batch]
-        waiting = waiting[batch:]
+        yield waiting[:batch_size]
+        waiting = waiting[batch_size:]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rs_course.classification.inputs import as_targets
-from rs_course.classification.training import steps_of
+from rs_course.classification.training import one_cycle, steps_of
 
 
 def text_head(scorer, prompts) -> torch.Tensor:
@@ -33,9 +33,9 @@ def tune(
     *,
     start: torch.Tensor | None = None,
     steps: int = 400,
-    batch: int = 512,
-    rate: float | None = None,
-    decay: float = 0.1,
+    batch_size: int = 512,
+    lr: float | None = None,
+    weight_decay: float = 0.1,
     seed: int = 0,
 ) -> nn.Module:
     """Train the layer by AdamW with a cosine to zero and gradients clipped at 1, as He et al. do.
@@ -46,10 +46,10 @@ def tune(
         classes: C.
         start: First weights ``[C, D]`` from :func:`text_head`; zero for the probe.
         steps: Gradient steps.
-        batch: Features of each pair a step; at most as many as there are.
-        rate: First learning rate; by default He et al.'s 1e-3 when tuning, and 1e-2 for the probe, whose
+        batch_size: Features of each pair a step; at most as many as there are.
+        lr: First learning rate; by default He et al.'s 1e-3 when tuning, and 1e-2 for the probe, whose
             features are scaled to unit spread.
-        decay: Weight decay.
+        weight_decay: Weight decay.
         seed: Of the order.
 
     Returns:
@@ -79,10 +79,10 @@ def tune(
         pairs,
         weights=[1.0] * len(pairs),
         steps=steps,
-        batches=[min(batch, len(x)) for x, _ in pairs],
-        rate=rate or (1e-2 if start is None else 1e-3),
-        decay=decay,
-        warm_up=0.0,
+        batches=[min(batch_size, len(x)) for x, _ in pairs],
+        lr=lr or (1e-2 if start is None else 1e-3),
+        weight_decay=weight_decay,
+        schedule=one_cycle(steps, warm_up=0.0),
         clip_norm=1.0,
         fast=False,  # logits are a hundred times a cosine: bfloat16 would round them by a tenth
         seed=seed,

@@ -14,10 +14,17 @@ def add_arguments(parser):
 
 
 def run(args):
-    from rs_course.study import claims, records, report
+    from rs_course.study import claims, freezing, hypotheses, report, results
 
     page = report.write(args.folder, args.out)
     described = report.described(args.folder)
-    for finding in claims.judge(records.ledger(args.folder), described["extra"].get("claims", [])):
+    ledger, extra = results.ledger(args.folder), described["extra"]
+    for finding in claims.judge(ledger, extra.get("claims", [])):
         print(finding)
+    if "hypotheses" in extra:
+        tested = ledger[ledger["part"] == "test"]
+        settings = freezing.read(args.folder)["settings"]
+        verdicts = hypotheses.judge(tested, extra["hypotheses"], extra.get("judged"), settings)
+        lines = hypotheses.answers(verdicts, extra["answer"]).values() if "answer" in extra else verdicts
+        print(*lines, sep="\n")
     print(f"report: {page}")

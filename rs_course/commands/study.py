@@ -24,18 +24,21 @@ def add_arguments(parser):
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="changes",
         help="change a value of the file by its dotted name: -p base.seed 7; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="say how many tasks there are, and stop")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say how many tasks there are and what they cost, and stop"
+    )
 
 
 def run(args):
     # One thread per task; libraries read this when they are loaded, which is after this line.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from rs_course import study
+    from rs_course.study import cost
     from rs_course.study.engine import print_progress
 
     plan = study.read(args.config, {name: _value(text) for name, text in args.changes})
     if args.dry_run:
-        print(f"{plan.title}: {len(plan.tasks)} tasks")
+        print(cost.table(plan))
         return
     ledger = study.run(
         plan, args.out, workers=args.workers, scheduler=args.scheduler, progress=print_progress

@@ -1,4 +1,4 @@
 from .engine import run as run
 from .plan import Plan as Plan, read as read
-from .records import ledger as ledger, stored as stored
+from .results import ledger as ledger, stored as stored
 from .sets import made as made

@@ -139,7 +139,7 @@ def results(client, function, tasks):
 
 def _same_course(client, address):
     """A worker with other sources would write rows under hashes that are not theirs."""
-    from rs_course.study.identity import of_inputs
+    from rs_course.study.fingerprints import of_inputs
 
     sources = {"code": "rs_course"}
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rs_course.study import backends, identity, records
+from rs_course.study import backends, fingerprints, freezing, results
 from rs_course.study.plan import Plan
 from rs_course.study.sets import Sets
 
@@ -36,32 +36,104 @@ def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, prog
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    hashes = identity.of_inputs(plan.inputs)
-    own = Sets(plan.extra.get("sets", {}), out)
-    tasks, hashed, of_checkpoints = {}, {}, {}
-    for task in plan.tasks:
-        named = tuple(own.checkpoints(task))
-        if named not in of_checkpoints:
-            of_checkpoints[named] = _hashes(plan, named, hashes)
-        of_task = of_checkpoints[named]
-        name = _id(plan, task, of_task, own)
-        tasks[name], hashed[name] = task, of_task
     plan.resolve()
     try:
         with FileLock(out / ".lock", timeout=0):
-            backend, say = backends.choose(workers, scheduler), progress or (lambda line: None)
-            _run(plan, tasks, hashed, hashes, own, out, backend, say)
+            own = _Run(plan, out, backends.choose(workers, scheduler), progress or (lambda line: None))
+            own.go()
     except Timeout:
         raise RuntimeError(
             f"another run is at work in {out}: wait for it, or choose another folder."
         ) from None
-    if failed := records.failures(out, tasks):
-        name, error = next(iter(failed.items()))
-        raise RuntimeError(
-            f"{len(failed)} of {len(tasks)} tasks failed; the others are kept, and the same command tries "
-            f"again. The first, {name}, stopped with {error}"
-        )
-    return records.ledger(out)
+    return results.ledger(out)
+
+
+class _Run:
+    """One run of a plan: what it is made from, and its stages (the tunings, then the tasks)."""
+
+    def __init__(self, plan, out, backend, say):
+        self.plan, self.out, self.backend, self.say = plan, out, backend, say
+        self.hashes = fingerprints.of_inputs(plan.inputs)
+        self.sets = Sets(plan.extra.get("sets", {}), out)
+        self.of_checkpoints, self.watches, self.ids = {}, {}, []
+
+    def go(self) -> None:
+        plan, opened = self.plan, None
+        settings = dict(plan.frozen)
+        for block in plan.tuning:
+            if block["name"] not in settings:
+                tasks = [freezing.fill(task, settings) for task in block["tasks"]]
+                settings[block["name"]] = freezing.choose(self.stage(self.named(tasks)), block)
+        tasks = [freezing.fill(task, settings) for task in plan.tasks]
+        described = plan.extra.get("sets", {})
+        self.sets = Sets({name: freezing.fill(spec, settings) for name, spec in described.items()}, self.out)
+        if plan.held_out:
+            frozen = freezing.freeze(self.out, settings)
+            tasks = [{**task, "frozen": frozen.hash} for task in tasks]
+        tasks = self.named(tasks)
+        if plan.held_out:
+            opened = freezing.open_test(self.out, tasks)
+        self.stage(tasks, opened)
+
+    def named(self, tasks: list[dict]) -> dict[str, dict]:
+        """Tasks by id, which covers settings, inputs, and what the sets that a task names are made of."""
+        return {_id(self.plan, task, self.hashes_of(task), self.sets): task for task in tasks}
+
+    def hashes_of(self, task: dict) -> dict:
+        named = tuple(self.sets.checkpoints(task))
+        if named not in self.of_checkpoints:
+            self.of_checkpoints[named] = _hashes(self.plan, named, self.hashes)
+            self.watches[named] = fingerprints.Watch(self.plan.inputs, named)
+        return self.of_checkpoints[named]
+
+    def stage(self, tasks: dict[str, dict], opened: str | None = None) -> list[dict]:
+        """Run what has no record yet; returns the rows of all these tasks.
+
+        Raises:
+            RuntimeError: Tasks failed, or an input changed.
+        """
+        self.ids += [name for name in tasks if name not in self.ids]
+        plan = self.plan
+        results.write_json(
+            self.out / "study.json",
+            {"title": plan.title, "function": plan.function, "inputs": plan.inputs, "hashes": self.hashes,
+             "ids": self.ids, "extra": plan.extra},
+        )  # fmt: skip
+        done = results.finished(self.out)
+        waiting = {name: task for name, task in tasks.items() if name not in done}
+        if len(waiting) < len(tasks):
+            self.say(f"{len(tasks) - len(waiting)} of {len(tasks)} tasks are done already")
+        count, start = 0, time.monotonic()
+        try:
+            for part in _rounds(waiting):
+                start += _make_sets(self.sets, part.values(), self.backend, self.say)
+                resolved = {name: self.sets.resolve(task) for name, task in part.items()}
+                for name, result, seconds, error in self.backend(plan.function, resolved):
+                    count += 1
+                    self.keep(name, tasks[name], result, seconds, error, opened)
+                    left = time.monotonic() - start
+                    self.say(_line(count, len(waiting), tasks[name], result, error, left))
+        finally:
+            results.merge(self.out, self.ids)
+        if failed := results.failures(self.out, tasks):
+            name, error = next(iter(failed.items()))
+            raise RuntimeError(
+                f"{len(failed)} of {len(tasks)} tasks failed; the others are kept, and the same command "
+                f"tries again. The first, {name}, stopped with {error}"
+            )
+        return results.rows(self.out, tasks)
+
+    def keep(self, name, task, result, seconds, error, opened) -> None:
+        """Write a task's record, unless what it was made from has changed since the run began."""
+        if error is not None:
+            results.write_json(self.out / "failures" / f"{name}.json", {"task": task, "error": error})
+            return
+        hashes = self.hashes_of(task)
+        self.watches[tuple(self.sets.checkpoints(task))].check()
+        row = {"id": name, **task, **result, **hashes, "wall_seconds": seconds}
+        if self.plan.held_out:
+            row |= {"finished": freezing.now(), "opened": opened or ""}
+        results.write_json(self.out / "records" / f"{name}.json", row)
 
 
 def _hashes(plan, checkpoints: tuple[str, ...], hashes: dict) -> dict:
@@ -71,12 +143,12 @@ def _hashes(plan, checkpoints: tuple[str, ...], hashes: dict) -> dict:
     named = plan.inputs.get("checkpoint", [])
     named = [named] if isinstance(named, str) else named
     joined = sorted({*named, *checkpoints})
-    return {**hashes, "checkpoint": identity.of_inputs({"checkpoint": joined})["checkpoint"]}
+    return {**hashes, "checkpoint": fingerprints.of_inputs({"checkpoint": joined})["checkpoint"]}
 
 
 def _id(plan, task, hashes, own: Sets) -> str:
     """Id of a task: its settings, its inputs, and what the sets that it names are made of."""
-    return identity.of_task(
+    return fingerprints.of_task(
         plan.function, {**task, "sets": sorted(name for name, _ in own.of(task).values())}, hashes
     )
 
@@ -102,35 +174,6 @@ def _make_sets(own: Sets, tasks, backend, say) -> float:
                 raise RuntimeError(f"the set {name} could not be made: {error}")
             say(f"made the set {name} in {seconds:.0f} s")
     return time.monotonic() - start
-
-
-def _run(plan, tasks, hashed, hashes, own, out, backend, say):
-    described = {
-        "title": plan.title, "function": plan.function, "inputs": plan.inputs, "hashes": hashes,
-        "ids": list(tasks), "extra": plan.extra,
-    }  # fmt: skip
-    records.write_json(out / "study.json", described)
-    done = records.finished(out)
-    waiting = {name: task for name, task in tasks.items() if name not in done}
-    if len(waiting) < len(tasks):
-        say(f"{len(tasks) - len(waiting)} of {len(tasks)} tasks are done already")
-    count, start = 0, time.monotonic()
-    try:
-        for part in _rounds(waiting):
-            start += _make_sets(own, part.values(), backend, say)
-            resolved = {name: own.resolve(task) for name, task in part.items()}
-            for name, result, seconds, error in backend(plan.function, resolved):
-                count += 1
-                if error is None:
-                    row = {"id": name, **tasks[name], **result, **hashed[name], "wall_seconds": seconds}
-                    records.write_json(out / "records" / f"{name}.json", row)
-                else:
-                    records.write_json(
-                        out / "failures" / f"{name}.json", {"task": tasks[name], "error": error}
-                    )
-                say(_line(count, len(waiting), tasks[name], result, error, time.monotonic() - start))
-    finally:
-        records.merge(out, tasks)
 
 
 def _line(count, total, task, result, error, elapsed) -> str:

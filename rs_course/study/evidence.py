@@ -1,7 +1,6 @@
-"""Reading a ledger: which rows, their mean and spread, and paired differences between two kinds of rows.
+"""Comparisons with a bootstrap, averaged over budgets: what the lessons read the first ledgers with.
 
-Two rows are a *pair* when they have the same seed (the same real images, the same order, the same initial
-weights) and were tested on the same images. Differences of pairs are what a study's claims are judged by.
+New studies are judged by :mod:`rs_course.study.hypotheses`.
 """
 
 from __future__ import annotations
@@ -10,82 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rs_course.classification.statistics import Difference, Spread, paired_difference, spread, unpack
+from rs_course.classification.statistics import Difference, paired_difference
+from rs_course.study.comparisons import complete, correctness, curve, select, worth
 
-# What a task means by leaving a setting out; see rs_course.classification.experiment.Task.
-_DEFAULTS = {
-    "ratio": 1.0,
-    "synthetic_per_class": 0,
-    "recipe": "basic",
-    "augment": "flip+rotate",
-    "classifier": "small-cnn",
-}
-
-
-def complete(ledger):
-    """A copy with the defaults of the settings that some tasks leave out."""
-    rows = ledger.copy()
-    for key, value in _DEFAULTS.items():
-        rows[key] = rows[key].fillna(value) if key in rows else value
-    return rows
-
-
-def select(ledger, **where):
-    """Rows whose columns have these values; a list stands for any of its values.
-
-    Raises:
-        ValueError: A column that the ledger does not have.
-    """
-    chosen = np.ones(len(ledger), bool)
-    for column, value in where.items():
-        if column not in ledger.columns:
-            raise ValueError(f"the ledger has no column {column!r}; it has {', '.join(ledger.columns)}.")
-        values = list(value) if isinstance(value, list | tuple | set) else [value]
-        chosen &= ledger[column].isin(values).to_numpy()
-    return ledger[chosen]
-
-
-def curve(ledger, x: str, y: str = "accuracy") -> dict[float, Spread]:
-    """Mean and standard deviation of ``y`` over seeds, for every value of ``x``, in its order."""
-    return {value: spread(rows[y]) for value, rows in ledger.groupby(x)}
-
-
-def correctness(rows) -> np.ndarray:
-    """Bool ``[S, T]``: whether test image t was named rightly under seed s, seeds ascending.
-
-    Raises:
-        ValueError: No rows, several rows of one seed, or rows that were tested on different images.
-    """
-    if not len(rows):
-        raise ValueError("no rows match, so there is nothing to compare.")
-    if rows["test_hash"].nunique() > 1:
-        raise ValueError("rows that were tested on different images cannot be compared pair by pair.")
-    if rows["seed"].duplicated().any():
-        varying = [c for c in ("arm", "real_per_class", "ratio", "recipe", "augment", "classifier", "steps")
-                   if c in rows and rows[c].nunique(dropna=False) > 1]  # fmt: skip
-        raise ValueError(
-            f"several rows of one seed match: say which {' and '.join(varying) or 'of them'} is meant."
-        )
-    ordered = rows.sort_values("seed")
-    return np.stack([unpack(row.correct, row.n_test) for row in ordered.itertuples()])
-
-
-def worth(images, accuracies, accuracy: float) -> float:
-    """How many real images per class give this accuracy, on a measured learning curve.
-
-    Between the budgets the curve is taken as straight over the logarithm of their number.
-
-    Args:
-        images: Budgets, ascending.
-        accuracies: What was reached with them, ascending.
-        accuracy: To be looked up.
-
-    Returns:
-        The number; NaN below the curve's first point or above its last.
-    """
-    if not accuracies[0] <= accuracy <= accuracies[-1]:
-        return float("nan")
-    return float(np.exp(np.interp(accuracy, accuracies, np.log(images))))
+__all__ = ["Comparison", "compare", "complete", "correctness", "curve", "select", "worth"]
 
 
 @dataclass(frozen=True)

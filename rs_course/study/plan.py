@@ -21,6 +21,9 @@
     budget = [1, 4, 16]
     ratio = [1, 2, 4]
 
+    [[tuning]]                     # and [frozen]: settings that are chosen on validation first; the
+    …                              # tasks are then tested on a held-out part: see rs_course.study.freezing
+
 A task that two blocks describe is run once. Further tables of the file (the generated sets, the claims to
 test) are kept in ``Plan.extra``.
 """
@@ -48,8 +51,10 @@ class Plan:
         function: ``"module:name"`` of the function that turns a task into a row.
         tasks: One dict of plain values per task, in the order of the file, each once.
         inputs: ``code`` (modules or packages), ``data`` and ``checkpoint`` (names or paths); see
-            :mod:`rs_course.study.identity`.
+            :mod:`rs_course.study.fingerprints`.
         extra: The file's other tables.
+        tuning: The tables ``[[tuning]]``, each with its ``tasks``, which are judged on validation.
+        frozen: The table ``[frozen]``.
     """
 
     title: str
@@ -57,6 +62,13 @@ class Plan:
     function: str = DEFAULT_FUNCTION
     inputs: dict = field(default_factory=dict)
     extra: dict = field(default_factory=dict)
+    tuning: tuple[dict, ...] = ()
+    frozen: dict = field(default_factory=dict)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether settings are frozen on validation before the test part is opened."""
+        return bool(self.tuning or self.frozen)
 
     def resolve(self) -> Callable[[dict], dict]:
         """Import the task function.
@@ -114,16 +126,32 @@ def from_dict(content: dict, *, name: str = "study") -> Plan:
         blocks = [blocks]
     if not blocks:
         raise ValueError(f"the study {name!r} has no [[grid]] block, so it has no tasks.")
-    tasks = {
-        json.dumps(task, sort_keys=True): task for block in blocks for task in _expand({**base, **block})
-    }
+    tuning = tuple(_tuning(block, base) for block in content.pop("tuning", []))
+    frozen = content.pop("frozen", {})
+    part = {"part": "test"} if tuning or frozen else {}
+    tasks = _product([{**base, **block, **part} for block in blocks])
     return Plan(
         title=content.pop("title", name),
-        tasks=tuple(tasks.values()),
+        tasks=tasks,
+        tuning=tuning,
+        frozen=frozen,
         function=content.pop("function", DEFAULT_FUNCTION),
         inputs=content.pop("inputs", {}),
         extra=content,
     )
+
+
+def _tuning(block: dict, base: dict) -> dict:
+    if missing := [key for key in ("name", "choose", "grid") if key not in block]:
+        raise ValueError(
+            f"a [[tuning]] table lacks {missing[0]}: it has name, choose, grid, and per as wished."
+        )
+    return {**block, "tasks": _product([{**base, **block["grid"], "part": "validation"}])}
+
+
+def _product(blocks: list[dict]) -> tuple[dict, ...]:
+    """All tasks of the blocks, each once."""
+    return tuple({json.dumps(task, sort_keys=True): task for b in blocks for task in _expand(b)}.values())
 
 
 def _expand(block: dict) -> list[dict]:

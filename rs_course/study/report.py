@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from rs_course.study import claims, panels, records
+from rs_course.study import claims, freezing, hypotheses, panels, results
 
 
 def write(folder, out=None) -> Path:
@@ -30,15 +30,53 @@ def write(folder, out=None) -> Path:
     """
     folder = Path(folder)
     study = described(folder)
-    records.merge(folder, study["ids"])  # also of a study that is still running
-    ledger = records.ledger(folder)
+    results.merge(folder, study["ids"])  # also of a study that is still running
+    ledger = results.ledger(folder)
     out = Path(out) if out else folder / "report"
     out.mkdir(parents=True, exist_ok=True)
-    findings = claims.judge(ledger, study["extra"].get("claims", []))
-    drawn = panels.draw(ledger, out, provenance(study))
+    tested, extra = ledger, study["extra"]
+    if "part" in ledger:
+        tested = ledger[ledger["part"] == "test"]
+    findings = claims.judge(ledger, extra.get("claims", []))
+    drawn = panels.draw(tested, out, provenance(study)) if len(tested) else []
     page = out / "report.md"
-    page.write_text(summary(ledger, study, findings, drawn), encoding="utf-8")
+    text = summary(ledger, study, findings, drawn)
+    if "hypotheses" in extra and len(tested):
+        text += "\n".join(_judged(tested, extra, freezing.read(folder)))
+    page.write_text(text, encoding="utf-8")
     return page
+
+
+def _judged(tested, extra: dict, frozen: dict) -> list[str]:
+    """Answer and verdicts for every budget, what memory gives, how often the test part was opened."""
+    judged, asked, settings = extra.get("judged", {}), extra["hypotheses"], frozen["settings"]
+    verdicts, answer = hypotheses.judge(tested, asked, judged, settings), extra.get("answer")
+    lines = ["", "## Answer", ""]
+    if answer:
+        lines += [f"- {sentence}" for sentence in hypotheses.answers(verdicts, answer).values()]
+        names = answer["alone"], answer["borrowed"]
+        shares = hypotheses.memory(tested, asked, judged, *names, settings)
+        for budget, (kept, low, high) in shares.items():
+            lines.append(
+                f"- {budget} per class: of the gain with borrowed memory, {100 * kept:.0f} % "
+                f"[{100 * low:.0f}, {100 * high:.0f}] are left without it."
+                if kept == kept
+                else f"- {budget} per class: there is no clear gain of which memory could be a share."
+            )
+    times = len(frozen["looks"])
+    lines += ["", f"The test part was opened {times} time{'s' if times != 1 else ''}."]
+    lines += [
+        "",
+        "| budget | hypothesis | difference, points [95 %] | p, Holm | verdict |",
+        "| --- " * 5 + "|",
+    ]
+    for verdict in verdicts:
+        numbers = "", ""
+        if verdict.difference is not None:
+            numbers = hypotheses.points(verdict.difference), f"{verdict.p:.2g}"
+        cells = [str(verdict.budget), verdict.text, *numbers, f"**{verdict.verdict}**"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def described(folder) -> dict:

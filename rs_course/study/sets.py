@@ -10,6 +10,9 @@ A table of the study's file describes a set; a task names it with an @::
     steps = 10                         # this, guidance, guidance_interval, sampler, strength: as for sample
     dtype = "bfloat16"                 # of the weights; without it as rs_course.checkpoints.load chooses
 
+    like = "@other"                    # and whatever else another set says
+    seeds = 5                          # so many draws of it, for tasks with own_draw; without it one
+
     [[grid]]
     synthetic = "@tiles"
 
@@ -17,6 +20,8 @@ A table of the study's file describes a set; a task names it with an @::
 making       the images
 ===========  ==========================================================================================
 recipes      generated from prompts; ``real-guidance`` starts from the shots of the task that asks
+``adapted``  generated after the checkpoint was trained on the shots of the task that asks, and on no more:
+             ``adaptation = 300`` steps, see :mod:`rs_course.study.adaptation`
 ``folder``   a set that is there already, at ``path``: what ``rs-course generate`` wrote
 ``events``   pairs of :mod:`rs_course.datasets.disasters`: folders ``before``, ``after``, ``changed``
 ``xbd``      the same folders from a local copy of xBD (:mod:`rs_course.datasets.xbd`)
@@ -33,8 +38,9 @@ import json
 from pathlib import Path
 
 from rs_course.paths import relative
-from rs_course.study import identity
+from rs_course.study import fingerprints
 
+FROM_SHOTS = ("real-guidance", "adapted")  # another set for every draw of real images
 # Not part of what a set is, only of how it is made.
 _HANDLING = ("batch_size", "path", "source", "shard")
 _SAMPLING = ("steps", "guidance", "guidance_interval", "sampler", "strength", "batch_size")
@@ -79,9 +85,11 @@ class Sets:
             raise ValueError(f"a task names the set @{name}, but the study has no table [sets.{name}].")
         if relative(name) != name or name in (".", ""):  # its folder is called after it
             raise ValueError(f"the set {name!r} has a name that is no name of a folder.")
-        spec = dict(self.described[name])
-        if spec.get("making") == "real-guidance":
+        spec = inherited(self.described, name)
+        if spec.get("making") in FROM_SHOTS:
             spec["shots"] = {key: task[key] for key in ("real_per_class", "seed")}
+            if task.get("part"):
+                spec["shots"] |= {"held_out": True, "image_size": task.get("image_size")}
         for key in ("from", "shots_from"):
             if key in spec:
                 spec[key] = self._specify(spec[key].lstrip("@"), task)
@@ -94,14 +102,14 @@ class Sets:
         inputs = {"checkpoint": spec.get("checkpoint", []), "code": "rs_course.simulated_earth"}
         if "path" in spec:  # known by its content, wherever it lies
             spec["path"] = str(Path(spec["path"]).expanduser().resolve())
-            spec["content"] = identity.content(spec["path"])
+            spec["content"] = fingerprints.content(spec["path"])
         if "source" in spec:  # likewise, but by names and sizes: xBD has 30 GB
             spec["source"] = str(Path(spec["source"]).expanduser().resolve())
-            spec["content"] = identity.listing(spec["source"])
+            spec["content"] = fingerprints.listing(spec["source"])
         if "shots" in spec:
             inputs["data"] = spec["dataset"]
         what = {key: value for key, value in spec.items() if key not in _HANDLING}
-        folder = f"{name}-{identity.of_task('set', what, identity.of_inputs(inputs))[:8]}"
+        folder = f"{name}-{fingerprints.of_task('set', what, fingerprints.of_inputs(inputs))[:8]}"
         self._made[folder] = spec
         return folder
 
@@ -127,6 +135,21 @@ class Sets:
 
 
 DONE = "complete"
+
+
+def inherited(sets: dict, name: str) -> dict:
+    """A set's table with what it takes over from the one that it is ``like``, if that is known already.
+
+    Raises:
+        ValueError: It is like a set that the study does not describe.
+    """
+    spec = dict(sets[name])
+    while not spec.get("like", "$").startswith("$"):
+        other = spec.pop("like").lstrip("@")
+        if other not in sets:
+            raise ValueError(f"the set {name} is like @{other}, but there is no table [sets.{other}].")
+        spec = {**sets[other], **spec}
+    return spec
 
 
 def made(name: str, plan, folder, task: dict | None = None):
@@ -157,28 +180,56 @@ def make(spec: dict) -> dict:
 
 
 def _generate(folder, making, spec):
-    """Images from prompts, or from real shots."""
-    from rs_course import checkpoints, datasets
+    """Images from prompts, from real shots, or from a generator that was adapted to real shots."""
+    from rs_course import checkpoints, datasets, generation
     from rs_course.classification import arms
     from rs_course.classification import making as recipe
+    from rs_course.classification.held_out import held_out
     from rs_course.classification.prompts import class_prompts
+    from rs_course.study import adaptation
 
     look = spec.get("look", spec["dataset"] if spec["dataset"] == "simulated" else "eurosat")
-    data = datasets.load(spec["dataset"], "train")
-    prompts = class_prompts(making, data.classes, dataset=look, count=spec.get("sentences", 200))
-    shots = spec.get("shots")
-    tiles = arms.real_shots(data, shots["real_per_class"], seed=shots["seed"]) if shots else None
-    seed = spec.get("seed", 0) + (1000 * (1 + shots["seed"]) if shots else 0)
-    recipe.make(
-        folder,
-        checkpoints.load(spec["checkpoint"], dtype=spec.get("dtype")),
-        recipe.plan(prompts, spec["per_class"], shots=tiles),
-        data.classes,
-        name=Path(spec["checkpoint"]).name,
-        shots=tiles,
-        seed=seed,
-        **{key: spec[key] for key in _SAMPLING if key in spec},
-    )
+    shots, seed = spec.get("shots"), spec.get("seed", 0)
+    if shots and shots.get("held_out"):
+        data = held_out(spec["dataset"], image_size=shots["image_size"]).pool
+    else:
+        data = datasets.load(spec["dataset"], "train")
+    settings = {key: spec[key] for key in _SAMPLING if key in spec}
+    checkpoint, dtype, seeds = spec["checkpoint"], spec.get("dtype"), range(seed, seed + spec.get("seeds", 1))
+    if shots:
+        tiles = arms.real_shots(data, shots["real_per_class"], seed=shots["seed"])
+        seeds = [seed + 1000 * (1 + shots["seed"])]
+    if making == "adapted":
+        weights = folder.with_name(f"{folder.name}-checkpoint")
+        checkpoint = adaptation.adapt(
+            weights, checkpoint, tiles, steps=spec["adaptation"], seed=shots["seed"]
+        )
+        prompts = {name: [adaptation.prompt(name)] for name in data.classes}
+    else:
+        prompts = class_prompts(making, data.classes, dataset=look, count=spec.get("sentences", 200))
+    if making == "real-guidance":
+        recipe.make(
+            folder,
+            checkpoints.load(checkpoint, dtype=dtype),
+            recipe.plan(prompts, spec["per_class"], shots=tiles),
+            data.classes,
+            name=Path(checkpoint).name,
+            shots=tiles,
+            seed=seeds[0],
+            **settings,
+        )
+        return
+    turns = [
+        {"prompt": own[turn % len(own)], "label": name}
+        for turn in range(max(len(own) for own in prompts.values()))
+        for name, own in prompts.items()
+    ]
+    count = spec["per_class"] * len(prompts)
+    turns = turns[:count] if len(turns) > count else turns
+    generation.generate(
+        turns, checkpoint=checkpoint, out=folder, per_prompt=-(-count // len(turns)), seed=list(seeds),
+        dtype=dtype, **settings,
+    )  # fmt: skip
 
 
 def _events(folder, making, spec):
@@ -194,6 +245,8 @@ def _xbd(folder, making, spec):
 
 
 def _edit(folder, making, spec):
-    from rs_course.study import edits
+    from rs_course.study import inpaint_augmentation
 
-    edits.make(folder, folder.parent / spec["from"], **{k: v for k, v in spec.items() if k != "from"})
+    inpaint_augmentation.make(
+        folder, folder.parent / spec["from"], **{k: v for k, v in spec.items() if k != "from"}
+    )

@@ -9,7 +9,7 @@ from scipy.stats import t
 from rs_course import study
 from rs_course.grading.exam import Wrong
 from rs_course.grading.exams import study_ledger
-from rs_course.study import identity
+from rs_course.study import fingerprints
 
 from .conftest import assignment, mutant_tests, replaced, source
 
@@ -35,7 +35,7 @@ def edited(change, arms=("duplicate",), seal=False):
             if seal:
                 hashes = {key: line[key] for key in study_ledger.HASHES}
                 settings = {**line["task"], "sets": line["sets"]}
-                line["id"] = identity.of_task(lines[0]["function"], settings, hashes)
+                line["id"] = fingerprints.of_task(lines[0]["function"], settings, hashes)
     return replaced((TEXT, "\n".join(json.dumps(line) for line in lines)))
 
 

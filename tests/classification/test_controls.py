@@ -110,7 +110,9 @@ def test_pre_event_control_finds_that_place_stands_for_class():
     after[labels == 0, 4:12, 4:12] = 0
     after[labels == 1, 4:12, 4:12] = 255
     sets = [Tiles(images, labels, ("flood", "fire")) for images in (before, after)]
-    found = controls.pre_event_control(*sets, events, steps=60, batch=32, growing=(), seed=1)
+    found = controls.pre_event_control(
+        *sets, events, steps=60, batch_size=32, progressive_resizing=(), seed=1
+    )
     assert found["chance"] == 0.5
     assert found["random_before"] > 0.9  # without any disaster to be seen
     assert found["group_before"] < 0.6

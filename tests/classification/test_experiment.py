@@ -10,7 +10,7 @@ from classification.conftest import coloured, write_set
 from rs_course import datasets
 from rs_course.classification import Task, Tiles, run_task, statistics
 
-QUICK = {"dataset": "simulated", "pool": 100, "test": 50, "real_per_class": 3, "steps": 6, "batch": 16}
+QUICK = {"dataset": "simulated", "pool": 100, "test": 50, "real_per_class": 3, "steps": 6, "batch_size": 16}
 
 
 @pytest.fixture(scope="module")

@@ -141,7 +141,7 @@ def test_tuning_starts_as_the_zero_shot_classifier(scorer):
     assert torch.allclose((features @ start.T).softmax(1), zero_shot, atol=1e-6)
     logits = recipes.zero_shot_logits(scorer, tiles.images, sentences)
     assert np.allclose(recipes.softmax(logits), zero_shot, atol=1e-5)
-    head = tuning.tune([(features, tiles.labels)], 3, start=start, steps=1, rate=1e-12)
+    head = tuning.tune([(features, tiles.labels)], 3, start=start, steps=1, lr=1e-12)
     assert torch.allclose(tuning.probabilities(head, features), zero_shot, atol=1e-4)
 
 
@@ -150,7 +150,7 @@ def test_tuning_and_probing_learn(scorer, tuned):
     train, test = coloured(20), coloured(10, seed=5)
     start = tuning.text_head(scorer, [f"a {name} tile" for name in NAMES]) if tuned else None
     features = scorer.image_embeddings(train.images)
-    head = tuning.tune([(features, train.labels)], 3, start=start, steps=300, rate=5e-1 if tuned else 2e-2)
+    head = tuning.tune([(features, train.labels)], 3, start=start, steps=300, lr=5e-1 if tuned else 2e-2)
     p = tuning.probabilities(head, scorer.image_embeddings(test.images))
     assert (p.argmax(1).numpy() == test.labels).mean() > 0.8
     with pytest.raises(ValueError, match="start has shape"):

@@ -11,7 +11,7 @@ from classification.conftest import coloured
 from rs_course.classification import classifiers, fit, predict
 from rs_course.classification.training import Progress, _order, steps_of
 
-QUICK = {"steps": 25, "batch": 24}
+QUICK = {"steps": 25, "batch_size": 24}
 
 
 def weights(model):
@@ -35,15 +35,15 @@ def test_it_learns_and_depends_on_the_seed_alone():
 def test_floats_and_bytes_are_the_same_images():
     train = coloured(4)
     floats = torch.from_numpy(train.images).permute(0, 3, 1, 2).float() / 255
-    one = fit(train.images, train.labels, steps=3, batch=8)
-    two = fit(floats, train.labels, steps=3, batch=8)
+    one = fit(train.images, train.labels, steps=3, batch_size=8)
+    two = fit(floats, train.labels, steps=3, batch_size=8)
     assert torch.equal(weights(one), weights(two))
 
 
 def test_labels_and_their_one_hot_targets_are_the_same():
     train = coloured(4)
     targets = np.eye(3, dtype=np.float32)[train.labels]
-    one, two = (fit(train.images, y, steps=3, batch=8) for y in (train.labels, targets))
+    one, two = (fit(train.images, y, steps=3, batch_size=8) for y in (train.labels, targets))
     assert torch.equal(weights(one), weights(two))
 
 
@@ -56,7 +56,9 @@ def test_one_step_of_two_sets_is_the_weighted_gradient(monkeypatch):
     model, reference = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
     reference.load_state_dict(model.state_dict())
     loss = F.cross_entropy(reference(x), y) + 0.7 * F.cross_entropy(reference(z), t)
-    run = steps_of(model, [(x, y), (z, t)], weights=(1, 0.7), steps=1, batches=(4, 6), rate=1e-2, decay=0.0)
+    run = steps_of(
+        model, [(x, y), (z, t)], weights=(1, 0.7), steps=1, batches=(4, 6), lr=1e-2, weight_decay=0.0
+    )
     assert next(run).loss == pytest.approx(loss.item(), rel=1e-6)
     loss.backward()
     for mine, theirs in zip(model.parameters(), reference.parameters(), strict=True):
@@ -78,7 +80,7 @@ def test_steps_yield_what_a_notebook_plots():
         torch.from_numpy(train.images).permute(0, 3, 1, 2),
         F.one_hot(torch.from_numpy(train.labels)).float(),
     )
-    seen = list(steps_of(model, [(x, y)], weights=[1], steps=4, batches=[8], rate=1e-3, decay=0.01))
+    seen = list(steps_of(model, [(x, y)], weights=[1], steps=4, batches=[8], lr=1e-3, weight_decay=0.01))
     assert [progress.step for progress in seen] == [0, 1, 2, 3]
     assert all(isinstance(progress, Progress) and progress.loss > 0 for progress in seen)
 
@@ -95,13 +97,19 @@ def test_steps_yield_what_a_notebook_plots():
         ({"labels": np.full((12, 3), 0.5)}, "rows sum to one"),
         ({"steps": 0}, "at least one step"),
         ({"augment": "blur"}, "no augmentation 'blur'"),
-        ({"classifier": "resnet-9000"}, "neither small-cnn nor small-vit"),
+        ({"classifier": "resnet-9000"}, "neither small-cnn nor wide-cnn nor small-vit"),
     ],
 )
 def test_bad_input_is_one_sentence(change, message, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     train = coloured(4)
-    call = {"images": train.images, "labels": train.labels, "classes": 3, "steps": 1, "batch": 4} | change
+    call = {
+        "images": train.images,
+        "labels": train.labels,
+        "classes": 3,
+        "steps": 1,
+        "batch_size": 4,
+    } | change
     with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message):
         fit(call.pop("images"), call.pop("labels"), **call)
 
@@ -131,10 +139,10 @@ def test_a_pretrained_network_of_transformers_keeps_its_preparation(tmp_path):
             model.body.resnet(prepared).pooler_output, body.eval().resnet(prepared).pooler_output
         )
     train = coloured(4)
-    fit(train.images, train.labels, classifier=model, steps=2, batch=4, rate=1e-3)
+    fit(train.images, train.labels, classifier=model, steps=2, batch_size=4, lr=1e-3)
 
 
 def test_the_transformer_learns_too():
     train = coloured(8)
-    model = fit(train.images, train.labels, classifier="small-vit", steps=8, batch=12, rate=2e-3)
+    model = fit(train.images, train.labels, classifier="small-vit", steps=8, batch_size=12, lr=2e-3)
     assert (predict(model, train.images).argmax(1).numpy() == train.labels).mean() > 0.6

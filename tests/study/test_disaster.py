@@ -11,7 +11,7 @@ from rs_course.study import plan, report
 _TINY = {
     "base.real_per_class": 2,
     "base.steps": 1,
-    "base.batch": 12,
+    "base.batch_size": 12,
     "base.seed": 0,
     **{
         f"sets.{world}.{key}": value

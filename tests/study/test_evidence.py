@@ -8,7 +8,7 @@ import pytest
 
 from rs_course import study
 from rs_course.classification import statistics
-from rs_course.study import claims, evidence, panels, plan, records, report
+from rs_course.study import claims, evidence, panels, plan, report, results
 
 _T = 400
 
@@ -104,7 +104,7 @@ def test_what_does_not_pair_is_refused(ledger):
 
 
 def test_the_page_holds_every_finding_and_every_figure(ledger, tmp_path):
-    ledger.to_parquet(tmp_path / records.LEDGER)
+    ledger.to_parquet(tmp_path / results.LEDGER)
     said = {"text": "Generated tiles help", "source": "us", "per": "real_per_class",
             "better": {"arm": "mixed", "ratio": 4, "recipe": "basic"}, "worse": {"arm": "real"}}  # fmt: skip
     described = {
@@ -112,7 +112,7 @@ def test_the_page_holds_every_finding_and_every_figure(ledger, tmp_path):
         "hashes": dict.fromkeys(("code", "data", "checkpoint"), "0123456789"),
         "ids": [*ledger["id"], "missing"], "extra": {"question": "Does it help?", "claims": [said]},
     }  # fmt: skip
-    records.write_json(tmp_path / "study.json", described)
+    results.write_json(tmp_path / "study.json", described)
     page = report.write(tmp_path).read_text(encoding="utf-8")
     assert "Of 1 claims: 1 shown." in page
     assert "| **shown** | Generated tiles help | +1" in page

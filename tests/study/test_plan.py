@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rs_course.study import identity, plan
+from rs_course.study import fingerprints, plan
 
 _TEXT = """
 title = "Two blocks"
@@ -99,7 +99,7 @@ def test_an_id_changes_with_settings_code_data_and_checkpoint_and_with_nothing_e
     task = {"arm": "real", "seed": 0}
 
     def now(task=task, **changed):
-        return identity.of_task("m:f", task, identity.of_inputs({**inputs, **changed}))
+        return fingerprints.of_task("m:f", task, fingerprints.of_inputs({**inputs, **changed}))
 
     first = now()
     assert now() == now(task=dict(reversed(task.items()))) == first
@@ -120,7 +120,7 @@ def test_weights_of_every_form_count(tmp_path, name):
     ids = set()
     for weights in (b"one", b"two"):
         (tmp_path / name).write_bytes(weights)
-        ids.add(identity.of_inputs({"checkpoint": str(tmp_path)})["checkpoint"])
+        ids.add(fingerprints.of_inputs({"checkpoint": str(tmp_path)})["checkpoint"])
     assert len(ids) == 2
 
 
@@ -130,15 +130,15 @@ def test_weights_shared_with_another_folder_count(tmp_path):
     (tmp_path / "vae" / "model.safetensors").write_bytes(b"one")
     index = {"_shared_parts": {"vae": "../vae"}}
     (tmp_path / "generator" / "model_index.json").write_text(json.dumps(index))
-    first = identity.of_inputs({"checkpoint": str(tmp_path / "generator")})
+    first = fingerprints.of_inputs({"checkpoint": str(tmp_path / "generator")})
     (tmp_path / "vae" / "model.safetensors").write_bytes(b"two")
-    assert identity.of_inputs({"checkpoint": str(tmp_path / "generator")}) != first
+    assert fingerprints.of_inputs({"checkpoint": str(tmp_path / "generator")}) != first
 
 
 def test_unknown_inputs_are_named():
     with pytest.raises(ValueError, match="not 'weights'"):
-        identity.of_inputs({"weights": "x"})
+        fingerprints.of_inputs({"weights": "x"})
     with pytest.raises(ValueError, match="no module here"):
-        identity.of_inputs({"code": "rs_course_nothing"})
+        fingerprints.of_inputs({"code": "rs_course_nothing"})
     with pytest.raises(FileNotFoundError, match="neither a path nor one of the data sets"):
-        identity.of_inputs({"data": "nothing"})
+        fingerprints.of_inputs({"data": "nothing"})

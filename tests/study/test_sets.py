@@ -5,7 +5,7 @@ import pytest
 
 from rs_course import datasets, study
 from rs_course.paths import data_dir
-from rs_course.study import edits, plan, sets
+from rs_course.study import inpaint_augmentation, plan, sets
 
 _WORLD = {"making": "events", "per_kind": 1, "test_per_kind": 1, "events": 2}
 
@@ -68,7 +68,7 @@ def test_a_set_stays_in_the_folder_of_its_study(tmp_path, name, task):
 
 
 def test_guided_sets_depend_on_the_shots_of_their_task(tmp_path, monkeypatch):
-    monkeypatch.setattr("rs_course.study.identity._of_checkpoint", lambda name: name)
+    monkeypatch.setattr("rs_course.study.fingerprints._of_checkpoint", lambda name: name)
     described = {
         "guided": {"making": "real-guidance", "checkpoint": "any", "dataset": "simulated", "per_class": 4}
     }
@@ -134,10 +134,12 @@ def test_edits_paint_inside_the_mask_and_can_be_interrupted(tmp_path):
     assert difference[mask].mean() > 1.5 * difference[~mask].mean()  # the VAE redraws fine detail everywhere
     (folder / "part-00001.parquet").unlink()
     kept = (folder / "part-00000.parquet").stat().st_mtime_ns
-    edits.make(folder, world, checkpoint="mini-text2earth", per_class=2, steps=2, shard=1)
+    inpaint_augmentation.make(folder, world, checkpoint="mini-text2earth", per_class=2, steps=2, shard=1)
     assert (folder / "part-00000.parquet").stat().st_mtime_ns == kept
     np.testing.assert_array_equal(datasets.load(folder).images, tiles.images)
-    whole = edits.make(tmp_path / "whole", world, checkpoint="mini-text2earth", per_class=2, steps=2)
+    whole = inpaint_augmentation.make(
+        tmp_path / "whole", world, checkpoint="mini-text2earth", per_class=2, steps=2
+    )
     assert len(list(whole.glob("*.parquet"))) == 1
     together = datasets.load(whole)
     assert together.labels.tolist() == tiles.labels.tolist()

@@ -19,14 +19,14 @@ from pathlib import Path
 from rs_course.grading.exam import Wrong
 from rs_course.grading.sandbox import MachineFault
 from rs_course.paths import data_dir
-from rs_course.study import identity
+from rs_course.study import fingerprints
 
 FUNCTION = "rs_course.classification.experiment:run_task"
 RESULTS = ("accuracy", "n_test", "n_real", "n_synthetic", "n_leaked", "real_hash", "test_hash")
 HASHES = ("code", "data", "checkpoint")
 MAX_BYTES, MAX_ROWS = 2**20, 1000
 # What a grader repeats: about a minute of one processor core.
-_MOST = {"steps": 500, "batch": 64, "pool": 4000, "test": 1000, "real_per_class": 100, "ratio": 10}
+_MOST = {"steps": 500, "batch_size": 64, "pool": 4000, "test": 1000, "real_per_class": 100, "ratio": 10}
 _MOST_TILES = 40  # generated, per class
 _MAKING = ("dataset", "checkpoint", "per_class", "making", "steps", "guidance", "seed")
 # How a run stops because of the machine that repeats it, not of its settings.
@@ -157,7 +157,7 @@ def edited(ledger: Ledger) -> list[Run]:
     seen: set = set()
     wrong = []
     for run in ledger.runs:
-        right = identity.of_task(ledger.function, {**run.task, "sets": run.sets}, run.hashes)
+        right = fingerprints.of_task(ledger.function, {**run.task, "sets": run.sets}, run.hashes)
         if run.id != right or run.id in seen:
             wrong.append(run)
         seen.add(run.id)

@@ -42,6 +42,14 @@ def failures(folder: Path, ids) -> dict[str, str]:
     }
 
 
+def rows(folder: Path, ids) -> list[dict]:
+    """The records of those of these tasks that are finished, in this order."""
+    paths = [folder / "records" / f"{name}.json" for name in ids]
+    return [
+        json.loads(path.read_text(encoding="utf-8"), object_hook=_restore) for path in paths if path.is_file()
+    ]
+
+
 def merge(folder: Path, ids) -> Path | None:
     """Join the records of some tasks into the ledger, in this order.
 
@@ -50,15 +58,11 @@ def merge(folder: Path, ids) -> Path | None:
     """
     import pandas as pd
 
-    paths = [folder / "records" / f"{name}.json" for name in ids]
-    rows = [
-        json.loads(path.read_text(encoding="utf-8"), object_hook=_restore) for path in paths if path.is_file()
-    ]
-    if not rows:
+    if not (found := rows(folder, ids)):
         return None
     path = folder / LEDGER
     with files.atomic_write(path) as partial:
-        pd.DataFrame(rows).to_parquet(partial, index=False, compression="zstd")
+        pd.DataFrame(found).to_parquet(partial, index=False, compression="zstd")
     return path
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from rs_course.files import sha256
+from rs_course.files import sha256, stamp
 
 _DIGITS = 16
+_WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 
 
 def of_inputs(inputs: dict) -> dict:
@@ -52,13 +52,69 @@ def _short(content) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
-@cache  # a process runs what it has imported, however its files change
 def _of_module(name: str) -> str:
+    origin = _source(name)
+    return _tree(origin, "*.py") if origin.is_dir() else sha256(origin)
+
+
+def _source(name: str) -> Path:
+    """File of a module, or folder of a package."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise ValueError(f"[inputs] code names {name!r}, which is no module here.")
     origin = Path(spec.origin)
-    return _tree(origin.parent, "*.py") if spec.submodule_search_locations else sha256(origin)
+    return origin.parent if spec.submodule_search_locations else origin
+
+
+class Watch:
+    """Notices that an input of a study changes while it runs; sizes and times are read, not contents.
+
+    A process computes with what it has imported, a worker that starts later with what it finds, and neither
+    may write a row under the hash of the other.
+    """
+
+    def __init__(self, inputs: dict, checkpoints=()):
+        named = {kind: [v] if isinstance(v, str) else list(v) for kind, v in inputs.items()}
+        self.paths = [("code", _source(name)) for name in named.get("code", [])]
+        self.paths += [("data", path) for name in named.get("data", []) for path in _data_files(name)]
+        for name in {*named.get("checkpoint", []), *checkpoints}:
+            self.paths.append(("checkpoint", Path(_locate(name))))
+        self.stamps = [_stamps(kind, path) for kind, path in self.paths]
+
+    def check(self) -> None:
+        """See that nothing has changed since.
+
+        Raises:
+            RuntimeError: What has changed; rows that are finished keep the hashes that they were made under.
+        """
+        for (kind, path), before in zip(self.paths, self.stamps, strict=True):
+            if _stamps(kind, path) != before:
+                raise RuntimeError(
+                    f"the {kind} of this study changed while it ran ({path.name}): what is finished was made "
+                    "before the change and is kept under its old hash; give the same command again, and the "
+                    "rest, and what depends on the change, is made anew."
+                )
+
+
+def _stamps(kind: str, path: Path) -> tuple:
+    """Of a folder the files that its hash covers."""
+    counted = {"code": (".py",), "checkpoint": (*_WEIGHTS, ".json"), "data": ("",)}[kind]
+    return tuple(row for row in stamp(path) if row[0].endswith(counted))
+
+
+def _data_files(name: str) -> list[Path]:
+    from rs_course import registry
+
+    if name == "simulated":
+        return [_source("rs_course.simulated_earth")]
+    path = Path(name).expanduser()
+    return [path] if path.exists() else [Path(file) for file in registry.require(name)]
+
+
+def _locate(name: str):
+    from rs_course.checkpoints.loading import locate
+
+    return locate(name)
 
 
 def content(name: str) -> str:
@@ -95,13 +151,12 @@ def listing(folder: str) -> str:
 def _of_checkpoint(name: str) -> str:
     """Weights and configurations of a folder, and of the folders whose parts it shares."""
     from rs_course.checkpoints.layout import shared_parts
-    from rs_course.checkpoints.loading import locate
 
-    path = Path(locate(name))
+    path = Path(_locate(name))
     if path.is_file():
         return sha256(path)
     folders = sorted(set(shared_parts(path).values()))
-    kinds = ("*.safetensors", "*.bin", "*.ckpt", "*.pt", "*.pth", "*config.json", "model_index.json")
+    kinds = (*(f"*{suffix}" for suffix in _WEIGHTS), "*config.json", "model_index.json")
     return _short([_tree(folder, *kinds) for folder in (path, *folders)])
 
 

@@ -1,0 +1,106 @@
+"""Training until the accuracy on validation stops improving, and how it grew.
+
+A fixed number of steps decides beforehand how good each arm may become: too few make every addition to the
+real images look useful. Here the learning rate stays constant, the weights that count are their running
+average, and each look at the validation images costs a forward pass. The average spans the last tenth of the
+steps, however many they are (the power function of Karras et al. 2024, arXiv 2312.02696, equation 8, γ =
+6.94), so that the curve shows at every step what a training that ends there would reach.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from rs_course.classification.inputs import as_targets, as_tensor
+from rs_course.classification.training import predict, steps_of
+
+GAMMA = 6.94  # a relative width of the average of 0.10
+WARM_UP = 50  # steps in which the learning rate rises to its value
+GROWTH = 1.25  # each look at the validation images comes so much later than the one before
+WAIT, AT_LEAST = 1.6, 120  # no better after 1.6 times the steps of the best and 120 more: it has converged
+
+
+@dataclass(frozen=True, eq=False)
+class Convergence:
+    """What :func:`fit_until_converged` finds.
+
+    Attributes:
+        model: The averaged weights of the best step, in evaluation mode.
+        steps: Gradient steps until the best.
+        taken: Gradient steps that were taken.
+        curve: ``[(step, accuracy on validation)]``.
+        converged: Whether it stopped by itself, and not at ``max_steps``.
+    """
+
+    model: torch.nn.Module
+    steps: int
+    taken: int
+    curve: list[tuple[int, float]]
+    converged: bool
+
+
+def fit_until_converged(
+    model: torch.nn.Module,
+    pairs,
+    validation,
+    *,
+    max_steps: int,
+    batch_sizes,
+    weights=None,
+    lr: float | None = None,
+    weight_decay: float = 0.05,
+    label_smoothing: float = 0.1,
+    augment="flip+rotate",
+    seed: int = 0,
+) -> Convergence:
+    """Train a classifier on one or more sets side by side until it stops improving.
+
+    Args:
+        model: From :func:`rs_course.classification.build`; it is changed in place.
+        pairs: List of (images, labels or targets ``[N, C]``); every step takes a batch of each.
+        validation: (images, labels) that nothing is trained on.
+        max_steps: Where to stop in any case.
+        batch_sizes: Images of each pair a step.
+        weights: Of the loss of each pair; 1 by default.
+        lr: Learning rate; the model's own by default.
+        weight_decay, label_smoothing, augment, seed: As for :func:`rs_course.classification.fit`.
+
+    Raises:
+        TypeError, ValueError: Images, labels or settings that do not fit.
+    """
+    images, labels = as_tensor(validation[0]), torch.as_tensor(validation[1])
+    classes = predict(model, images[:1]).shape[1]
+    pairs = [(as_tensor(x), as_targets(y, classes, len(x))) for x, y in pairs]
+    average = AveragedModel(model, avg_fn=power_average, use_buffers=True)
+    run = steps_of(
+        model, pairs, weights=weights or [1.0] * len(pairs), steps=max_steps, batches=batch_sizes,
+        lr=lr or getattr(model, "lr", 1e-3), weight_decay=weight_decay, label_smoothing=label_smoothing,
+        augment=augment, schedule=lambda step: min(1.0, (step + 1) / WARM_UP), seed=seed,
+    )  # fmt: skip
+    curve, best, kept, look, step = [], (-1.0, 0), None, 20, 0
+    for step, _ in enumerate(run, start=1):
+        average.update_parameters(model)
+        if step < look and step < max_steps:
+            continue
+        look = max(step + 20, math.ceil(GROWTH * step))
+        accuracy = (predict(average.module, images).argmax(1) == labels).double().mean().item()
+        model.train()
+        curve.append((step, accuracy))
+        if accuracy > best[0]:
+            best, kept = (accuracy, step), copy.deepcopy(average.module)
+        elif step >= WAIT * best[1] + AT_LEAST:
+            break
+    run.close()
+    return Convergence(kept.eval(), best[1], step, curve, step < max_steps)
+
+
+def power_average(averaged: torch.Tensor, current: torch.Tensor, count) -> torch.Tensor:
+    """β · averaged + (1 − β) · current, β = (1 − 1/t)^(γ + 1); whole numbers are taken over."""
+    if not averaged.is_floating_point():
+        return current
+    return torch.lerp(current, averaged, (1 - 1 / (int(count) + 1)) ** (GAMMA + 1))

@@ -1,0 +1,177 @@
+"""Hypotheses of a study as data, a verdict for each of them at every budget, and the answer in a sentence.
+
+In the study's TOML file::
+
+    [judged]                                  # what every side has in common
+    classifier = "small-cnn"
+
+    [[hypotheses]]
+    name = "adapted"
+    text = "Tiles of a generator that saw only the k shots help"
+    short = "tiles of a generator that saw only these shots add"
+    better = { arm = "mixed", synthetic = "@adapted" }
+    worse = { arm = "real" }
+    real_per_class = [1, 4, 16, 100]          # one verdict each
+    on = ["haze 1"]                           # as wished: on shifts of the test images, one verdict each
+
+A hypothesis is **shown** at a budget when its difference lies above zero and Holm's (1979) correction over
+all verdicts of the study leaves p below 0.05, **contradicted** when it lies below zero so clearly, and
+otherwise **not shown**, which is not the same as shown to be false.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+
+from rs_course.study.comparisons import Interval, complete, interval, paired, share
+from rs_course.study.freezing import fill
+
+SHOWN, NOT_SHOWN, CONTRADICTED, MISSING = "shown", "not shown", "contradicted", "no rows"
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A hypothesis at one budget.
+
+    Attributes:
+        name, text, short: As in the file.
+        budget: Real images per class.
+        verdict: "shown", "not shown", "contradicted", or "no rows".
+        difference: In accuracy, with its 95 % interval; ``None`` without rows.
+        p: Corrected over all verdicts.
+        reason: Why there are no rows.
+    """
+
+    name: str
+    text: str
+    short: str
+    budget: int
+    verdict: str
+    difference: Interval | None
+    p: float = math.nan
+    reason: str = ""
+
+    def __str__(self) -> str:
+        said = self.reason if self.difference is None else f"{points(self.difference)}, p = {self.p:.2g}"
+        return f"{self.verdict}: {self.text}, {self.budget} per class ({said})"
+
+
+def points(difference) -> str:
+    """A difference in percentage points with its interval: ``+3.1 [+1.2, +5.0]``."""
+    return f"{100 * difference.estimate:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+
+
+def holm(p) -> list[float]:
+    """Holm's step-down correction: the k-th smallest of m values times m - k + 1, never falling."""
+    order, corrected, largest = sorted(range(len(p)), key=p.__getitem__), [0.0] * len(p), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def judge(
+    ledger, hypotheses: list[dict], judged: dict | None = None, settings: dict | None = None
+) -> list[Verdict]:
+    """A verdict for every hypothesis at every budget.
+
+    Args:
+        ledger: Rows of a study, finished or not.
+        hypotheses: Tables as above.
+        judged: Values of columns that all sides have in common.
+        settings: What was frozen, for values such as ``"$mixing"``.
+
+    Raises:
+        ValueError: A hypothesis lacks ``name``, ``text``, ``better``, ``worse`` or ``real_per_class``.
+    """
+    rows, found = complete(ledger), []
+    for number, table in enumerate(hypotheses, start=1):
+        if missing := {"name", "text", "better", "worse", "real_per_class"} - set(table):
+            raise ValueError(f"hypothesis {number} lacks {', '.join(sorted(missing))}.")
+        for budget, on in itertools.product(_listed(table["real_per_class"]), _listed(table.get("on"))):
+            suffix = f" on {on}" if on else ""
+            names = table["name"], table["text"], table.get("short", table["text"])
+            said = *(name + suffix for name in names), budget
+            try:
+                difference = interval(_difference(rows, table, judged or {}, budget, settings, on))
+            except ValueError as error:
+                found.append(Verdict(*said, MISSING, None, reason=str(error)))
+                continue
+            found.append(Verdict(*said, NOT_SHOWN, difference, difference.p))
+    tested = [k for k, verdict in enumerate(found) if verdict.difference is not None]
+    for k, p in zip(tested, holm([found[k].p for k in tested]), strict=True):
+        side = SHOWN if found[k].difference.estimate > 0 else CONTRADICTED
+        found[k] = replace(found[k], p=p, verdict=side if p < LEVEL else NOT_SHOWN)
+    return found
+
+
+def _listed(value) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _difference(rows, table: dict, judged: dict, budget, settings=None, on=None):
+    sides = []
+    for side in (table["better"], table["worse"]):
+        own = {"real_per_class": budget, **judged, **side}
+        sides.append(side if "chance" in side else fill(own, settings or {}))
+    return paired(rows, *sides, on)
+
+
+def memory(
+    ledger, hypotheses: list[dict], judged: dict, part: str, whole: str, settings: dict | None = None
+) -> dict[int, tuple]:
+    """What is left of one hypothesis's gain in another's: ``{budget: (share, low, high)}``.
+
+    Args:
+        ledger, hypotheses, judged, settings: As for :func:`judge`.
+        part, whole: Their names: "adapted" saw the shots only, "today" every real tile.
+    """
+    rows, named = complete(ledger), {table["name"]: table for table in hypotheses}
+    shares = {}
+    for budget in _listed(named[part]["real_per_class"]):
+        try:
+            sides = [_difference(rows, named[name], judged, budget, settings) for name in (part, whole)]
+        except ValueError:
+            continue
+        if sides[0].shape == sides[1].shape:
+            shares[budget] = share(*sides)
+    return shares
+
+
+def answers(verdicts: list[Verdict], answer: dict) -> dict[int, str]:
+    """One sentence for every budget.
+
+    Args:
+        verdicts: From :func:`judge`.
+        answer: The study's table ``[answer]``: ``alone``, the name of the hypothesis that decides (synthetic
+            images that borrow nothing help), ``borrowed``, the same with a generator that saw more, and
+            ``beside``, names of others to be told.
+    """
+    sentences = {}
+    for budget in dict.fromkeys(verdict.budget for verdict in verdicts):
+        at = {verdict.name: verdict for verdict in verdicts if verdict.budget == budget}
+        told = [at[n] for n in (answer["alone"], answer["borrowed"], *answer.get("beside", [])) if n in at]
+        told = [verdict for verdict in told if verdict.difference is not None]
+        if not told:
+            continue
+        decided = _decided(at.get(answer["alone"]), at.get(answer["borrowed"]))
+        evidence = "; ".join(f"{v.short} {points(v.difference)} points ({v.verdict})" for v in told)
+        sentences[budget] = f"With {budget} real images per class: {decided}: {evidence}."
+    return sentences
+
+
+def _decided(alone: Verdict | None, borrowed: Verdict | None) -> str:
+    """Yes, no or not shown, and on what condition."""
+    own, more = (v.verdict if v else MISSING for v in (alone, borrowed))
+    if own == SHOWN:
+        return "yes, synthetic images help, even from a generator that saw nothing else"
+    if more == SHOWN:
+        return (
+            "only with borrowed memory: they help when the generator saw more real images than the classifier"
+        )
+    if CONTRADICTED in (own, more):
+        return "no, synthetic images cost accuracy"
+    return "that synthetic images help is not shown"

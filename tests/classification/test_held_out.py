@@ -1,0 +1,101 @@
+"""Three disjoint parts, near-duplicates out, nothing guessed; and training that stops by validation."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.optim.swa_utils import AveragedModel
+
+from classification.conftest import coloured
+from rs_course.classification import classifiers, convergence, shifts
+from rs_course.classification.held_out import held_out, near_duplicates
+
+
+def folder(path, parts, *, classes=("Forest", "River")):
+    """A data set as class folders under split folders; every image its own texture."""
+    rng = np.random.default_rng(0)
+    for split, count in parts.items():
+        for k, name in enumerate(classes):
+            (path / split / name).mkdir(parents=True)
+            for n in range(count):
+                tile = rng.integers(0, 200, (16, 16, 3)) + 50 * np.eye(3, dtype=int)[k]
+                Image.fromarray(tile.astype(np.uint8)).save(path / split / name / f"{n}.png")
+    return path
+
+
+def test_without_validation_of_its_own_the_test_images_are_halved_by_content(tmp_path):
+    parts = held_out(str(folder(tmp_path, {"train": 4, "test": 6})))
+    assert [len(p) for p in (parts.pool, parts.validation, parts.test)] == [8, 6, 6]
+    assert np.bincount(parts.validation.labels).tolist() == [3, 3]
+    seen = [set(part.hashes) for part in (parts.pool, parts.validation, parts.test)]
+    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+    assert parts.how == "the official test images, by content"
+
+
+def test_a_split_for_validation_is_kept_and_a_changed_file_is_seen_in_the_same_process(tmp_path):
+    path = folder(tmp_path, {"train": 4, "val": 2, "test": 2})
+    parts = held_out(str(path))
+    assert parts.how == "the collection's own splits" and len(parts.test) == 4 and parts.removed == 0
+    copy = np.asarray(Image.open(path / "test" / "River" / "0.png"))
+    Image.fromarray(np.rot90(copy)).save(path / "train" / "River" / "0.png")  # a turned copy leaks
+    leaky = held_out(str(path))
+    assert leaky.removed == 1 and len(leaky.pool) == 7
+    assert leaky.test.hashes == parts.test.hashes
+
+
+def test_near_duplicates_are_edited_copies_and_not_all_of_the_open_water():
+    rng = np.random.default_rng(1)
+    tiles = coloured(2, side=64).images
+    noisy = np.clip(np.rot90(tiles[:2, :, ::-1], 1, (1, 2)) + rng.normal(0, 4, (2, 64, 64, 3)), 0, 255)
+    water = np.clip(60 + rng.normal(0, 2, (2, 64, 64, 3)), 0, 255).astype(np.uint8)
+    queries = np.concatenate([noisy.astype(np.uint8), tiles[4:], water[:1]])
+    found = near_duplicates(queries, np.concatenate([tiles[:4], water[1:]]))
+    assert found.tolist() == [True, True, False, False, False]
+
+
+def test_too_few_or_missing_images_are_named(tmp_path):
+    with pytest.raises(ValueError, match="1 test images of the class Forest, too few to part"):
+        held_out(str(folder(tmp_path / "few", {"train": 2, "test": 1})))
+    path = folder(tmp_path / "none", {"train": 2, "val": 1, "test": 1})
+    (path / "val" / "River" / "0.png").unlink()
+    with pytest.raises(ValueError, match="no validation image of the class River"):
+        held_out(str(path))
+
+
+def test_the_average_is_that_of_swa_utils_with_the_power_functions_weights():
+    model = torch.nn.Linear(1, 1, bias=False)
+    average = AveragedModel(model, avg_fn=convergence.power_average)
+    values = [1.0, 5.0, 2.0, -3.0]
+    for value in values:
+        torch.nn.init.constant_(model.weight, value)
+        average.update_parameters(model)
+    expected = values[0]
+    for t, value in enumerate(values[1:], start=2):
+        beta = (1 - 1 / t) ** (convergence.GAMMA + 1)
+        expected = beta * expected + (1 - beta) * value
+    assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_training_stops_when_validation_does_not_improve_and_keeps_the_best():
+    train, judged = coloured(8), coloured(12, seed=5)
+    model = classifiers.build("small-cnn", 3, seed=0)
+    pairs, validation = [(train.images, train.labels)], (judged.images, judged.labels)
+    found = convergence.fit_until_converged(
+        model, pairs, validation, max_steps=400, batch_sizes=[12], lr=3e-3
+    )
+    steps, accuracies = zip(*found.curve, strict=True)
+    assert found.converged and found.taken < 400 and steps == tuple(sorted(steps))
+    assert max(accuracies) == dict(found.curve)[found.steps] > 0.8
+    from rs_course.classification import predict
+
+    kept = (predict(found.model, judged.images).argmax(1).numpy() == judged.labels).mean()
+    assert kept == pytest.approx(max(accuracies))
+
+
+@pytest.mark.parametrize("name", list(shifts.SHIFTS))
+def test_shifts_are_graded_and_begin_at_nothing(name):
+    tiles = coloured(2, side=32).images
+    shift = shifts.SHIFTS[name]
+    changes = [np.abs(shift(tiles, s).astype(int) - tiles).mean() for s in (0.0, 0.5, 1.0)]
+    assert changes[0] < 0.5 and changes[0] < changes[1] < changes[2] + (name == "rotation")
+    assert np.array_equal(shift(tiles[:2], 1.0), shift(tiles, 1.0)[:2])  # tile i depends on i alone
