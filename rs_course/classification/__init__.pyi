@@ -8,7 +8,6 @@ from . import (
     experiment as experiment,
     held_out as held_out,
     inputs as inputs,
-    making as making,
     prompts as prompts,
     recipes as recipes,
     sets as sets,

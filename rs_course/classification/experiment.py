@@ -167,7 +167,8 @@ def run_task(task: dict | Task) -> dict:
 
         With ``part`` also ``n_near`` (added images that nearly equal a judged one); with ``max_steps``
         ``steps_best``, ``steps_taken``, ``converged`` and the curve ``curve_steps``, ``curve_accuracy`` on
-        validation; with ``shifts`` the lists ``shift_names``, ``shift_accuracy``, ``shift_count`` and ``shift_correct``.
+        validation; with ``shifts`` the lists ``shift_names``, ``shift_accuracy``, ``shift_count`` and
+        ``shift_correct``.
 
     Raises:
         ValueError, FileNotFoundError: What the task asks for is not possible or not there.

@@ -154,8 +154,7 @@ def round_trip(tiles: Tiles, autoencoder: str) -> Tiles:
     from diffusers import AutoencoderKL
 
     from rs_course.checkpoints.images import pixels
-    from rs_course.checkpoints.loading import locate
-    from rs_course.checkpoints.loading import load_model
+    from rs_course.checkpoints.loading import load_model, locate
 
     vae, parts = load_model(AutoencoderKL, locate(autoencoder), torch.float32).eval(), []
     with torch.inference_mode():

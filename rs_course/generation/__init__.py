@@ -8,7 +8,7 @@
 At the command line this is ``rs-course generate``.
 """
 
-from .prompts import Prompt, read_prompts
+from .prompts import SampleSpec, class_specs, read_prompts
 from .run import generate
 
-__all__ = ["Prompt", "generate", "read_prompts"]
+__all__ = ["SampleSpec", "class_specs", "generate", "read_prompts"]

@@ -17,10 +17,12 @@ source                      prompts
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from rs_course.checkpoints.metadata import FIELDS
 from rs_course.datasets import rows as table_rows
@@ -30,26 +32,32 @@ _WHOLE = ("year", "month", "day")
 
 
 @dataclass(frozen=True)
-class Prompt:
+class SampleSpec:
     """One line of the list.
 
     Attributes:
         text: The sentence.
         label: Class that it asks for, or ``None``.
         metadata: Physical units by field (see ``rs_course.checkpoints.metadata.FIELDS``), or ``None``.
+        image, mask: Picture to start from, uint8 ``[H, W, 3]``, and where to repaint it, uint8 ``[H, W]``; of
+            all lines or of none.
     """
 
     text: str
     label: str | None = None
     metadata: dict | None = None
+    image: np.ndarray | None = field(default=None, compare=False)
+    mask: np.ndarray | None = field(default=None, compare=False)
 
 
-def read_prompts(source: str | Path | Sequence[str | dict | Prompt]) -> tuple[list[Prompt], list[str] | None]:
+def read_prompts(
+    source: str | Path | Sequence[str | dict | SampleSpec],
+) -> tuple[list[SampleSpec], list[str] | None]:
     """Read a source of prompts.
 
     Args:
         source: One of the table above, or a list of strings, of dicts with the same keys, or of
-            :class:`Prompt`.
+            :class:`SampleSpec`.
 
     Returns:
         The prompts, and the class names in label order (``None`` where no prompt has a label).
@@ -72,14 +80,51 @@ def read_prompts(source: str | Path | Sequence[str | dict | Prompt]) -> tuple[li
     return prompts, sorted({prompt.label for prompt in prompts if prompt.label is not None}) or None
 
 
-def _class_prompts(dataset: str) -> tuple[list[Prompt], list[str]]:
+def class_specs(prompts: Mapping[str, Sequence[str]], per_class: int, *, shots=None) -> list[SampleSpec]:
+    """Lines of a set of images, classes taking turns, so that its beginning is a smaller balanced set.
+
+    Args:
+        prompts: Sentences for each class; they are used in turn.
+        per_class: Images of each class.
+        shots: Real images to start from, used in turn: has ``images``, ``labels`` and ``classes``.
+
+    Raises:
+        ValueError: A class without prompts or shots, or different classes.
+    """
+    if empty := [name for name, own in prompts.items() if not own]:
+        raise ValueError(f"The class {empty[0]} has no prompt.")
+    members = {}
+    if shots is not None:
+        if tuple(shots.classes) != tuple(prompts):
+            raise ValueError(
+                f"The shots have the classes {', '.join(shots.classes)}, the prompts {', '.join(prompts)}: "
+                "both need the same, in the same order."
+            )
+        members = {name: np.flatnonzero(shots.labels == k) for k, name in enumerate(prompts)}
+        if missing := [name for name, own in members.items() if not len(own)]:
+            raise ValueError(
+                f"There is no real image of the class {missing[0]}: real guidance starts from real images of "
+                "every class."
+            )
+    return [
+        SampleSpec(
+            own[turn % len(own)],
+            name,
+            image=np.asarray(shots.images[members[name][turn % len(members[name])]]) if members else None,
+        )
+        for turn in range(per_class)
+        for name, own in prompts.items()
+    ]
+
+
+def _class_prompts(dataset: str) -> tuple[list[SampleSpec], list[str]]:
     from rs_course.datasets import class_prompt
     from rs_course.datasets.prompts import PHRASES
 
-    return [Prompt(class_prompt(label, dataset), label) for label in PHRASES], list(PHRASES)
+    return [SampleSpec(class_prompt(label, dataset), label) for label in PHRASES], list(PHRASES)
 
 
-def _captions(name: str) -> tuple[list[Prompt], list[str]]:
+def _captions(name: str) -> tuple[list[SampleSpec], list[str]]:
     from rs_course import datasets
 
     data = datasets.load(name)
@@ -87,7 +132,7 @@ def _captions(name: str) -> tuple[list[Prompt], list[str]]:
         raise ValueError(f"{name!r} has images without a caption: use a captioned set, or classes:NAME.")
     described = zip(data.captions, data.labels, data.metadata, strict=True)
     prompts = [
-        Prompt(
+        SampleSpec(
             captions[0],
             data.classes[label] if label >= 0 else None,
             _known_fields(metadata or {}, name) or None,
@@ -122,11 +167,11 @@ def _file_rows(file: Path) -> list[tuple[str, Any]]:
     raise ValueError(f"{file} has the ending {file.suffix!r}: prompts are .txt, .jsonl, .csv or .parquet.")
 
 
-def _prompt(row, where: str) -> Prompt:
-    if isinstance(row, Prompt):
+def _prompt(row, where: str) -> SampleSpec:
+    if isinstance(row, SampleSpec):
         return row
     if isinstance(row, str):
-        return Prompt(row)
+        return SampleSpec(row)
     if not isinstance(row, dict):
         raise TypeError(f"{where} is a {type(row).__name__}; a prompt is a string or a dict.")
     if unknown := next((key for key in row if key not in _COLUMNS), None):
@@ -147,7 +192,7 @@ def _prompt(row, where: str) -> Prompt:
         raise TypeError(f"{where}: metadata is an object such as {{'lon': 8.4, 'month': 7}}, not {stated!r}.")
     columns = {key: _number(row[key], key, where) for key in FIELDS if row.get(key) is not None}
     fields = {**(stated or {}), **_known_fields(stated or {}, where), **columns}
-    return Prompt(text, table_rows.label_of(row.get("label"), where), fields or None)
+    return SampleSpec(text, table_rows.label_of(row.get("label"), where), fields or None)
 
 
 def _number(value, field: str, where: str) -> float | int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rs_course.datasets import write_shard
 from rs_course.files import write_json
 
-from .prompts import Prompt
+from .prompts import SampleSpec
 
 # Hidden, because readers of Parquet folders take every visible file for a shard.
 _RECORD, _LOCK = ".run.json", ".lock"
@@ -45,9 +45,14 @@ class Recipe:
     shard_size: int
 
 
-def prompts_hash(prompts: list[Prompt]) -> str:
-    """SHA-256 of a list of prompts, with labels and metadata."""
-    rows = json.dumps([asdict(prompt) for prompt in prompts], sort_keys=True)
+def prompts_hash(prompts: list[SampleSpec]) -> str:
+    """SHA-256 of a list of prompts, with labels, metadata and pictures."""
+    optional = ("image", "mask")
+    rows = json.dumps(
+        [{k: v for k, v in asdict(p).items() if k not in optional or v is not None} for p in prompts],
+        sort_keys=True,
+        default=lambda pixels: hashlib.sha256(pixels.tobytes()).hexdigest(),
+    )
     return hashlib.sha256(rows.encode()).hexdigest()
 
 
@@ -106,7 +111,7 @@ class Folder:
         return [shard for shard in shards if self._images_in(shard) < shard.count]
 
     def write(
-        self, shard: Shard, rows: list[Prompt], pictures: list[bytes], classes: Sequence[str] | None
+        self, shard: Shard, rows: list[SampleSpec], pictures: list[bytes], classes: Sequence[str] | None
     ) -> None:
         """Store a shard's PNG pictures with what they were made from."""
         common = {

@@ -15,15 +15,19 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rs_course import jobs
 
-from .prompts import Prompt, read_prompts
+from .prompts import SampleSpec, read_prompts
 from .recipe import Folder, Recipe, Shard, prompts_hash
 
 if TYPE_CHECKING:
     from rs_course.datasets import Dataset
 
-SETTINGS = ("steps", "guidance", "guidance_interval", "sampler", "eta", "size", "negative_prompt")
+SETTINGS = (
+    "steps", "guidance", "guidance_interval", "sampler", "eta", "size", "negative_prompt", "strength",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def generate(
         shard_size: Images per file: what a kill can cost each worker.
         progress: Show images per second and the time left.
         settings: ``steps``, ``guidance``, ``guidance_interval``, ``sampler``, ``eta``, ``size``,
-            ``negative_prompt``, as in ``Checkpoint.sample``.
+            ``negative_prompt``, ``strength``, as in ``Checkpoint.sample``.
 
     Returns:
         The images that were asked for, sorted by seed and number.
@@ -151,7 +155,7 @@ def generate(
     return _asked_for(out, seeds, count)
 
 
-def _turn(rows: list[Prompt], shard: Shard) -> list[Prompt]:
+def _turn(rows: list[SampleSpec], shard: Shard) -> list[SampleSpec]:
     """The prompts of a shard's images."""
     return [rows[i % len(rows)] for i in range(shard.first, shard.first + shard.count)]
 
@@ -166,7 +170,7 @@ def _asked_for(out, seeds: list[int], count: int) -> Dataset:
     return data if all(wanted) else data.subset(wanted)
 
 
-def describe(order: Order, prompts: list[Prompt]) -> tuple[str, dict, list[str]]:
+def describe(order: Order, prompts: list[SampleSpec]) -> tuple[str, dict, list[str]]:
     """Check the whole request before the first image.
 
     Returns:
@@ -180,12 +184,14 @@ def describe(order: Order, prompts: list[Prompt]) -> tuple[str, dict, list[str]]
     generator = _generator(order)
     with warnings.catch_warnings(record=True) as cut:
         warnings.simplefilter("always")
-        settings = sampling.describe(generator, *_rows(prompts), **order.arguments)
+        settings = sampling.describe(generator, **_rows(prompts), **order.arguments)
+    if "strength" in order.arguments:
+        settings["strength"] = order.arguments["strength"]
     return generator.card.hash, settings, [str(warning.message) for warning in cut]
 
 
 def make(
-    order: Order, shard: Shard, rows: list[Prompt], weights: str, advance: Callable | None
+    order: Order, shard: Shard, rows: list[SampleSpec], weights: str, advance: Callable | None
 ) -> list[bytes]:
     """The pictures of a shard, as PNG files.
 
@@ -206,12 +212,10 @@ def make(
     generator = _generator(order)
     if generator.card.hash != weights:
         raise ValueError(f"{order.checkpoint} has other weights on this worker than where the run began.")
-    texts, metadata = _rows(rows)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The prompt has .* tokens")  # said once, before the first image
         images = generator.sample(
-            texts,
-            metadata=metadata,
+            **_rows(rows),
             seed=shard.seed,
             start=shard.first,
             batch_size=order.batch_size,
@@ -252,9 +256,18 @@ def _own_gpu() -> str | None:
     return f"cuda:{name % torch.cuda.device_count()}" if isinstance(name, int) else None
 
 
-def _rows(prompts: list[Prompt]) -> tuple[list[str], list[dict | None] | None]:
+def _rows(prompts: list[SampleSpec]) -> dict:
+    """The arguments of ``Checkpoint.sample`` that differ between images."""
+    import torch
+
     metadata = [prompt.metadata for prompt in prompts]
-    return [prompt.text for prompt in prompts], metadata if any(metadata) else None
+    found = {"prompts": [prompt.text for prompt in prompts], "metadata": metadata if any(metadata) else None}
+    for name in ("image", "mask"):
+        pictures = [getattr(prompt, name) for prompt in prompts]
+        if pictures[0] is not None:
+            pixels = torch.from_numpy(np.stack(pictures)).float() / 255
+            found[name] = pixels.permute(0, 3, 1, 2) if name == "image" else pixels[:, None]
+    return found
 
 
 def _gpus() -> int:

@@ -39,19 +39,41 @@ def learning_curves(lines: dict, *, x: str = "real_per_class", axes=None):
     return axes.figure
 
 
-def differences(rows: dict, *, axes=None, xlabel: str = "percentage points"):
+def convergence(lines: dict, *, axes=None):
+    """Accuracy on validation against gradient steps: a colour per name, a line per seed, a dot at the best
+    step.
+
+    Args:
+        lines: ``{name: rows}`` of runs that stopped by validation.
+        axes: Where to draw.
+    """
+    axes = _axes(axes)
+    for colour, (name, rows) in zip(_cycle(), lines.items(), strict=False):
+        for label, row in zip([name, *[None] * len(rows)], rows.itertuples(), strict=False):
+            steps, accuracy = np.asarray(row.curve_steps), 100 * np.asarray(row.curve_accuracy)
+            axes.plot(steps, accuracy, lw=1, color=colour, alpha=0.7, label=label)
+            best = np.searchsorted(steps, row.steps_best)
+            axes.plot(steps[best], accuracy[best], "o", ms=4, color=colour)
+    axes.set_xscale("log")
+    axes.set(xlabel="gradient steps", ylabel="accuracy on validation, %")
+    axes.legend()
+    return axes.figure
+
+
+def differences(rows: dict, *, verdicts: dict | None = None, axes=None, xlabel: str = "percentage points"):
     """Differences with their intervals, one line each, coloured by what they show.
 
     Args:
         rows: ``{name: Difference}``.
+        verdicts: ``{name: verdict}``, where a correction has made them; else by the interval alone.
         axes: Where to draw.
         xlabel: What the differences are of.
     """
     from rs_course.study.claims import verdict
 
     axes = _axes(axes, (6.8, 0.32 * len(rows) + 0.9))
-    for y, difference in enumerate(rows.values()):
-        colour = _VERDICT_COLOURS[verdict(difference)]
+    for y, (name, difference) in enumerate(rows.items()):
+        colour = _VERDICT_COLOURS[verdicts[name] if verdicts else verdict(difference)]
         axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, lw=2)
         axes.plot(100 * difference.estimate, y, "o", color=colour, ms=5)
     axes.axvline(0, color="k", lw=0.8)

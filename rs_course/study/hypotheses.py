@@ -25,7 +25,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 
-from rs_course.study.comparisons import Interval, complete, interval, paired, share
+from rs_course.study.comparisons import Interval, complete, interval, paired, select, share
 from rs_course.study.freezing import fill
 
 SHOWN, NOT_SHOWN, CONTRADICTED, MISSING = "shown", "not shown", "contradicted", "no rows"
@@ -139,6 +139,21 @@ def memory(
         if sides[0].shape == sides[1].shape:
             shares[budget] = share(*sides)
     return shares
+
+
+def curves(ledger, hypotheses: list[dict], judged: dict, settings: dict, names) -> dict:
+    """``{name: rows}`` of the better sides of some hypotheses, and first of the first one's worse side."""
+    import pandas as pd
+
+    rows, named, found = complete(ledger), {table["name"]: table for table in hypotheses}, {}
+    sides = {"real tiles alone": named[names[0]]["worse"]} | {name: named[name]["better"] for name in names}
+    for name, side in sides.items():
+        budgets = sorted(set(rows["real_per_class"]))
+        wheres = [fill({"real_per_class": budget, **judged, **side}, settings) for budget in budgets]
+        part = pd.concat([select(rows, **where) for where in wheres if "chance" not in where] or [rows[:0]])
+        if len(part):
+            found[name] = part
+    return found
 
 
 def answers(verdicts: list[Verdict], answer: dict) -> dict[int, str]:

@@ -12,7 +12,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from rs_course.study import claims, freezing, hypotheses, panels, results
+from rs_course.study import claims, figures, freezing, hypotheses, panels, results
+
+_TITLES = {
+    "convergence": "Accuracy on validation against gradient steps, real tiles alone",
+    "verdicts": "Every hypothesis at every budget, with 95 % intervals; colours after Holm's correction",
+}
 
 
 def write(folder, out=None) -> Path:
@@ -38,13 +43,43 @@ def write(folder, out=None) -> Path:
     if "part" in ledger:
         tested = ledger[ledger["part"] == "test"]
     findings = claims.judge(ledger, extra.get("claims", []))
-    drawn = panels.draw(tested, out, provenance(study)) if len(tested) else []
     page = out / "report.md"
-    text = summary(ledger, study, findings, drawn)
     if "hypotheses" in extra and len(tested):
-        text += "\n".join(_judged(tested, extra, freezing.read(folder)))
+        frozen = freezing.read(folder)
+        text = summary(ledger, study, findings, _drawn(tested, extra, frozen, out, provenance(study)))
+        text += "\n".join(_judged(tested, extra, frozen))
+    else:
+        drawn = panels.draw(tested, out, provenance(study)) if len(tested) else []
+        text = summary(ledger, study, findings, drawn)
     page.write_text(text, encoding="utf-8")
     return page
+
+
+def _drawn(tested, extra: dict, frozen: dict, out: Path, badge: str) -> list[str]:
+    """Draw accuracy by budget of the arms that answer, how training converged, and all verdicts."""
+    from rs_course import plots
+
+    plots.style()
+    judged, asked, settings = extra.get("judged", {}), extra["hypotheses"], frozen["settings"]
+    answer = extra.get("answer", {"alone": asked[0]["name"], "borrowed": asked[0]["name"]})
+    names = list(dict.fromkeys([answer["alone"], answer["borrowed"], *answer.get("beside", [])]))
+    lines = hypotheses.curves(tested, asked, judged, settings, names)
+    found = {"learning_curves": figures.learning_curves(lines)}
+    real = next(iter(lines.values()), tested[:0])
+    if "curve_steps" in real and len(real):
+        budgets = real.groupby("real_per_class")
+        found["convergence"] = figures.convergence({f"{k:g} per class": part for k, part in budgets})
+    verdicts = [v for v in hypotheses.judge(tested, asked, judged, settings) if v.difference is not None]
+    if verdicts:
+        titles = {f"{v.name}, {v.budget}": v for v in verdicts}
+        found["verdicts"] = figures.differences(
+            {title: v.difference for title, v in titles.items()},
+            verdicts={title: v.verdict for title, v in titles.items()},
+        )
+    for name, figure in found.items():
+        plots.badge(figure, badge)
+        (out / f"{name}.png").write_bytes(plots.png(figure))
+    return list(found)
 
 
 def _judged(tested, extra: dict, frozen: dict) -> list[str]:
@@ -107,16 +142,22 @@ def summary(ledger, study: dict, findings, drawn: list[str]) -> str:
     if findings:
         lines += [f"**{counted(findings)}**", "", *_findings(findings), ""]
     seeds, missing = ledger["seed"].nunique(), len(study["ids"]) - len(ledger)
+    how = (
+        "intervals take both for random (Student's *t*), *p* is Holm's over all verdicts."
+        if "hypotheses" in study["extra"]
+        else "intervals from a bootstrap over both; *d* is the mean difference of the seeds over their "
+        "standard deviation."
+    )
     lines += [
         f"{len(ledger)} runs, {seeds} seed{'s' if seeds > 1 else ''}. Differences are paired by seed and "
-        "test image, intervals from a bootstrap over both; *d* is the mean difference of the seeds over "
-        "their standard deviation."
+        f"test image, {how}"
     ]
     if missing:
         lines += ["", f"**{missing} of {len(study['ids'])} runs are not done.**"]
     lines += ["", "## Figures", ""]
     for name in drawn:
-        lines += [f"![{panels.TITLES[name]}]({name}.png)", "", f"*{panels.TITLES[name]}.*", ""]
+        title = (panels.TITLES | _TITLES)[name]
+        lines += [f"![{title}]({name}.png)", "", f"*{title}.*", ""]
     lines += ["## Accuracy", "", _table(ledger), "", "## Provenance", ""]
     for kind, digest in study["hashes"].items():
         lines.append(f"- {kind}: `{digest}` ({study['inputs'].get(kind, 'none named')})")

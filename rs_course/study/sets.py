@@ -181,11 +181,11 @@ def make(spec: dict) -> dict:
 
 def _generate(folder, making, spec):
     """Images from prompts, from real shots, or from a generator that was adapted to real shots."""
-    from rs_course import checkpoints, datasets, generation
+    from rs_course import datasets, generation
     from rs_course.classification import arms
-    from rs_course.classification import making as recipe
     from rs_course.classification.held_out import held_out
     from rs_course.classification.prompts import class_prompts
+    from rs_course.classification.recipes import guidance_strength
     from rs_course.study import adaptation
 
     look = spec.get("look", spec["dataset"] if spec["dataset"] == "simulated" else "eurosat")
@@ -208,28 +208,11 @@ def _generate(folder, making, spec):
     else:
         prompts = class_prompts(making, data.classes, dataset=look, count=spec.get("sentences", 200))
     if making == "real-guidance":
-        recipe.make(
-            folder,
-            checkpoints.load(checkpoint, dtype=dtype),
-            recipe.plan(prompts, spec["per_class"], shots=tiles),
-            data.classes,
-            name=Path(checkpoint).name,
-            shots=tiles,
-            seed=seeds[0],
-            **settings,
-        )
-        return
-    turns = [
-        {"prompt": own[turn % len(own)], "label": name}
-        for turn in range(max(len(own) for own in prompts.values()))
-        for name, own in prompts.items()
-    ]
-    count = spec["per_class"] * len(prompts)
-    turns = turns[:count] if len(turns) > count else turns
-    generation.generate(
-        turns, checkpoint=checkpoint, out=folder, per_prompt=-(-count // len(turns)), seed=list(seeds),
-        dtype=dtype, **settings,
-    )  # fmt: skip
+        settings.setdefault("strength", guidance_strength(shots["real_per_class"]))
+    specs = generation.class_specs(
+        prompts, spec["per_class"], shots=tiles if making == "real-guidance" else None
+    )
+    generation.generate(specs, checkpoint=checkpoint, out=folder, seed=list(seeds), dtype=dtype, **settings)
 
 
 def _events(folder, making, spec):

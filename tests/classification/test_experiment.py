@@ -77,7 +77,9 @@ def clip(tmp_path_factory):
         {"classifier": "linear-probe"},
         {"augment": "flip+rotate+cutmix"},
         {"symmetries": False},
-        {"rate": 1e-3},
+        {"lr": 1e-3},
+        {"weight_decay": 1.0},
+        {"label_smoothing": 0.0},
     ],
 )
 def test_every_setting_changes_the_run(synthetic, clip, change, plain_row):

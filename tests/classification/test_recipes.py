@@ -8,8 +8,8 @@ from alignment.conftest import build_clip
 from checkpoints.tiny import write_checkpoint
 
 from classification.conftest import NAMES, coloured
-from rs_course import alignment, checkpoints, datasets
-from rs_course.classification import making, prompts, recipes, tuning
+from rs_course import alignment, checkpoints, datasets, generation
+from rs_course.classification import prompts, recipes, tuning
 
 
 @pytest.fixture(scope="module")
@@ -157,56 +157,47 @@ def test_tuning_and_probing_learn(scorer, tuned):
         tuning.tune([(features, train.labels)], 4, start=torch.zeros(3, 8))
 
 
-@pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("generator")
-    return checkpoints.load(write_checkpoint(folder / "tiny", "stable-diffusion"))
-
-
-def test_a_set_is_made_once_and_completed_where_it_was_interrupted(generator, tmp_path):
-    classes = ("Forest", "River")
-    wanted = making.plan(prompts.class_prompts("language-enhancement", classes, dataset="simulated"), 3)
-    assert [row.label for row in wanted] == [0, 1] * 3 and len({row.prompt for row in wanted}) == 6
-    how = {"name": "tiny", "seed": 4, "shard": 2, "steps": 2, "size": (16, 16)}
-    making.make(tmp_path / "a", generator, wanted, classes, **how)
-    files = sorted((tmp_path / "a").glob("*.parquet"))
-    assert len(files) == 3
-    made, kept = datasets.load(tmp_path / "a").images.copy(), files[0].stat().st_mtime_ns
-    files[1].unlink()
-    making.make(tmp_path / "a", generator, wanted, classes, **how)
-    again = datasets.load(tmp_path / "a")
-    assert np.array_equal(again.images, made) and files[0].stat().st_mtime_ns == kept
-    assert again.captions == [[row.prompt] for row in wanted] and again.classes == classes
-    whole = making.make(tmp_path / "b", generator, wanted, classes, **(how | {"shard": 6}))
-    difference = datasets.load(whole).images.astype(int) - made
-    assert np.abs(difference).max() <= 1  # rounding: another batch adds up in another order
-
-
-def test_real_guidance_starts_from_the_shots(generator, tmp_path):
+def test_real_guidance_starts_from_the_shots(tmp_path):
+    folder = write_checkpoint(tmp_path / "tiny", "stable-diffusion")
     shots = coloured(2, names=("Forest", "River"), side=16)
     own = prompts.class_prompts("real-guidance", shots.classes, dataset="simulated")
-    wanted = making.plan(own, 4, shots=shots)
-    assert [shots.labels[row.shot] for row in wanted] == [row.label for row in wanted]
-    assert {row.shot for row in wanted} == {0, 1, 2, 3}
-    how = {"name": "tiny", "shots": shots, "steps": 10, "size": (16, 16)}
-    made = datasets.load(making.make(tmp_path / "rg", generator, wanted, shots.classes, **how))
-    close = generator.sample(
-        [row.prompt for row in wanted],
-        image=torch.from_numpy(shots.images[[row.shot for row in wanted]]).permute(0, 3, 1, 2).float() / 255,
-        strength=0.4,
-        steps=10,
-        size=(16, 16),
+    specs = generation.class_specs(own, 4, shots=shots)
+    assert [spec.label for spec in specs] == ["Forest", "River"] * 4
+    how = {"steps": 10, "size": (16, 16), "strength": recipes.guidance_strength(2)}
+    made = generation.generate(specs, checkpoint=folder, out=tmp_path / "rg", **how)
+    rows = [0, 1, 2, 3, 0, 1, 2, 3]
+    close = checkpoints.load(folder).sample(
+        [spec.text for spec in specs],
+        image=torch.from_numpy(shots.images[rows]).permute(0, 3, 1, 2).float() / 255,
+        **how,
     )
     assert np.abs(made.images / 255 - close.permute(0, 2, 3, 1).numpy()).max() < 2 / 255
-    with pytest.raises(ValueError, match="pass them as shots="):
-        making.make(tmp_path / "no", generator, wanted, shots.classes, name="tiny")
+    again = coloured(2, seed=1, names=("Forest", "River"), side=16)
+    with pytest.raises(ValueError, match="with other prompts"):  # other shots are another set
+        generation.generate(
+            generation.class_specs(own, 4, shots=again), checkpoint=folder, out=tmp_path / "rg", **how
+        )
 
 
-def test_plans_that_cannot_be_made():
+def test_sets_that_cannot_be_made():
     shots = coloured(1, names=("Forest", "River"))
     with pytest.raises(ValueError, match="class River has no prompt"):
-        making.plan({"Forest": ["a forest"], "River": []}, 2)
+        generation.class_specs({"Forest": ["a forest"], "River": []}, 2)
     with pytest.raises(ValueError, match="both need the same"):
-        making.plan({"Forest": ["a forest"]}, 2, shots=shots)
+        generation.class_specs({"Forest": ["a forest"]}, 2, shots=shots)
     with pytest.raises(ValueError, match="no real image of the class River"):
-        making.plan({"Forest": ["f"], "River": ["r"]}, 2, shots=shots.take(shots.labels == 0))
+        generation.class_specs({"Forest": ["f"], "River": ["r"]}, 2, shots=shots.take(shots.labels == 0))
+
+
+def test_retrieval_takes_the_likest_of_each_class_and_says_where_there_are_too_few():
+    tiles = coloured(4)
+    p = np.full((12, 3), 0.2)
+    p[np.arange(12), tiles.labels] = np.linspace(0.5, 0.9, 12)
+    found = recipes.retrieved(tiles, p, 2)
+    assert found.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    best = [
+        rows[np.argsort(-p[rows, k])][:2] for k in range(3) for rows in [np.flatnonzero(tiles.labels == k)]
+    ]
+    assert np.array_equal(found.images, tiles.images[np.stack(best, 1).ravel()])
+    with pytest.raises(ValueError, match="finds 4 images for the class blue, and 5 are wanted"):
+        recipes.retrieved(tiles, p, 5)

@@ -7,18 +7,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from rs_course.datasets import class_prompt
-from rs_course.generation import Prompt, read_prompts
+from rs_course.generation import SampleSpec, read_prompts
 
 ROWS = [
-    Prompt("a river in summer", "River", {"lon": 8.4, "month": 7}),
-    Prompt("a lake, frozen", "SeaLake", None),
+    SampleSpec("a river in summer", "River", {"lon": 8.4, "month": 7}),
+    SampleSpec("a lake, frozen", "SeaLake", None),
 ]
 
 
 def test_the_classes_of_a_collection():
     prompts, classes = read_prompts("classes:eurosat")
     assert len(prompts) == 10 and classes == [prompt.label for prompt in prompts] == sorted(classes)
-    assert prompts[8] == Prompt(class_prompt("River", "eurosat"), "River")
+    assert prompts[8] == SampleSpec(class_prompt("River", "eurosat"), "River")
 
 
 def test_captions_of_a_data_set(tmp_path, monkeypatch):
@@ -58,7 +58,7 @@ def test_every_kind_of_file_says_the_same(tmp_path):
     for source in (tmp_path / "p.csv", str(tmp_path / "p.jsonl"), tmp_path / "p.parquet", objects, ROWS):
         assert read_prompts(source) == (ROWS, ["River", "SeaLake"])
     (tmp_path / "p.txt").write_text("a river in summer\n\n  a lake, frozen \n")
-    texts = [Prompt(row.text) for row in ROWS]
+    texts = [SampleSpec(row.text) for row in ROWS]
     assert read_prompts(tmp_path / "p.txt") == (texts, None)
     assert read_prompts([row.text for row in ROWS]) == (texts, None)
 

@@ -82,6 +82,8 @@ def test_the_curve_of_every_run_is_stored_and_the_page_answers_per_budget(finish
     page = report.write(out).read_text(encoding="utf-8")
     assert "With 1 real images per class: " in page and "The test part was opened 1 time." in page
     assert "| 2 | they beat chance |" in page
+    drawn = {file.stem for file in (out / "report").glob("*.png")}
+    assert drawn == {"learning_curves", "convergence", "verdicts"}
 
 
 def test_frozen_tables_take_the_place_of_the_tuning(finished, tmp_path):
