@@ -22,7 +22,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from rs_course.study import backends, results
+from rs_course import jobs
+from rs_course.study import engine, results
 
 RESULT = Path(__file__).resolve().parent / "results" / "studies.json"
 KINDS = ("nothing", "waits", "computes")
@@ -49,15 +50,11 @@ def computes(task: dict) -> dict:
     return {"accuracy": total}
 
 
-def run(client, kind: str, count: int, folder: Path) -> float:
-    """Seconds until the rows of ``count`` tasks are stored; in this process where ``client`` is ``None``."""
+def run(runner, kind: str, count: int, folder: Path) -> float:
+    """Seconds until the rows of ``count`` tasks are stored."""
     tasks, function = {f"{kind}-{time.time_ns()}-{x}": {"x": x} for x in range(count)}, f"studies:{kind}"
     start = time.perf_counter()
-    if client is None:
-        done = (backends.attempt(function, name, task) for name, task in tasks.items())
-    else:
-        done = backends.results(client, function, tasks)
-    for name, row, seconds, error in done:
+    for name, row, seconds, error in engine.attempts(runner, function, tasks):
         if error is not None:
             raise RuntimeError(f"{name}: {error}")
         results.write_json(folder / f"{name}.json", {**row, "wall_seconds": seconds})
@@ -84,15 +81,15 @@ def main():
     }
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        clients = {w: stack.enter_context(backends.local(w)) if w else None for w in args.workers}
-        for workers, client in clients.items():
+        runners = {w: stack.enter_context(jobs.runner(w)) for w in args.workers}
+        for workers, runner in runners.items():
             for kind in KINDS:
-                run(client, kind, 2 * max(1, workers), folder)
+                run(runner, kind, 2 * max(1, workers), folder)
         for kind in KINDS:
             seconds = {workers: [] for workers in args.workers}
             for _ in range(args.rounds):  # interleaved, so that other load meets all alike
-                for workers, client in clients.items():
-                    seconds[workers].append(run(client, kind, counts[kind], folder))
+                for workers, runner in runners.items():
+                    seconds[workers].append(run(runner, kind, counts[kind], folder))
             rates = {str(w): round(counts[kind] / min(taken), 2) for w, taken in seconds.items()}
             result["tasks per second"][kind] = rates
             print(f"{kind:9}", ", ".join(f"{w} workers {r:.1f}/s" for w, r in rates.items()), flush=True)

@@ -67,7 +67,7 @@ def adapt(out, checkpoint: str, shots, *, steps: int, seed: int = 0) -> Path:
     sentences = [prompt(shots.classes[k]) for k in shots.labels] + [""]
     words = latent.Words(base.tokenizer)(sentences)
     encoded = latent.encode(base.vae, shots.images, views=latent.VIEWS)
-    unet = latent.with_plain_attention(base.unet).train()
+    unet = latent.with_plain_attention(base.unet).requires_grad_(True).train()
 
     def batches():
         for step in range(steps):

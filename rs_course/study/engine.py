@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rs_course.study import backends, fingerprints, freezing, results
+from rs_course import jobs
+from rs_course.study import fingerprints, freezing, results
 from rs_course.study.plan import Plan
 from rs_course.study.sets import Sets
 
@@ -38,14 +40,49 @@ def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, prog
     out.mkdir(parents=True, exist_ok=True)
     plan.resolve()
     try:
-        with FileLock(out / ".lock", timeout=0):
-            own = _Run(plan, out, backends.choose(workers, scheduler), progress or (lambda line: None))
-            own.go()
+        with FileLock(out / ".lock", timeout=0), jobs.runner(workers, scheduler) as runner:
+            if scheduler:
+                _same_course(runner, scheduler)
+            _Run(plan, out, partial(attempts, runner), progress or (lambda line: None)).go()
     except Timeout:
         raise RuntimeError(
             f"another run is at work in {out}: wait for it, or choose another folder."
         ) from None
     return results.ledger(out)
+
+
+def attempts(runner: jobs.Runner, function: str, tasks: dict):
+    """Run tasks anywhere: ``(id, result, seconds, error)`` as they end, an error as its sentence."""
+    each = runner.each(attempt, {name: (function, task) for name, task in tasks.items()})
+    for name, outcome, error in each:
+        yield name, *(outcome if error is None else (None, 0.0, f"{type(error).__name__}: {error}"))
+
+
+def attempt(function: str, task: dict):
+    """``(result, seconds, error)`` of one task: one bad setting does not stop a study."""
+    start = time.perf_counter()
+    with jobs.one_thread():
+        try:
+            result = Plan("", (), function).resolve()(dict(task))
+            error = None if isinstance(result, dict) else f"TypeError: {function} returned no dict."
+        except Exception as problem:
+            result, error = None, f"{type(problem).__name__}: {problem}"
+    return result, time.perf_counter() - start, error
+
+
+def _same_course(runner: jobs.Runner, address: str) -> None:
+    """A worker with other sources would write rows under hashes that are not theirs."""
+    sources = {"code": "rs_course"}
+    try:
+        theirs = runner.call(fingerprints.of_inputs, sources)
+    except Exception as error:
+        raise RuntimeError(
+            f"the workers of {address} cannot import rs_course ({error}): install the same version there."
+        ) from error
+    if theirs != fingerprints.of_inputs(sources):
+        raise RuntimeError(
+            f"the workers of {address} have another version of rs_course: install the same one there."
+        )
 
 
 class _Run:
