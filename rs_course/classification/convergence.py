@@ -26,6 +26,7 @@ from rs_course.classification.training import predict, steps_of
 GAMMA = 6.94  # a relative width of the average of 0.10
 WARM_UP = 50  # steps in which the learning rate rises to its value
 GROWTH = 1.25  # each look at the validation images comes so much later than the one before
+WAIT_SMALL = 1.2  # the same on images of half the side, after which nothing is lost
 SMALL = 32  # pixels: images with a shorter side are not halved
 WAIT, AT_LEAST = 1.6, 120  # no better after 1.6 times the steps of the best and 120 more: it has converged
 
@@ -91,13 +92,14 @@ def fit_until_converged(
     for share in (0.5, 1.0) if small else (1.0,):
         shown = images if share == 1 else F.avg_pool2d(to_float(images), 2)
         run = steps_of(model, pairs, progressive_resizing=((2.0, share),), **settings)
-        model, best, taken, own = _until_no_better(run, model, shown, labels, max_steps)
+        wait = WAIT if share == 1 else WAIT_SMALL
+        model, best, taken, own = _until_no_better(run, model, shown, labels, max_steps, wait)
         curve += [(before + step, accuracy) for step, accuracy in own]
         before += taken
     return Convergence(model.eval(), before - taken + best, before, curve, taken < max_steps)
 
 
-def _until_no_better(run, model, images, labels, max_steps: int):
+def _until_no_better(run, model, images, labels, max_steps: int, wait: float):
     """(averaged weights of the best step, this step, steps taken, curve)."""
     average = AveragedModel(model, avg_fn=power_average, use_buffers=True)
     curve, best, kept, look, step = [], (-1.0, 0), None, 20, 0
@@ -111,7 +113,7 @@ def _until_no_better(run, model, images, labels, max_steps: int):
         curve.append((step, accuracy))
         if accuracy > best[0]:
             best, kept = (accuracy, step), copy.deepcopy(average.module)
-        elif step >= WAIT * best[1] + AT_LEAST:
+        elif step >= wait * best[1] + AT_LEAST:
             break
     run.close()
     return kept, best[1], step, curve

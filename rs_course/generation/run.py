@@ -55,7 +55,7 @@ class Order:
 
 
 def generate(
-    prompts: str | Path | Sequence[str | dict | Prompt],
+    prompts: str | Path | Sequence[str | dict | SampleSpec],
     *,
     checkpoint: str | Path,
     out: str | Path,
