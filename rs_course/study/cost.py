@@ -3,7 +3,9 @@
 In the study's file::
 
     [cost]                                     # seconds of one core
-    run = { 1 = 10, 100 = 70, 1000 = 200 }     # of a run, by real_per_class
+    run = { 1 = 10, 100 = 70, 1000 = 200 }     # of a run that stops by itself, by real_per_class
+    added = { 1 = 60, 1000 = 200 }             # of one with further images
+    step = 0.025                               # of a step, where their number is fixed
     times = { small-vit = 8.0 }                # so many times more, by classifier
     tiles_per_second = 18                      # of the generator
     adaptation_step = 0.3
@@ -53,6 +55,9 @@ def _sets(plan: Plan) -> set[tuple]:
 
 
 def _run(task: dict, costs: dict) -> float:
-    known = {int(budget): seconds for budget, seconds in costs["run"].items()}
-    nearest = min(known, key=lambda budget: abs(budget - task["real_per_class"]))
-    return known[nearest] * costs.get("times", {}).get(task.get("classifier", "small-cnn"), 1.0)
+    more = costs.get("times", {}).get(task.get("classifier", "small-cnn"), 1.0)
+    if not task.get("max_steps"):
+        return task.get("steps", 400) * costs["step"] * more
+    table = costs["run" if task.get("arm", "real") == "real" else "added"]
+    known = {int(budget): seconds for budget, seconds in table.items()}
+    return known[min(known, key=lambda budget: abs(budget - task["real_per_class"]))] * more

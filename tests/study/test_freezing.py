@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from classification.test_held_out import folder
 
 from rs_course import study
-from rs_course.study import cost, fingerprints, freezing, plan, report
+from rs_course.classification.experiment import Task
+from rs_course.study import comparisons, cost, fingerprints, freezing, plan, report, sets
 
 _HYPOTHESES = [
     {"name": "own", "text": "copies help", "better": {"arm": "duplicate"}, "worse": {"arm": "real"},
@@ -156,6 +158,27 @@ def test_settings_are_never_chosen_on_test_rows_and_the_nearest_budget_counts():
         plan.from_dict({"grid": [{"x": 1}], "tuning": [{"name": "r"}]})
 
 
-def test_the_shipped_study_says_what_it_costs():
-    told = cost.table(plan.read("is_it_ready"))
-    assert float(told.split()[-2]) <= 8.0
+def test_the_shipped_study_says_what_it_costs_and_all_its_tasks_and_sides_are_possible(tmp_path):
+    shipped = plan.read("is_it_ready")
+    assert float(cost.table(shipped).split()[-2]) <= 8.0
+    settings, tasks = {}, []
+    for block in shipped.tuning:
+        filled = [freezing.fill(task, settings) for task in block["tasks"]]
+        tasks += filled
+        rows = [{**task, "accuracy": 0.5} for task in filled]
+        settings[block["name"]] = freezing.choose(rows, block)
+    final = [freezing.fill(task, settings) | {"frozen": "x"} for task in shipped.tasks]
+    described = {k: freezing.fill(spec, settings) for k, spec in shipped.extra["sets"].items()}
+    assert sets.inherited(described, "today")["per_class"] == 800 and len({t["seed"] for t in final}) == 5
+    for task in tasks + final:
+        assert Task.of(task).part in ("validation", "test") and not str(task.values()).count("$")
+    rows = comparisons.complete(pd.DataFrame(final)).drop(columns="frozen")
+    for table in shipped.extra["hypotheses"]:  # each side at each budget is one row of every seed
+        budgets = table["real_per_class"]
+        for budget in budgets if isinstance(budgets, list) else [budgets]:
+            for side in (table["better"], table["worse"]):
+                where = freezing.fill({"real_per_class": budget, **shipped.extra["judged"], **side}, settings)
+                assert sorted(comparisons.select(rows, **where)["seed"]) == [0, 1, 2, 3, 4], (
+                    table["name"],
+                    where,
+                )
