@@ -80,7 +80,9 @@ def read_prompts(
     return prompts, sorted({prompt.label for prompt in prompts if prompt.label is not None}) or None
 
 
-def class_specs(prompts: Mapping[str, Sequence[str]], per_class: int, *, shots=None) -> list[SampleSpec]:
+def class_specs(
+    prompts: Mapping[str, Sequence[str]], per_class: int, *, shots: Any = None
+) -> list[SampleSpec]:
     """Lines of a set of images, classes taking turns, so that its beginning is a smaller balanced set.
 
     Args:
