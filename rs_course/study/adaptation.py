@@ -49,9 +49,9 @@ def adapt(out, checkpoint: str, shots, *, steps: int, seed: int = 0) -> Path:
     from rs_course import checkpoints, precision
     from rs_course.checkpoints.loading import locate
     from rs_course.checkpoints.satunet import SatUNet
-    from rs_course.diffusion.learning import EMA
     from rs_course.diffusion.learning import train as learn
     from rs_course.training import diffusionsat, latent
+    from rs_course.training_loop import EMA
 
     out = Path(out)
     if (out / "model_index.json").is_file():  # written last
@@ -65,7 +65,7 @@ def adapt(out, checkpoint: str, shots, *, steps: int, seed: int = 0) -> Path:
         )
     text = latent.TextStates(base.text_encoder).requires_grad_(False)
     sentences = [prompt(shots.classes[k]) for k in shots.labels] + [""]
-    words = latent.Words(base.tokenizer)(sentences)
+    words = latent.tokens(base.tokenizer)(sentences)
     encoded = latent.encode(base.vae, shots.images, views=latent.VIEWS)
     unet = latent.with_plain_attention(base.unet).requires_grad_(True).train()
 
@@ -88,12 +88,12 @@ def adapt(out, checkpoint: str, shots, *, steps: int, seed: int = 0) -> Path:
     ema = EMA(network, EMA_DECAY)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=1e-2, fused=True)
     for progress in learn(
-        network, batches(), latent.schedule(), optimizer, predicts="v", seed=seed, ema=ema,
+        network, batches(), latent.schedule(), optimizer, prediction_type="v", seed=seed, ema=ema,
         autocast=precision.autocast("cpu"),
     ):  # fmt: skip
         for group in optimizer.param_groups:
             group["lr"] = LR * (1 - (progress.step + 1) / steps)
-    latent.save_pipeline(out, ema.model.unet, diffusionsat.PIPELINE, _beside(out, Path(locate(checkpoint))))
+    latent.save_pipeline(out, ema.module.unet, diffusionsat.PIPELINE, _beside(out, Path(locate(checkpoint))))
     return out
 
 

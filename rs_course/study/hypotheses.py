@@ -150,9 +150,12 @@ def curves(ledger, hypotheses: list[dict], judged: dict, settings: dict, names) 
     for name, side in sides.items():
         budgets = sorted(set(rows["real_per_class"]))
         wheres = [fill({"real_per_class": budget, **judged, **side}, settings) for budget in budgets]
-        part = pd.concat([select(rows, **where) for where in wheres if "chance" not in where] or [rows[:0]])
-        if len(part):
-            found[name] = part
+        try:
+            parts = [select(rows, **where) for where in wheres if "chance" not in where]
+        except ValueError:  # a column that no row has yet
+            continue
+        if sum(map(len, parts)):
+            found[name] = pd.concat(parts)
     return found
 
 
