@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rs_course.grading import exam as exams
-from rs_course.grading import messages, notebooks, records
+from rs_course.grading import notebooks, records
 from rs_course.grading.exam import Exam, Examined, Wrong
 from rs_course.grading.inside import codec
 from rs_course.grading.sandbox import Sandbox
@@ -256,7 +256,7 @@ def _collect(events, cells, waiting, results, sentences, hidden):
         elif isinstance(cell := event.get("cell"), str) and cell in known:
             open_step = None
             if not hidden:
-                error = messages.sentence(event.get("error"), shown=True) if "error" in event else ""
+                error = records.error_sentence(event.get("error"), shown=True) if "error" in event else ""
                 results.setdefault(
                     f"cell:{cell}", {"error": error, "output": str(event.get("output", ""))[:20_000]}
                 )
@@ -265,18 +265,20 @@ def _collect(events, cells, waiting, results, sentences, hidden):
             if name not in results:
                 result = _judge(by_name[name], event, shown=not hidden)
                 if hidden:
-                    result["message"] = messages.fixed(result["message"], by_name[name].check, sentences)
+                    mistakes = by_name[name].check.mistakes
+                    result["message"] = records.fixed_sentence(result["message"], mistakes, sentences)
                 results[name] = result
     return open_step
 
 
 def _judge(examined, event, *, shown):
     if "error" in event:
-        return {"fraction": 0.0, "message": messages.sentence(event["error"], shown=shown), "measure": None}
+        message = records.error_sentence(event["error"], shown=shown)
+        return {"fraction": 0.0, "message": message, "measure": None}
     try:
         value = codec.decode(event.get("value"))
     except (ValueError, TypeError, RecursionError, MemoryError, binascii.Error):
-        return {"fraction": 0.0, "message": messages.UNREADABLE, "measure": None}
+        return {"fraction": 0.0, "message": records.UNREADABLE, "measure": None}
     try:
         measure = examined.judge(value)
         return {"fraction": 1.0, "message": "", "measure": measure}
@@ -309,9 +311,9 @@ def _question(assignment, question, results, answered, record):
                 "message": result["message"],
             }
         )
-    messages.mark_hard_coded(checks)
+    records.mark_hard_coded(checks)
     message = cell.get("error", "")
-    name, module = messages.missing(message, checks)
+    name, module = records.missing_name(message, checks)
     if name in answered.elsewhere:
         message = f"{name} is defined in another cell, but only answer cells are run: move it here"
     elif module:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rs_course.grading import exams as earth
 from rs_course.grading.exam import Check, Exam, Wrong, numbers, of_call, wrong_shape
-from rs_course.grading.exams import images as earth
 from rs_course.grading.exams.al_measures import COSINE, PAIRS, RECALL, ZERO_SHOT
 from rs_course.grading.sandbox import Limits
 

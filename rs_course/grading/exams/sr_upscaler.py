@@ -12,8 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rs_course.grading import exams as earth
 from rs_course.grading.exam import Check, Wrong, numbers, wrong_shape
-from rs_course.grading.exams import images as earth
 
 SCALE = 4
 SIZE = 12  # of the blur's kernel, in pixels of the high resolution

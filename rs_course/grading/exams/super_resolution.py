@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rs_course.grading import exams as earth
 from rs_course.grading.exam import Check, Exam, of_call
-from rs_course.grading.exams import images as earth
 from rs_course.grading.exams.sr_quality import PSNR, SSIM
 from rs_course.grading.exams.sr_upscaler import BLUR, SCALE, UPSCALER
 from rs_course.grading.sandbox import Limits
