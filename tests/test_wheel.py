@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
 import pytest
+
+from rs_course.commands import setup
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,9 +34,16 @@ def test_an_installed_wheel_runs_a_notebook(tmp_path, environment):
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     venv.create(tmp_path / "empty env", with_pip=True)
     python = tmp_path / "empty env" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    # Without compiling each file: a third of the time of an installation that is used once.
-    constraints = ["-c", str(_ROOT / "constraints.txt"), "--no-compile", "--quiet"]
-    call(python, "-m", "pip", "install", *constraints, f"{wheel}[course]")
+    # By uv where the set-up left one: seconds instead of minutes. Else by pip, without compiling each file.
+    uv = Path(sys.executable).with_name("uv.exe" if os.name == "nt" else "uv")
+    settings = setup.uv_settings(call(python, "-m", "pip", "config", "list"))
+    if "SSL_CERT_FILE" in os.environ:
+        environment["SSL_CERT_FILE"] = os.environ["SSL_CERT_FILE"]
+    if uv.exists() and settings is not None:
+        install = [uv, "pip", "install", "--python", python, *settings]
+    else:
+        install = [python, "-m", "pip", "install", "--no-compile"]
+    call(*install, "--quiet", "-c", str(_ROOT / "constraints.txt"), f"{wheel}[course]")
 
     where = call(python, "-c", "import rs_course; print(rs_course.__file__)").strip()
     assert Path(where).is_relative_to(tmp_path / "empty env")
@@ -47,5 +57,5 @@ def test_an_installed_wheel_runs_a_notebook(tmp_path, environment):
     folder = tmp_path / "my course"
     assert (folder / "assignments" / "release" / "a3_super_resolution").is_dir()
     out = call(program, "run", "00", cwd=folder)
-    assert "[1/1] 00_orientation: ok" in out
-    assert (folder / "build" / "notebooks" / "00_orientation.html").stat().st_size > 100_000
+    assert re.search(r"\[1/1\] 00_\w+: ok", out)
+    assert next((folder / "build" / "notebooks").glob("00_*.html")).stat().st_size > 100_000
