@@ -17,11 +17,11 @@ _RETURNED = {"checkpoints": ["rs_course.checkpoints.checkpoint.Checkpoint"]}
 
 def write(folder: Path) -> None:
     """Write the pages, and into ``index.md`` the table that lists them."""
-    packages = public_packages()
+    packages, seen = public_packages(), set()
     folder.mkdir(exist_ok=True)
     for module in packages:
         name = module.__name__.rpartition(".")[2]
-        (folder / f"{name}.md").write_text(page(module, _RETURNED.get(name, [])), encoding="utf-8")
+        (folder / f"{name}.md").write_text(page(module, _RETURNED.get(name, []), seen), encoding="utf-8")
     (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
     rows = [f"| [](/api/{m.__name__.rpartition('.')[2]}.md) | {first_paragraph(m)} |" for m in packages]
     index = (folder / "index.md").read_text(encoding="utf-8")
@@ -63,10 +63,16 @@ def modules_of(package) -> list[ModuleType]:
     ]
 
 
-def page(package, returned=()) -> str:
-    """The page of one package: its own names, then those of its submodules that are not among them."""
+def page(package, returned=(), seen=None) -> str:
+    """The page of one package: its own names, then those of its submodules that are not among them.
+
+    Args:
+        package: The package.
+        returned: Full names of classes that its functions return.
+        seen: What was described already; this page's names are added.
+    """
     lines = [f"# {package.__name__}", "", *_prose(package), ""]
-    seen = set()
+    seen = set() if seen is None else seen
     lines += _entries(package, seen)
     for name in returned:
         lines += _directive("autoclass", name, [":members:"])
@@ -84,9 +90,11 @@ def _entries(module, seen: set) -> list[str]:
         if not callable(value):
             lines += [f"`{name}` = `{_short(value)}`", ""]
             continue
-        if id(value) in seen or not (value.__doc__ or "").strip():
+        # A class has one place in the whole reference, a function one on each page that offers it.
+        key = (id(value), "" if inspect.isclass(value) else module.__name__.split(".")[1])
+        if key in seen or not (value.__doc__ or "").strip():
             continue
-        seen.add(id(value))
+        seen.add(key)
         kind = "autoclass" if inspect.isclass(value) else "autofunction"
         options = [":members:"] if inspect.isclass(value) else []
         lines += _directive(kind, f"{module.__name__}.{name}", options)
