@@ -168,7 +168,7 @@ ATTACKS = {
     "object_array": (
         _double("return np.array([x, None, {}], dtype=object)"),
         5,
-        "object cannot be handed in",
+        "nothing was returned",
     ),
     "custom_reduce": (
         _double(
