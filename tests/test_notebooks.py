@@ -115,6 +115,19 @@ def test_a_typed_number_is_found_and_a_printed_or_quoted_one_is_not():
     assert _unprinted(notebook) == ["44"]
 
 
+# The end of :mod:`rs_course.deprecation`'s warnings; a run stores them, as IPython shows those of a cell.
+_OLD_NAME = "the old name goes with the next version"
+
+
+def test_a_run_stores_the_warning_about_an_old_name():
+    old = "from rs_course.datasets import events\nfrom rs_course.training_loop import EMA\n"
+    cell = nbformat.v4.new_code_cell(old + "import torch\nEMA(torch.nn.Linear(1, 1)).model")
+    notebook = NotebookClient(nbformat.v4.new_notebook(cells=[cell]), kernel_name="python3").execute()
+    shown = "".join(output.get("text", "") for output in normalise.normalise(notebook).cells[0].outputs)
+    assert _OLD_NAME in shown
+    assert "rs_course.datasets.events is called" in shown and "EMA.model is called" in shown
+
+
 @_each_notebook
 def test_stored_normalised_executed_and_without_this_machine(path):
     text, notebook = path.read_text(encoding="utf-8"), _read(path)
@@ -127,6 +140,7 @@ def test_stored_normalised_executed_and_without_this_machine(path):
         assert output.output_type != "error"
         shown = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
         assert not re.search(r"/(home|root|tmp|work|Users)/|[A-Z]:\\|site-packages| at 0x", shown), shown
+        assert _OLD_NAME not in shown, shown
 
 
 @_each_notebook
