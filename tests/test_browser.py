@@ -1,6 +1,7 @@
-"""First minutes of a student: notebook 00 in a real JupyterLab and browser; a slider changes the picture."""
+"""First minutes of a student: notebook 00 in a real JupyterLab and browser; sliders move, and are saved."""
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -12,6 +13,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
+from rs_course.commands import setup
 
 _ROOT = Path(__file__).resolve().parents[1]
 _FLAGS = [
@@ -35,6 +38,8 @@ def lab(tmp_path):
     token = secrets.token_hex(8)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
     command += [f"--port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path}"]
+    setup.keep_widgets(tmp_path)
+    command += [f"--LabApp.app_settings_dir={tmp_path / 'share/jupyter/lab/settings'}"]
     # Its own settings, so that neither this machine's workspaces nor news pop-ups take part.
     own = {name: str(tmp_path / "jupyter") for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
     with (tmp_path / "lab.log").open("w") as log:
@@ -56,6 +61,17 @@ def _wait_for(url, server, log, seconds=90):
         except OSError:
             time.sleep(0.3)
     pytest.fail("JupyterLab did not start:\n" + log.read_text()[-2000:])
+
+
+def _end_kernels(lab):
+    def address(path):
+        return lab.replace("/lab/tree/00_orientation.ipynb", path)
+
+    with urllib.request.urlopen(address("/api/sessions"), timeout=30) as answer:
+        sessions = json.load(answer)
+    for session in sessions:
+        end = urllib.request.Request(address(f"/api/sessions/{session['id']}"), method="DELETE")
+        urllib.request.urlopen(end, timeout=30).close()
 
 
 def _bytes_shown(page) -> str:
@@ -104,4 +120,15 @@ def test_run_all_cells_and_move_a_slider(lab):
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         page.locator(".rs-course-quiz button", has_text="✓  b)").first.wait_for(timeout=60_000)
+        shown = _bytes_shown(page)
+        page.keyboard.press("Control+s")
+        page.wait_for_timeout(5000)
+        page.close()
+        _end_kernels(lab)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(lab + "&reset", timeout=90_000)
+        page.wait_for_selector(_PICTURE, state="attached", timeout=90_000)
+        assert _bytes_shown(page) == shown
+        page.locator(".rs-course-quiz button", has_text="✓  b)").first.wait_for(timeout=60_000)
+        assert "Error displaying widget" not in page.inner_text("body")
         browser.close()

@@ -34,6 +34,20 @@ def test_the_command_line_and_setup_need_only_the_standard_library():
     subprocess.run(bare, check=True, timeout=60)
 
 
+def test_widgets_are_saved_with_a_notebook_and_other_overrides_stay(tmp_path, capsys):
+    path = tmp_path / "share/jupyter/lab/settings/overrides.json"
+    setup.keep_widgets(tmp_path)
+    own = {"@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": True}}
+    assert json.loads(path.read_text()) == own
+    path.write_text('{"a": {"b": 1}, "@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": false}}')
+    setup.keep_widgets(tmp_path)  # somebody's own choice counts
+    own = {"a": {"b": 1}, "@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": False}}
+    assert json.loads(path.read_text()) == own
+    path.write_text("{")
+    setup.keep_widgets(tmp_path)
+    assert path.read_text() == "{" and "stays as it is" in capsys.readouterr().out
+
+
 def test_only_linux_wheels_bring_cuda():
     assert setup.brings_cuda(_CUDA, "Linux")
     assert not setup.brings_cuda(_CPU, "Linux")

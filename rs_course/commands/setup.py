@@ -59,6 +59,7 @@ def run(args):
     installed, asked = before.get("extras", []), sorted({*EXTRAS, *args.extras})
     current = before == stamp(root, args.torch, installed) and _works(folder)
     if not args.force and current and set(asked) <= set(installed):
+        keep_widgets(folder)
         print("setup: .venv is up to date")
         return
     extras = sorted({*asked, *installed}) if current else asked
@@ -76,6 +77,7 @@ def run(args):
     quiet = [] if sys.stdout.isatty() else ["-q"]
     if uv is None or not _call(uv, "pip", "install", *quiet, "--python", python, *settings, *everything):
         _pip(python, "install", *everything)
+    keep_widgets(folder)
     (folder / _STAMP).write_text(json.dumps(stamp(root, args.torch, extras)), encoding="utf-8")
     print("setup: done; start with `make lab`, or see what this machine has with `rs-course doctor`")
 
@@ -108,6 +110,25 @@ def create(folder: Path) -> Path:
                 "Python cannot create virtual environments here; on Debian: apt install python3-venv."
             ) from None
     return python
+
+
+def keep_widgets(environment: Path) -> None:
+    """Let JupyterLab save sliders and quizzes with a notebook; other overrides in the file stay.
+
+    By default it saves only that there was a widget, and shows "Error displaying widget: model not found" in
+    its place when the notebook is opened again.
+    """
+    path = environment / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    try:
+        overrides = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        overrides = {}
+    except json.JSONDecodeError:
+        print(f"setup: {path} is not JSON and stays as it is; JupyterLab does not save widgets", flush=True)
+        return
+    overrides.setdefault("@jupyter-widgets/jupyterlab-manager:plugin", {}).setdefault("saveState", True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(overrides, indent=2) + "\n", encoding="utf-8")
 
 
 def gpu_present() -> bool:
