@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from rs_course import plots
@@ -137,8 +135,7 @@ def bars(rows: dict, *, axes=None, ylabel: str = "test accuracy, %"):
         axes.plot([x] * len(part), 100 * part["accuracy"], "k.", ms=4)
     axes.set_xticks(range(len(rows)), list(rows), fontsize=8)
     axes.set_ylabel(ylabel)
-    low = min((100 * part["accuracy"].min() for part in rows.values()), default=0)
-    axes.set_ylim(max(0, math.floor(low / 10) * 10 - 10), None)
+    axes.set_ylim(0, None)  # a bar that is cut off tells a wrong ratio
     return axes.figure
 
 
