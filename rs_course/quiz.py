@@ -1,5 +1,8 @@
 """Quizzes that work with no network: a widget while the kernel runs, folded answers in the stored page.
 
+    quiz.show("00_orientation")                            # questions with options
+    quiz.show_origins(tiles, provenance, network)          # real, simulated or generated?
+
 A quiz is ``data/quizzes/<name>.json``: a list of questions, each with ``question``, ``options`` (each with
 ``text`` and ``why``: the sentence shown after choosing it) and ``answer``, the index of the right option.
 """
@@ -7,7 +10,10 @@ A quiz is ``data/quizzes/<name>.json``: a list of questions, each with ``questio
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
+
+import numpy as np
 
 from rs_course.paths import data_dir
 
@@ -110,6 +116,90 @@ def as_widget(questions):
     box = ipywidgets.VBox([ipywidgets.HTML(_STYLE), *blocks, score])
     box.add_class("rs-course-quiz")
     return box
+
+
+def show_origins(tiles: np.ndarray, provenance: Sequence[str], network: Sequence[str]) -> None:
+    """Display the game "real, simulated or generated?"; a page without a kernel shows a numbered sheet.
+
+    Args:
+        tiles: uint8 ``[N, H, W, 3]``, in the order of the game.
+        provenance: Of each tile; the first word is its origin, the right answer.
+        network: What a network answered to each tile; its score stands beside the student's.
+    """
+    from IPython.display import HTML, display
+
+    from rs_course import plots
+    from rs_course.widgets import Panel, png_bytes
+
+    right = sum(word == entry.split()[0] for word, entry in zip(network, provenance, strict=True))
+    sheet = plots.tiles(
+        tiles,
+        [str(number) for number in range(1, len(tiles) + 1)],
+        provenance="   ".join(sorted(set(provenance), reverse=True)),
+        columns=6,
+        scale=1.2,
+        suptitle=f"Where does each come from? The network names {right} of {len(tiles)}",
+    )
+    alt = f"{len(tiles)} numbered tiles of different origin; the answers are folded below."
+    widget = origins_widget(tiles, provenance, network)
+    display(Panel(widget, text=f"<Game: {alt}>", png=png_bytes(sheet), alt=alt))
+    truth = "".join(f"<li>{escape(entry)}</li>" for entry in provenance)
+    display(HTML(f"<details><summary>Where each tile comes from</summary><ol>{truth}</ol></details>"))
+
+
+def origins_widget(tiles: np.ndarray, provenance: Sequence[str], network: Sequence[str]):
+    """One tile after the other with a button for each origin; an answer shows the badge and both scores.
+
+    Args:
+        tiles, provenance, network: As for :func:`show_origins`.
+    """
+    import ipywidgets
+
+    from rs_course import plots
+    from rs_course.widgets import png_bytes, shown_picture
+
+    truth = [entry.split()[0] for entry in provenance]
+    asked = ipywidgets.HTML(f"Tile 1 of {len(tiles)}: where does it come from?")
+    now, last = shown_picture(_enlarged(tiles[0])), shown_picture(b"")
+    last.layout.display = "none"
+    score, mine = ipywidgets.HTML(), []
+    layout = ipywidgets.Layout(width="auto", height="auto")
+    buttons = [ipywidgets.Button(description=origin, layout=layout) for origin in sorted(set(truth))]
+
+    def answered(button):
+        i = len(mine)
+        mine.append(button.description)
+        signs = ["✓" if word == truth[i] else "✗" for word in (mine[i], network[i])]
+        title = f"you: {signs[0]}  network: {signs[1]}"
+        last.value = png_bytes(plots.tiles(tiles[i : i + 1], [title], provenance=provenance[i], scale=2))
+        last.layout.display = None
+        yours, its = (sum(map(str.__eq__, words, truth)) for words in (mine, network[: i + 1]))
+        score.value = f"<b>You: {yours} of {i + 1}. The network: {its} of {i + 1}.</b>"
+        if i + 1 < len(tiles):
+            asked.value = f"Tile {i + 2} of {len(tiles)}: where does it come from?"
+            now.value = _enlarged(tiles[i + 1])
+        else:
+            asked.value = "That was the last one. Run the cell again to start anew."
+            now.layout.display = "none"
+            for each in buttons:
+                each.disabled = True
+
+    for button in buttons:
+        button.on_click(answered)
+    wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
+    pictures = ipywidgets.HBox([now, last], layout=wrap)
+    box = ipywidgets.VBox(
+        [ipywidgets.HTML(_STYLE), asked, ipywidgets.HBox(buttons, layout=wrap), score, pictures]
+    )
+    box.add_class("rs-course-quiz")
+    return box
+
+
+def _enlarged(tile: np.ndarray) -> bytes:
+    """PNG of a tile whose pixels are squares of 4 × 4."""
+    from rs_course.widgets import png_bytes
+
+    return png_bytes(tile.repeat(4, axis=0).repeat(4, axis=1))
 
 
 def _letter(index: int) -> str:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from rs_course import paths, quiz
@@ -78,3 +79,38 @@ def test_unsound_quizzes_are_named(tmp_path, monkeypatch, change, message):
 def test_unknown_quiz_lists_what_there_is():
     with pytest.raises(FileNotFoundError, match="there is no quiz '99_none'; quizzes:"):
         quiz.show("99_none")
+
+
+def test_the_game_of_origins_counts_the_student_and_the_network():
+    tiles = np.stack([np.full((8, 8, 3), level, np.uint8) for level in (0, 90, 255)])
+    provenance = ["simulated · seed 0", "generated · mini-text2earth · seed 0", "real · eurosat"]
+    box = quiz.origins_widget(tiles, provenance, ["simulated", "real", "real"])
+    _, asked, buttons, score, pictures = box.children
+    buttons = {button.description: button for button in buttons.children}
+    now, last = pictures.children
+    assert list(buttons) == ["generated", "real", "simulated"] and not last.value
+    shown = [now.value]
+    buttons["simulated"].click()
+    assert score.value == "<b>You: 1 of 1. The network: 1 of 1.</b>" and asked.value.startswith("Tile 2 of 3")
+    shown += [now.value, last.value]
+    buttons["generated"].click()
+    assert score.value == "<b>You: 2 of 2. The network: 1 of 2.</b>"
+    shown += [now.value, last.value]
+    assert len(set(shown)) == 5
+    buttons["simulated"].click()
+    assert score.value == "<b>You: 2 of 3. The network: 2 of 3.</b>"
+    assert all(button.disabled for button in buttons.values()) and now.layout.display == "none"
+
+
+def test_the_page_of_the_game_shows_a_sheet_and_folds_the_answers(capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    InteractiveShell.instance()
+    tiles, provenance = np.zeros((2, 8, 8, 3), np.uint8), ["simulated · seed 0", "generated · a<b · seed 0"]
+    with capture_output() as captured:
+        quiz.show_origins(tiles, provenance, ["generated", "generated"])
+    sheet, *_, answers = [output.data for output in captured.outputs]
+    assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(sheet)
+    assert "<li>simulated · seed 0</li><li>generated · a&lt;b · seed 0</li>" in answers["text/html"]
+    assert "<details>" in answers["text/html"] and "seed 0" not in answers["text/html"].split("<ol>")[0]
