@@ -166,6 +166,9 @@ def _grade(plan, submission, previous, sandbox):
         )
     except Exception as error:
         return _fault(plan, submission, error)
+    if record["status"] == "unreadable" and previous is not None and previous["status"] == "graded":
+        # An empty or damaged file is nothing as well: what was graded stays.
+        return _as_handed_in(previous, replace(submission, data=ValueError(record["reason"])))
     if only is not None:
         # The other questions are as old as they were: a run without ``only`` must still notice a changed
         # exam.
@@ -193,8 +196,9 @@ def _as_handed_in(record, submission):
             "source": submission.source,
         }
     else:
-        note = f"Not in the last collection ({submission.data}); the submission graded before counts."
-        earlier = [text for text in record.get("intake_notes", []) if not text.startswith("Not in the last")]
+        begin = "Nothing to grade in the last collection"
+        note = f"{begin} ({submission.data}); the submission graded before counts."
+        earlier = [text for text in record.get("intake_notes", []) if not text.startswith(begin)]
         now = {"intake_notes": [*earlier, note]}
     own = record["notes"][len(record.get("intake_notes", [])) :]
     return records.clean({**record, **now, "notes": [*now["intake_notes"], *own]})

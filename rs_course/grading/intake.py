@@ -237,7 +237,9 @@ class _Found:
     def _order(self, made, member, last, upload):
         """What makes one of a student's files count before another; the greatest is graded."""
         readable = isinstance(made.data, bytes)
-        ours = readable and any(text in made.data for text in self._answers)
+        # An upload that broke off lacks the end of its JSON.
+        whole = readable and made.data.rstrip(b"\0\t\n\r ").endswith(b"}")
+        ours = whole and any(text in made.data for text in self._answers)
         in_exchange = f"/{self._assignment}/" in f"/{member.name}" and last == f"{self._assignment}.ipynb"
         tries = re.search(r"[-(](\d{1,3})\)?\.ipynb", last)
         version = re.search(r"(?:^|/)version[ _](\d{1,6})/", member.name, re.I)  # Teams

@@ -86,6 +86,18 @@ def test_changed_submission_exam_or_seed_is_graded_again(tiny, isolated, tmp_pat
     assert tiny.key(b"x") != other_seed.key(b"x") != replace(tiny, release=tiny.release + b" ").key(b"x")
 
 
+@pytest.mark.parametrize("later", [b"", as_bytes(notebook(ANSWERS))[:-9], b'{"cells": [], "nbformat": 4}'])
+def test_a_file_with_nothing_in_it_replaces_no_grade(tiny, isolated, tmp_path, later):
+    plan = batch.Plan(tiny, tmp_path)
+    (before,) = batch.run(plan, _some()[:1])
+    for _ in range(2):
+        (after,) = batch.run(plan, [Submission("ana", later)])
+        assert records.score(after) == records.score(before) == FULL
+        (note,) = set(after["notes"]) - set(before["notes"])
+        assert note.startswith("Nothing to grade in the last collection (")
+        assert records.read(plan.path("ana")) == after
+
+
 def test_regrading_one_question_keeps_the_others(tiny, isolated, tmp_path):
     plan = batch.Plan(tiny, tmp_path)
     (before,) = batch.run(plan, _some()[1:2])

@@ -277,8 +277,8 @@ def test_clutter_is_no_submission(tmp_path, clutter, unpacked):
     assert intake.collect(source, "tiny", CLASS)[0].data == NOTEBOOK
 
 
-def test_the_file_with_answers_counts_before_a_later_one_without(tmp_path):
-    scratch = as_bytes({"cells": []})
+@pytest.mark.parametrize("scratch", [as_bytes({"cells": []}), NOTEBOOK[:-9], b""])
+def test_the_file_with_answers_counts_before_a_later_one_without(tmp_path, scratch):
     path = _zip(
         {"lina_4714_1_tiny.ipynb": NOTEBOOK, "lina_4714_2_scratch.ipynb": scratch}, tmp_path / "l.zip"
     )
