@@ -123,4 +123,7 @@ def test_the_cache_is_listed_and_cleaned(tmp_path, monkeypatch, capsys):
     for wrong in ("thesis.txt", "fetched/../thesis.txt", "/etc"):
         assert cli.main(["cache", "clean", wrong]) == 1
         assert re.search("is no part of the cache|unsafe path", capsys.readouterr().err)
+    assert cli.main(["cache", "clean", "fetched/rsicd", "fetched/rsidc"]) == 1
+    assert "there is no fetched/rsidc" in capsys.readouterr().err and len(left()) == 2
+    assert cli.main(["cache", "list", "fetched"]) == 1 and "takes names" in capsys.readouterr().err
     assert cli.main(["cache", "clean", "fetched"]) == 0 and left() == ["thesis.txt"]

@@ -1,5 +1,6 @@
 """rs-course start: the course's files in a folder of one's own, where nothing that one wrote is lost."""
 
+import sysconfig
 from pathlib import Path
 
 from rs_course import cli, paths
@@ -18,6 +19,19 @@ def test_a_folder_gets_every_lesson_and_assignment(tmp_path, capsys):
     assert f"jupyter lab notebooks/{first}" in capsys.readouterr().out
     assert cli.main(["start", str(tmp_path / "my course")]) == 0
     assert "is up to date" in capsys.readouterr().out
+
+
+def test_the_commands_that_it_names_work_where_the_environment_is_not_active(tmp_path, monkeypatch, capsys):
+    programs = Path(sysconfig.get_path("scripts"))
+    for path, shown in ((tmp_path, str(programs / "jupyter")), (programs, "jupyter")):
+        monkeypatch.setenv("PATH", str(path))
+        assert cli.main(["start", str(tmp_path / "my course")]) == 0
+        cd, call = capsys.readouterr().out.splitlines()[-2:]
+        assert cd.strip() == f'cd "{tmp_path / "my course"}"'
+        assert call.strip().startswith(f"{shown} lab notebooks/")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main(["start", str(tmp_path / "work")]) == 0
+    assert f"  cd {tmp_path / 'work'}\n" in capsys.readouterr().out
 
 
 def test_an_update_brings_what_is_new_and_keeps_what_was_written(tmp_path):

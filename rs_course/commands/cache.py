@@ -35,6 +35,8 @@ def add_arguments(parser):
 def run(args):
     root = cache_dir()
     if args.action == "list":
+        if args.names:
+            raise ValueError("the list is of everything; only `rs-course cache clean` takes names.")
         for name, (what, again) in KINDS.items():
             inside = [*root.glob(f"{name}/*")] if not again else []
             print(f"{_size(root, name):>10}  {name:20}{what}")
@@ -43,11 +45,14 @@ def run(args):
                 print(f"{_size(root, inner):>10}    {inner}")
         print(f"in {root} (RS_COURSE_CACHE moves it); `rs-course cache clean` removes what is made again")
         return
-    for name in args.names or [name for name, (_, again) in KINDS.items() if again]:
+    for name in args.names:  # all of them before anything is removed
         if relative(name).partition("/")[0] not in KINDS:
             raise ValueError(
                 f"{name!r} is no part of the cache; give {', '.join(KINDS)}, or a folder in one."
             )
+        if name not in KINDS and not _paths(root, name):
+            raise ValueError(f"there is no {name} in the cache; `rs-course cache` lists what is.")
+    for name in args.names or [name for name, (_, again) in KINDS.items() if again]:
         size = _size(root, name)
         for path in _paths(root, name):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

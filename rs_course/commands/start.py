@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 from rs_course.files import atomic_write, write_json
 from rs_course.paths import course_files, writable
@@ -30,7 +32,16 @@ def run(args):
     if find_spec("jupyterlab") is None:
         print("JupyterLab is not installed here: pip install 'rs-course[course]'")
     first = min((folder / "notebooks").glob("[0-9]*.ipynb"))
-    print(f"Open the first lesson with\n  cd {folder}\n  jupyter lab notebooks/{first.name}")
+    # Where the environment is not activated, the shell knows no jupyter, or that of another environment.
+    here = which("jupyter", path=sysconfig.get_path("scripts"))
+    jupyter = here if here and which("jupyter") != here else "jupyter"
+    commands = f"  cd {_quoted(folder)}\n  {_quoted(jupyter)} lab notebooks/{first.name}"
+    print(f"Open the first lesson with\n{commands}")
+
+
+def _quoted(path) -> str:
+    """As a shell takes it, that of Windows too."""
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def copy(files: dict[str, Path], folder: Path) -> tuple[int, list[str]]:

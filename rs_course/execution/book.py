@@ -37,6 +37,10 @@ _NEEDED = (
 )
 
 
+# What Binder allows at most, and what JupyterLab's server may take of it (96 MiB when it has started).
+_BINDER_BYTES, _SERVER_BYTES = 2e9, 150 * 2**20
+
+
 @dataclass(frozen=True)
 class Lesson:
     """One executed notebook and the record of its run."""
@@ -131,7 +135,12 @@ def _times(lessons: list[Lesson]) -> str:
         for lesson in lessons
     ]
     head = ["| lesson | profile | time | peak memory |", "| --- | --- | --: | --: |"]
-    return "\n".join([*head, *rows, ""])
+    room = _BINDER_BYTES - _SERVER_BYTES
+    larger = [lesson.title for lesson in lessons if lesson.record["peak_bytes"] > room]
+    fitting = f"each but {'; '.join(larger)}" if larger else "each of them"
+    told = f"Binder's 2 GB, less {_SERVER_BYTES / 2**20:.0f} MiB for JupyterLab, are enough for {fitting}, "
+    told += "one at a time."
+    return "\n".join([*head, *rows, "", told, ""])
 
 
 def leave_out_drawing(folder: Path) -> None:

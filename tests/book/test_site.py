@@ -80,6 +80,17 @@ def test_the_times_of_this_run_are_told(site, executed):
         assert f"{record['seconds']:.0f} s" in text
 
 
+def test_lessons_too_large_for_binder_are_named():
+    def told(*peaks):
+        records = ({"profile": "fast", "seconds": 1.0, "peak_bytes": peak} for peak in peaks)
+        lessons = [book.Lesson(f"0{n}_x", f"0{n} · X", None, record) for n, record in enumerate(records)]
+        return book._times(lessons).splitlines()[-1]
+
+    assert "enough for each of them, one at a time" in told(5e8, 1.8e9)
+    # A peak just under 2 GB leaves JupyterLab itself no room.
+    assert "enough for each but 01 · X; 02 · X, one at a time" in told(5e8, 1.9e9, 3e9)
+
+
 @pytest.mark.browser
 def test_search_finds_a_word_of_a_lesson(site, page):
     page.goto((site / "search.html").as_uri() + "?q=min-SNR")
