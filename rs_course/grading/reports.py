@@ -156,6 +156,7 @@ def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]
         questions=_questions(graded),
         pairs=len(alike),
         groups=[[len(group), ", ".join(group)] for group in groups],
+        runs_text=similarity.runs_text(graded),
         alone=[pair for pair in alike if pair[0] not in grouped],
         isolation=sorted({record["isolation"] for record in graded}),
     )

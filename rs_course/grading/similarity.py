@@ -25,6 +25,11 @@ from collections.abc import Iterable, Iterator
 K, WINDOW = 12, 6
 _LEAST, _LEAST_AS_A_WHOLE, _AS_A_WHOLE = 5, 10, 0.85
 _SHORTEST, _MOST = 16, 50_000
+# What runs text as code, or leads to it. An attribute such as ``model.eval`` is something else.
+_RUNS_TEXT = {
+    *("exec", "eval", "compile", "__import__", "builtins", "importlib", "marshal"),
+    *("__builtins__", "__self__", "__globals__", "__subclasses__"),
+}
 _SKIPPED = {
     tokenize.COMMENT,
     tokenize.NL,
@@ -195,7 +200,7 @@ def pairs(
     """
     known = fingerprint(release)
     prints = {
-        record["student"]: set().union(*(fingerprint(text) for text in _code(record)), set()) - known
+        record["student"]: set().union(*(fingerprint(text) for text in _code(record).values()), set()) - known
         for record in graded
     }
     prints = {student: values for student, values in sorted(prints.items()) if values}
@@ -213,6 +218,33 @@ def pairs(
             elif share >= at_least:
                 found.append((first, second, round(share, 3), common))
     return sorted(found, key=lambda pair: (-pair[2], -pair[3], pair[0], pair[1]))
+
+
+def runs_text(graded: list[dict]) -> list[tuple[str, str, str]]:
+    """Answers that run text as code: however it was scrambled, no comparison can see what it says.
+
+    Args:
+        graded: Records.
+
+    Returns:
+        ``(student, question, what it uses)``, in the order of the records.
+    """
+    found = []
+    for record in graded:
+        for question, text in _code(record).items():
+            for code in _plain(text):
+                try:
+                    nodes = list(ast.walk(ast.parse(code)))
+                except (SyntaxError, ValueError, RecursionError, MemoryError):
+                    continue
+                names = {node.id for node in nodes if isinstance(node, ast.Name)}
+                names |= {node.name.split(".")[0] for node in nodes if isinstance(node, ast.alias)}
+                names |= {(n.module or "").split(".")[0] for n in nodes if isinstance(n, ast.ImportFrom)}
+                names |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and n.attr.startswith("__")}
+                if used := sorted(names & _RUNS_TEXT):
+                    found.append((record["student"], question, ", ".join(used)))
+                    break
+    return found
 
 
 def _without(prints, share, *, of_at_least):
@@ -244,4 +276,4 @@ def rings(alike: Iterable[tuple]) -> list[list[str]]:
 
 def _code(record):
     prose = {item["question"] for item in record["manual"]}
-    return [text for question, text in record.get("answers", {}).items() if question not in prose]
+    return {name: text for name, text in record.get("answers", {}).items() if name not in prose}

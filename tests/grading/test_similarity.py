@@ -76,6 +76,31 @@ def test_copies_that_hide_are_found(how):
     assert [pair[:2] for pair in found] == [("a", "b")]
 
 
+SCRAMBLED = {
+    "reversed": f"exec({LONG[::-1]!r}[::-1])",
+    "numbers": f"exec(bytes({list(LONG.encode())}))",
+    "xor": f"import builtins as b\nb.exec(bytes(n ^ 7 for n in bytes({[n ^ 7 for n in LONG.encode()]})))",
+    "imported": f"from builtins import exec as run\nrun(''.join({list(LONG)}))",
+    "by a builtin": f"print.__self__.exec(''.join({list(LONG)}))",
+    "below a magic": f"%time 1\neval(compile(''.join({list(LONG)}), '', 'exec'))",
+}
+
+
+@pytest.mark.parametrize("how", SCRAMBLED)
+def test_text_that_runs_as_code_is_named_on_the_class_page(how):
+    graded = [
+        _record("a", q=LONG),
+        _record("b", q=SCRAMBLED[how]),
+        _record("c", q="net.eval()\nre.compile('exec')"),
+    ]
+    found = similarity.runs_text(graded)
+    assert [one[:2] for one in found] == [("b", "q")]
+    graded = [record | {"questions": [], "reason": "", "isolation": "process"} for record in graded]
+    page = reports.summary("Tiny", [], graded, [])
+    assert "Answers that run text as code: 1" in page and "<td>b</td><td>q</td>" in page
+    assert "run text as code" not in reports.summary("Tiny", [], graded[:1], [])
+
+
 def _own(seed):
     """Code of one's own: pieces that the class shares, in an order that nobody else has."""
     pieces = [
