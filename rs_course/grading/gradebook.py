@@ -7,6 +7,7 @@ import getpass
 import io
 import math
 import re
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -214,6 +215,11 @@ def read_rows(path: Path) -> dict[tuple[str, str], dict]:
             raise ValueError(
                 f"{path} has no column “{name}”; its header is “{', '.join(table.header)[:100]}”."
             )
+    spelled = Counter(map(spreadsheet.spelling, table.header))
+    if twice := [
+        name for known in names.values() for name in known if spelled[spreadsheet.spelling(name)] > 1
+    ]:
+        raise ValueError(f"{path} has two columns “{twice[0]}”: keep the one that counts.")
     found: dict[tuple[str, str], dict] = {}
     for number, row in table.rows:
         identity, question, text = (table.first(row, *known) for known in names.values())

@@ -122,6 +122,10 @@ def test_missing_columns_and_contradictions(manual):
     manual.write_text("student_id,question,points\nbob,essay,3\nbob,essay,4\n")
     with pytest.raises(ValueError, match="line 3: essay of bob stands there twice"):
         gradebook.write_manual(manual, CLASS)
+    manual.write_text("student_id,question,points,Points\nbob,essay,,3\n")
+    with pytest.raises(ValueError, match="two columns “points”: keep the one that counts"):
+        gradebook.write_manual(manual, CLASS)
+    assert manual.read_text().endswith(",3\n"), "nothing is lost"
 
 
 def test_marks_of_students_who_are_not_in_this_run_stay(manual):
