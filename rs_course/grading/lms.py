@@ -145,13 +145,13 @@ def canvas_place(grade: Grade, page: str) -> tuple[str, bytes] | None:
         return None
     if name.lower().endswith(".zip"):
         return name, archives.pack([("feedback.html", page.encode())])
-    if name.lower().endswith(".ipynb"):
+    if ".ipynb" in name.lower():  # also .ipynb.json and .ipynb.txt, as browsers save it
         output = {"output_type": "display_data", "metadata": {}, "data": {"text/html": page}}
         code = {"cell_type": "code", "id": "feedback", "metadata": {}, "execution_count": None}
         code |= {"source": "# Your feedback", "outputs": [output]}
         tree = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [code]}
         return name, json.dumps(tree, indent=1).encode()
-    return name, page.encode()
+    return (name, page.encode()) if name.lower().endswith((".html", ".htm")) else None
 
 
 def moodle_place(grade: Grade, page: str) -> tuple[str, bytes] | None:
@@ -286,6 +286,6 @@ def _write_feedback(folder, system, place, final):
     records.write_bytes(target, archives.pack(files))
     said = [f"{target}: {len(files)} feedback files"]
     if unplaced:
-        why = f"the file has no name that {system} gave it, or a team mate's"
+        why = f"the file has no name that {system} gave it, a team mate's, or an ending that shows no page"
         said.append(f"  left out, hand out feedback/ yourself: {unplaced} ({why})")
     return said

@@ -124,6 +124,15 @@ def test_canvas_gets_the_submitted_name_back(source):
     nbformat.validate(nbformat.from_dict(tree))
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [("a3.ipynb.json", b"{"), ("a3.html", PAGE.encode()), ("essay.pdf", None), ("figure.png", None)],
+)
+def test_canvas_shows_no_page_under_the_name_of_another_kind_of_file(name, begin):
+    found = lms.canvas_place(lms.Grade(ANA, 0, f"ayana_1001_55_{name}"), PAGE)
+    assert found is None if begin is None else found[1].startswith(begin)
+
+
 def test_names_inside_a_students_zip_do_not_decide_whose_feedback_it_is():
     grade = lms.Grade(ANA, 1, "all/ayana_1001_55_a3.zip/bee_1002_66_a3.ipynb")
     name, data = lms.canvas_place(grade, PAGE)
