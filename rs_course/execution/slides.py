@@ -108,10 +108,15 @@ def _pieces(cell):
 
 
 def _stays_in_the_lesson(cell) -> bool:
-    """A quiz or a panel of buttons; not a picture, whose words stand behind it as HTML."""
-    shown = [output.get("data", {}) for output in cell.outputs]
+    """A quiz or a panel of buttons; not a picture, whose words, film or answers stand behind it as HTML."""
+    shown = [output.get("data", {}) for output in cell.outputs if not _is_folded(output)]
     pages = [data["text/html"] for data in shown if "text/html" in data and "image/png" not in data]
     return any(ALT_CLASS not in "".join(page) for page in pages)
+
+
+def _is_folded(output) -> bool:
+    """A film or answers: a slide shows the still that stands before it."""
+    return "".join(output.get("data", {}).get("text/html", "")).startswith("<details>")
 
 
 def _prose(source: str):
@@ -163,7 +168,7 @@ def _code(cell):
 
     pictures, texts, tables = [], [], []
     for output in cell.outputs:
-        data = output.get("data", {})
+        data = {} if _is_folded(output) else output.get("data", {})
         if "image/png" in data:
             alt = output.metadata.get("image/png", {}).get("alt") or cell.metadata.get("alt", "")
             pictures.append((data["image/png"].strip(), escape(alt)))
