@@ -101,6 +101,11 @@ def runner(workers: int = 0, scheduler: str | None = None) -> Iterator[Runner]:
         yield Runner()
 
 
+def print_progress(line: str) -> None:
+    """Progress on standard error; standard output stays for results."""
+    print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables for the processes that are started inside the block."""

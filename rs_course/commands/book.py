@@ -12,16 +12,12 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from rs_course.commands import add_build_folder
 from rs_course.paths import checkout_dir, writable
 
 
 def add_arguments(parser):
-    parser.add_argument(
-        "--build",
-        type=Path,
-        default=Path("build"),
-        help="folder with the executed notebooks (default: build)",
-    )
+    add_build_folder(parser)
     parser.add_argument("--out", type=Path, help="folder for the site (default: book/ in the build folder)")
 
 

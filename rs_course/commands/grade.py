@@ -79,6 +79,7 @@ def add_arguments(parser):
 
 
 def run(args):
+    from rs_course import jobs
     from rs_course.grading import batch, formgrader, intake, lms, notebooks, paths, reports, roster
     from rs_course.grading.grader import Assignment
     from rs_course.grading.policy import LatePolicy, read_extensions, spent_late_days, time_zone
@@ -127,7 +128,7 @@ def run(args):
         assignment, folder, args.isolation, frozenset(args.question) if args.question else None, args.force
     )
     graded = batch.run(
-        plan, submissions, workers=args.workers, scheduler=args.scheduler, progress=batch.print_progress
+        plan, submissions, workers=args.workers, scheduler=args.scheduler, progress=jobs.print_progress
     )
     if not students:  # Who is in this collection alone is not the class.
         graded += batch.earlier(plan, submissions)

@@ -18,14 +18,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+from rs_course.commands import add_build_folder
 from rs_course.files import sha256
 from rs_course.paths import checkout_dir, writable
 
 
 def add_arguments(parser):
-    parser.add_argument(
-        "--build", type=Path, default=Path("build"), help="folder with notebooks and book (default: build)"
-    )
+    add_build_folder(parser, "notebooks and book")
     parser.add_argument(
         "--out", type=Path, help="folder for the files (default: release/ in the build folder)"
     )

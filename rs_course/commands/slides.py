@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rs_course.commands import add_build_folder
 from rs_course.paths import notebooks_dir, writable
 
 
 def add_arguments(parser):
-    parser.add_argument(
-        "--build",
-        type=Path,
-        default=Path("build"),
-        help="folder with the executed notebooks (default: build)",
-    )
+    add_build_folder(parser)
     parser.add_argument(
         "--out", type=Path, help="folder for the decks (default: slides/ in the build folder)"
     )

@@ -32,16 +32,15 @@ def add_arguments(parser):
 def run(args):
     # One thread per task; libraries read this when they are loaded, which is after this line.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from rs_course import study
+    from rs_course import jobs, study
     from rs_course.study import cost
-    from rs_course.study.engine import print_progress
 
     plan = study.read(args.config, {name: _value(text) for name, text in args.changes})
     if args.dry_run:
         print(cost.table(plan))
         return
     ledger = study.run(
-        plan, args.out, workers=args.workers, scheduler=args.scheduler, progress=print_progress
+        plan, args.out, workers=args.workers, scheduler=args.scheduler, progress=jobs.print_progress
     )
     print(f"study: {len(ledger)} rows in {args.out / 'ledger.parquet'}")
     print(f"       rs-course report {args.out}  weighs them")

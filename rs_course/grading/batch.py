@@ -7,7 +7,6 @@ stopped, and a batch that was finished does nothing.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -303,8 +302,3 @@ class _Progress:
 
 def _duration(seconds):
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def print_progress(line: str) -> None:
-    """Show progress on standard error, so that standard output stays for results."""
-    print(line, file=sys.stderr, flush=True)

@@ -6,7 +6,6 @@ process dies is lost and nothing else. The next run with the same plan and folde
 
 from __future__ import annotations
 
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -41,8 +40,6 @@ def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, prog
     plan.resolve()
     try:
         with FileLock(out / ".lock", timeout=0), jobs.runner(workers, scheduler) as runner:
-            if scheduler:
-                _same_course(runner, scheduler)
             _Run(plan, out, partial(attempts, runner), progress or (lambda line: None)).go()
     except Timeout:
         raise RuntimeError(
@@ -68,21 +65,6 @@ def attempt(function: str, task: dict):
         except Exception as problem:
             result, error = None, f"{type(problem).__name__}: {problem}"
     return result, time.perf_counter() - start, error
-
-
-def _same_course(runner: jobs.Runner, address: str) -> None:
-    """A worker with other sources would write rows under hashes that are not theirs."""
-    sources = {"code": "rs_course"}
-    try:
-        theirs = runner.call(fingerprints.of_inputs, sources)
-    except Exception as error:
-        raise RuntimeError(
-            f"the workers of {address} cannot import rs_course ({error}): install the same version there."
-        ) from error
-    if theirs != fingerprints.of_inputs(sources):
-        raise RuntimeError(
-            f"the workers of {address} have another version of rs_course: install the same one there."
-        )
 
 
 class _Run:
@@ -221,8 +203,3 @@ def _line(count, total, task, result, error, elapsed) -> str:
     left = elapsed / count * (total - count)
     when = f" · about {left / 60:.0f} min left" if left >= 90 else ""
     return f"[{count}/{total}] {settings}{score}{when}"
-
-
-def print_progress(line: str) -> None:
-    """Progress on standard error; standard output stays for results."""
-    print(line, file=sys.stderr, flush=True)
