@@ -15,27 +15,22 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from itertools import islice
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.optim.lr_scheduler import LambdaLR
 
 from rs_course import precision
 from rs_course.classification import augment as augmentation
 from rs_course.classification.classifiers import build
 from rs_course.classification.inputs import as_targets, as_tensor, class_count, to_float
+from rs_course.training_loop import Progress, optimize
 
 # Progressive resizing: a convolutional network learns most of what it will know on small images, at a quarter
 # of the cost. Pairs: up to this share of the training, this share of the side.
 PROGRESSIVE_RESIZING = ((0.4, 0.5), (0.7, 0.75))
-
-
-class Progress(NamedTuple):
-    """What :func:`steps_of` yields after a step."""
-
-    step: int
-    loss: float
 
 
 def fit(
@@ -158,39 +153,36 @@ def steps_of(
         )
     change, schedule = augmentation.parse(augment), schedule or one_cycle(steps)
     device = next(model.parameters()).device
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=weight_decay
+    )
     rng = np.random.default_rng(seed)
     streams = [
         _order(len(x), rows, np.random.default_rng([seed, k]))
         for k, ((x, _), rows) in enumerate(zip(pairs, batches, strict=True))
     ]
 
-    def draw():
-        parts = []
-        for (x, y), stream in zip(pairs, streams, strict=True):
-            rows = torch.from_numpy(next(stream))
-            parts.append(change(to_float(x[rows].to(device)), y[rows].to(device), rng))
-        return torch.cat([x for x, _ in parts]), [y for _, y in parts]
+    def draws():
+        while True:
+            parts = []
+            for (x, y), stream in zip(pairs, streams, strict=True):
+                rows = torch.from_numpy(next(stream))
+                parts.append(change(to_float(x[rows].to(device)), y[rows].to(device), rng))
+            yield torch.cat([x for x, _ in parts]), [y for _, y in parts]
 
-    model.train()
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = lr * schedule(step)
-        inputs, targets = draw()
+    def loss(batch, step):
+        inputs, targets = batch
         with precision.fast(device.type) if fast else contextlib.nullcontext():
             logits = model(_shrunk(inputs, (step + 0.5) / steps, progressive_resizing))
-        loss = sum(
+        return sum(
             weight * F.cross_entropy(part.float(), y, label_smoothing=label_smoothing)
             for part, y, weight in zip(logits.split(list(batches)), targets, weights, strict=True)
         )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
-        optimizer.step()
-        yield Progress(step, loss.item())
-    _settle(model, (draw()[0] for _ in range(min(steps, 20))), device)
+
+    model.train()
+    drawn, rates = draws(), LambdaLR(optimizer, schedule)
+    yield from optimize(model, islice(drawn, steps), loss, optimizer, scheduler=rates, clip_norm=clip_norm)
+    _settle(model, (inputs for inputs, _ in islice(drawn, min(steps, 20))), device)
 
 
 @torch.no_grad()

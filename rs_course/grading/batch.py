@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+from rs_course import jobs
 from rs_course.grading import records
 from rs_course.grading.grader import Assignment, grade
 from rs_course.grading.intake import Submission
@@ -91,7 +92,7 @@ def run(
         The records, in the order of the submissions.
 
     Raises:
-        RuntimeError: The isolation does not work here.
+        RuntimeError: The isolation does not work here, or the cluster cannot be used.
     """
     if scheduler is None:
         require(plan.isolation)
@@ -240,31 +241,25 @@ def _on_dask(address):
     """Tasks on a Dask cluster; each worker keeps its own sandbox."""
 
     def grade_each(plan, waiting, found):
-        from distributed import Client
-        from distributed import as_completed as completed
+        if not waiting:
+            return
+        with jobs.runner(scheduler=address) as run:
 
-        with Client(address) as client:
+            def results(submissions):
+                shared = run.client.scatter(plan, broadcast=True)
+                tasks = {s.student: (shared, s, found[s.student]) for s in submissions}
+                return run.each(grade_on_worker, tasks, retries=2)
 
-            def submit(shared, submission):
-                previous = found[submission.student]
-                return client.submit(grade_on_worker, shared, submission, previous, pure=False, retries=2)
-
-            shared = client.scatter(plan, broadcast=True) if waiting else None
-            tasks, failed = {submit(shared, submission): submission for submission in waiting}, []
-            for task in completed(tasks):
-                try:
-                    record = task.result()
-                except Exception:
-                    failed.append(tasks[task])
-                else:
+            failed = set()
+            for student, record, error in results(waiting):
+                if error is None:
                     yield record
+                else:
+                    failed.add(student)
             # One after the other, with a new copy of the plan: what a worker died of may have been another's.
-            for submission in failed:
-                try:
-                    record = submit(client.scatter(plan, broadcast=True), submission).result()
-                except Exception as error:
-                    record = _fault(plan, submission, error)
-                yield record
+            for submission in (s for s in waiting if s.student in failed):
+                for _, record, error in results([submission]):
+                    yield record if error is None else _fault(plan, submission, error)
 
     return grade_each
 

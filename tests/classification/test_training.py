@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from classification.conftest import coloured
 from rs_course.classification import classifiers, fit, predict
-from rs_course.classification.training import Progress, _order, steps_of
+from rs_course.classification.training import _order, one_cycle, steps_of
+from rs_course.training_loop import Progress
 
 QUICK = {"steps": 25, "batch_size": 24}
 
@@ -63,6 +64,55 @@ def test_one_step_of_two_sets_is_the_weighted_gradient(monkeypatch):
     loss.backward()
     for mine, theirs in zip(model.parameters(), reference.parameters(), strict=True):
         assert torch.allclose(mine.grad, theirs.grad, atol=1e-7)
+
+
+def test_steps_are_those_of_torch_with_its_label_smoothing_schedule_and_clipping():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(4, 5, generator=generator), torch.rand(4, 3, generator=generator).softmax(1)
+    model, reference = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
+    reference.load_state_dict(model.state_dict())
+    optimizer = torch.optim.AdamW(reference.parameters(), lr=1e-2, weight_decay=0.3)
+    rows = _order(4, 4, np.random.default_rng([0, 0]))
+    run = steps_of(
+        model, [(x, y)], weights=[1], steps=3, batches=[4], lr=1e-2, weight_decay=0.3,
+        label_smoothing=0.2, clip_norm=0.1, fast=False,
+    )  # fmt: skip
+    for step, progress in enumerate(run):
+        order = next(rows)
+        loss = F.cross_entropy(reference(x[order]), y[order], label_smoothing=0.2)
+        assert progress.loss == loss.item()
+        optimizer.param_groups[0]["lr"] = 1e-2 * one_cycle(3)(step)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(reference.parameters(), 0.1)
+        optimizer.step()
+    assert step == 2 and torch.equal(weights(model), weights(reference))
+
+
+def test_fit_smooths_labels():
+    train = coloured(4)
+
+    def trained(targets, **options):
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(train.images[0].size, 3))
+        for parameter in model.parameters():
+            torch.nn.init.zeros_(parameter)
+        return weights(
+            fit(
+                train.images,
+                targets,
+                classifier=model,
+                steps=4,
+                batch_size=4,
+                progressive_resizing=(),
+                **options,
+            )
+        )
+
+    smooth = 0.9 * np.eye(3, dtype=np.float32)[train.labels] + 0.1 / 3
+    by_hand = trained(smooth, label_smoothing=0)
+    assert torch.allclose(trained(train.labels, label_smoothing=0.1), by_hand, atol=1e-6)
+    assert torch.equal(trained(train.labels), trained(train.labels, label_smoothing=0.1))  # the default
+    assert not torch.allclose(trained(train.labels, label_smoothing=0), by_hand, atol=1e-5)
 
 
 def test_every_image_once_before_any_twice():
