@@ -1,12 +1,13 @@
-"""The ``rs-course`` command: each subcommand is a module with ``add_arguments(parser)`` and ``run(args)``.
+"""The ``rs-course`` command: a subcommand is two functions, ``name(args)`` and ``name_arguments(parser)``.
 
-``run`` returns an exit status (``None`` means 0). A ``ValueError``, ``OSError`` or ``RuntimeError`` is shown
-as its one sentence, without a traceback; set ``RS_COURSE_TRACEBACK=1`` to see where it came from.
+The first returns an exit status (``None`` means 0). A ``ValueError``, ``OSError`` or ``RuntimeError`` is
+shown as its one sentence, without a traceback; set ``RS_COURSE_TRACEBACK=1`` to see where it came from.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 
@@ -16,31 +17,31 @@ from rs_course import __version__
 COMMANDS = {
     "setup": ("rs_course.commands.setup", "create .venv with the pinned environment"),
     "doctor": ("rs_course.commands.doctor", "say what this machine has, what is missing and how to mend it"),
-    "start": ("rs_course.commands.start", "copy the notebooks and assignments into a folder to work in"),
+    "start": ("rs_course.commands.student", "copy the notebooks and assignments into a folder to work in"),
     "run": ("rs_course.commands.run", "execute the notebooks headlessly and build the index page"),
-    "book": ("rs_course.commands.book", "build the course as a static site from the executed notebooks"),
-    "slides": ("rs_course.commands.slides", "make a slide deck of each executed notebook"),
-    "cache": ("rs_course.commands.cache", "say what the cache holds, and clean it"),
+    "book": ("rs_course.commands.publish", "build the course as a static site from the executed notebooks"),
+    "slides": ("rs_course.commands.publish", "make a slide deck of each executed notebook"),
+    "cache": ("rs_course.commands.fetch", "say what the cache holds, and clean it"),
     "fetch": ("rs_course.commands.fetch", "download or import a data set or checkpoint"),
-    "generate": ("rs_course.commands.generate", "make a data set with a generator, resumable"),
-    "train": ("rs_course.commands.train", "train one of the mini models"),
+    "generate": ("rs_course.commands.models", "make a data set with a generator, resumable"),
+    "train": ("rs_course.commands.models", "train one of the mini models"),
     "study": ("rs_course.commands.study", "run a grid of experiments, resumable, into one ledger"),
-    "report": ("rs_course.commands.report", "weigh a study: figures and a one-page summary"),
-    "convert": ("rs_course.commands.convert", "turn a published checkpoint into a clean safetensors folder"),
-    "export": ("rs_course.commands.export", "write a generator as ONNX graphs, for programs without Python"),
+    "report": ("rs_course.commands.study", "weigh a study: figures and a one-page summary"),
+    "convert": ("rs_course.commands.models", "turn a published checkpoint into a clean safetensors folder"),
+    "export": ("rs_course.commands.models", "write a generator as ONNX graphs, for programs without Python"),
     "grade": ("rs_course.commands.grade", "grade submitted notebooks in isolation"),
-    "mark": ("rs_course.commands.mark", "mark prose and figures of a graded class in the browser"),
+    "mark": ("rs_course.commands.grade", "mark prose and figures of a graded class in the browser"),
     "check": (
-        "rs_course.commands.check",
+        "rs_course.commands.student",
         "run an assignment's public checks on a notebook, as the grader would",
     ),
-    "submit": ("rs_course.commands.submit", "pack an assignment for submission"),
-    "address": ("rs_course.commands.address", "tell every file where the course is published"),
+    "submit": ("rs_course.commands.student", "pack an assignment for submission"),
+    "address": ("rs_course.commands.publish", "tell every file where the course is published"),
     "release-files": (
-        "rs_course.commands.release_files",
+        "rs_course.commands.publish",
         "make the files of a release: package, book, notebooks, hashes",
     ),
-    "release": ("rs_course.commands.release", "make the student and solution versions of the assignments"),
+    "release": ("rs_course.commands.grade", "make the student and solution versions of the assignments"),
 }
 
 
@@ -55,9 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, (module, summary) in COMMANDS.items():
         command = subparsers.add_parser(name, help=summary, description=summary)
         if argv[:1] == [name]:
-            implementation = import_module(module)
-            describe(command, implementation)
-            command.set_defaults(run=implementation.run)
+            command.set_defaults(run=describe(command, name, import_module(module)))
     args = parser.parse_args(argv)
     try:
         return args.run(args) or 0
@@ -83,13 +82,16 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
-def describe(parser: argparse.ArgumentParser, implementation: ModuleType) -> None:
-    """Give a command's parser its arguments and, as examples, the calls in its module's docstring."""
-    implementation.add_arguments(parser)
-    _, *lines = (implementation.__doc__ or "").splitlines() or [""]
+def describe(parser: argparse.ArgumentParser, name: str, module: ModuleType) -> Callable:
+    """Give a parser a command's arguments, and the calls in its docstring as examples; returns the command."""
+    function = name.replace("-", "_")
+    command = getattr(module, function)
+    getattr(module, f"{function}_arguments")(parser)
+    _, *lines = (command.__doc__ or module.__doc__ or "").splitlines() or [""]
     if examples := [line.strip() for line in lines if f"{parser.prog} " in f"{line} "]:
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = "\n  ".join(["examples:", *examples])
+    return command
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import sysconfig
 from pathlib import Path
 
 from rs_course import cli, paths
-from rs_course.commands import start
+from rs_course.commands import student
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,17 +40,17 @@ def test_an_update_brings_what_is_new_and_keeps_what_was_written(tmp_path):
     (tmp_path / "work").mkdir()
     for path in files.values():
         path.write_text("version 1", encoding="utf-8")
-    assert start.copy(files, tmp_path / "work") == (2, [])
+    assert student.copy(files, tmp_path / "work") == (2, [])
     (tmp_path / "work" / "b.ipynb").write_text("version 1 and my answers", encoding="utf-8")
     for path in files.values():
         path.write_text("version 2", encoding="utf-8")
-    assert start.copy(files, tmp_path / "work") == (1, ["b.ipynb"])
+    assert student.copy(files, tmp_path / "work") == (1, ["b.ipynb"])
     assert (tmp_path / "work" / "a.ipynb").read_text(encoding="utf-8") == "version 2"
     assert (tmp_path / "work" / "b.ipynb").read_text(encoding="utf-8") == "version 1 and my answers"
     # A file of one's own that happens to have a lesson's name was never the course's.
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.ipynb").write_text("mine", encoding="utf-8")
-    assert start.copy(files, tmp_path / "other") == (1, ["a.ipynb"])
+    assert student.copy(files, tmp_path / "other") == (1, ["a.ipynb"])
 
 
 def test_a_folder_that_cannot_be_written_gets_one_sentence(tmp_path, capsys):

@@ -89,7 +89,7 @@ def test_one_command_tells_every_file_the_address(tmp_path, monkeypatch, capsys)
     shutil.copy(_NOTEBOOKS[0], tmp_path / "notebooks")
     ways_in.write(tmp_path, None)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
-    monkeypatch.setattr("rs_course.commands.address.checkout_dir", lambda: tmp_path)
+    monkeypatch.setattr("rs_course.commands.publish.checkout_dir", lambda: tmp_path)
     assert cli.main(["address", "some-one/rs-course"]) == 0
     assert ways_in.repository_of(tmp_path) == "some-one/rs-course"
     title, cell = nbformat.read(tmp_path / "notebooks" / _NOTEBOOKS[0].name, as_version=4).cells[:2]

@@ -40,10 +40,10 @@ def season(images, strength: float):
 
 def sensor(images, strength: float):
     """A blunter optic (a Gaussian of up to 1.2 pixels), another calibration of each band, and noise."""
-    from rs_course.alignment import changes
+    from rs_course.alignment import corruptions
 
     gain = 1 + strength * np.array([0.15, -0.05, 0.1])
-    return changes.noise(_bytes(changes.blur(images, 1.2 * strength) * gain), 0.03 * strength)
+    return corruptions.noise(_bytes(corruptions.blur(images, 1.2 * strength) * gain), 0.03 * strength)
 
 
 def rotation(images, strength: float):

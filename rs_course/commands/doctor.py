@@ -22,13 +22,13 @@ _MEMORY_BYTES = 4 * 2**30
 _DISK_BYTES = 3 * 2**30
 
 
-def add_arguments(parser):
+def doctor_arguments(parser):
     parser.add_argument(
         "--full", action="store_true", help="also require what the profile full needs (a GPU)"
     )
 
 
-def run(args):
+def doctor(args):
     missing = []
     for section in (_versions, _machine, _shipped, _cached, _optional):
         print(section.__doc__)

@@ -1,16 +1,13 @@
-"""``rs-course grade SUBMISSIONS --assignment NAME``: grade a class in isolation; grades and feedback.
-
-rs-course grade submissions.zip --assignment a3_super_resolution --roster class.csv
-rs-course grade submissions --assignment a2_classification --due 2026-12-01T23:59+01:00 --late 10%/day
-"""
+"""What an instructor does: make the versions of an assignment, grade a class, mark by hand."""
 
 import os
+import webbrowser
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
 
-def add_arguments(parser):
+def grade_arguments(parser):
     parser.add_argument(
         "submissions", help="nbgrader's submitted/ folder, a folder of notebooks, or an LMS zip"
     )
@@ -78,7 +75,12 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def grade(args):
+    """``rs-course grade SUBMISSIONS --assignment NAME``: grade a class in isolation; grades and feedback.
+
+    rs-course grade submissions.zip --assignment a3_super_resolution --roster class.csv
+    rs-course grade submissions --assignment a2_classification --due 2026-12-01T23:59+01:00 --late 10%/day
+    """
     from rs_course import jobs
     from rs_course.grading import batch, formgrader, intake, lms, notebooks, paths, reports, roster
     from rs_course.grading.grader import Assignment
@@ -160,3 +162,107 @@ def run(args):
         print("a fault of this machine or of the exam is no grade: run the command again for these students")
         return 1
     return 0
+
+
+def mark_arguments(parser):
+    parser.add_argument("assignment", help="name, e.g. a3_super_resolution; grade it first")
+    parser.add_argument("--out", default="grades", help="folder that was graded into (default: grades)")
+    parser.add_argument("--names", action="store_true", help="show whose answers they are (default: blind)")
+    parser.add_argument("--release", metavar="NOTEBOOK", help="the student version, if it lies elsewhere")
+    parser.add_argument("--source", metavar="NOTEBOOK", help="the source with the mark schemes, if elsewhere")
+    parser.add_argument("--port", type=int, default=0, help="port of this machine (default: any free one)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
+def mark(args):
+    """``rs-course mark NAME``: mark prose and figures of a graded class in the browser, question by question.
+
+    rs-course mark a3_super_resolution
+    """
+    from rs_course.grading import marking, paths
+
+    release = paths.release_notebook(args.assignment, args.release)
+    source = paths.source_notebook(args.assignment, args.source, release)
+    asked = marking.questions(release.read_bytes(), source.read_bytes() if source else None)
+    if not asked:
+        raise ValueError(f"{args.assignment} has no question that is marked by hand.")
+    if source is None:
+        print("There is no source notebook here, so the pages show no mark scheme; --source names it.")
+    work = marking.Marking(Path(args.out, args.assignment), asked, names=args.names)
+    server, address = marking.serve(work, args.port)
+    print(f"{address}\nWhat you type is in {work.folder / 'manual.csv'} at once; Ctrl-C ends.", flush=True)
+    if not args.no_browser:
+        webbrowser.open(address)
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("Run “rs-course grade” again: it takes in the points.")
+    return 0
+
+
+def release_arguments(parser):
+    parser.add_argument("names", nargs="*", help="assignments (default: all)")
+    parser.add_argument("--source", default="assignments/source", help="folder of the source notebooks")
+    parser.add_argument("--release", default="assignments/release", help="folder for the student versions")
+    parser.add_argument("--solution", default="build/solution", help="folder for the solution versions")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; fail if a release is out of date"
+    )
+    parser.add_argument(
+        "--gradescope",
+        metavar="FOLDER",
+        help="also write an autograder zip for Gradescope per named assignment into this folder",
+    )
+    parser.add_argument(
+        "--seed-file",
+        default="grades/secret_seed.txt",
+        metavar="FILE",
+        help="secret seed of the hidden inputs, for --gradescope (default: grades/secret_seed.txt)",
+    )
+
+
+def release(args):
+    """``rs-course release``: make the student and the solution version of the assignments from their sources.
+
+    rs-course release                          all assignments
+    rs-course release --check                  fail if a student version is out of date
+    """
+    import nbformat
+
+    from rs_course.grading import release
+
+    sources = sorted(Path(args.source).glob("*/*.ipynb"))
+    if not sources:
+        raise FileNotFoundError(f"There is no notebook in {args.source}/NAME/.")
+    known = {path.parent.name for path in sources}
+    if unknown := set(args.names) - known:
+        raise ValueError(
+            f"There is no assignment {min(unknown)!r} in {args.source}; there are {', '.join(sorted(known))}."
+        )
+    stale = []
+    for source in sources:
+        if args.names and source.parent.name not in args.names:
+            continue
+        if args.check:
+            target = Path(args.release, source.parent.name, source.name)
+            made = nbformat.writes(release.release(release.load(source))) + "\n"
+            if not target.is_file() or target.read_text(encoding="utf-8") != made:
+                stale.append(source.parent.name)
+            continue
+        for written in release.make(source, Path(args.release), Path(args.solution)):
+            print(written)
+        if args.gradescope:
+            print(_autograder(source.parent.name, args))
+    if stale:
+        raise ValueError(f"Out of date: {', '.join(stale)}; run “rs-course release”.")
+
+
+def _autograder(name, args):
+    from rs_course.commands.setup import CPU_INDEX
+    from rs_course.grading import gradescope, paths
+
+    release = Path(args.release, name, f"{name}.ipynb")
+    seed = paths.secret_seed(Path(args.seed_file))
+    exam = paths.exam_source(name, None, release.resolve())
+    return gradescope.build(Path(args.gradescope, f"{name}.zip"), name, release, exam, seed, CPU_INDEX)

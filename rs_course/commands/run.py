@@ -33,7 +33,7 @@ class Job:
     values: dict
 
 
-def add_arguments(parser):
+def run_arguments(parser):
     parser.add_argument(
         "notebooks", nargs="*", help="files, or names such as 00 (default: all of notebooks/)"
     )

@@ -31,7 +31,7 @@ ON_REQUEST = ("book", "nbgrader", "test")
 _STAMP = "rs-course-setup.json"
 
 
-def add_arguments(parser):
+def setup_arguments(parser):
     parser.add_argument(
         "--torch",
         choices=["auto", "cpu", "default"],
@@ -45,7 +45,7 @@ def add_arguments(parser):
     parser.add_argument("--force", action="store_true", help="install again although nothing changed")
 
 
-def run(args):
+def setup(args):
     root = Path.cwd()
     if not (root / "constraints.txt").is_file() or not (root / "pyproject.toml").is_file():
         raise FileNotFoundError("run setup in the root of a checkout, where constraints.txt lies.")

@@ -1,10 +1,4 @@
-"""``rs-course study``: run a grid of experiments into one ledger.
-
-    rs-course study eurosat --out runs/eurosat --workers 2
-    rs-course study my_study.toml --out runs/mine --scheduler tcp://10.0.0.1:8786
-
-What is finished is kept: after an interruption, of any kind, the same command goes on.
-"""
+"""Grids of experiments, and what they show."""
 
 from __future__ import annotations
 
@@ -12,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def add_arguments(parser):
+def study_arguments(parser):
     parser.add_argument("config", help="a TOML file, or the name of one in data/studies")
     parser.add_argument("--out", type=Path, required=True, help="folder of the records and the ledger")
     where = parser.add_mutually_exclusive_group()
@@ -29,7 +23,14 @@ def add_arguments(parser):
     )
 
 
-def run(args):
+def study(args):
+    """``rs-course study``: run a grid of experiments into one ledger.
+
+        rs-course study eurosat --out runs/eurosat --workers 2
+        rs-course study my_study.toml --out runs/mine --scheduler tcp://10.0.0.1:8786
+
+    What is finished is kept: after an interruption, of any kind, the same command goes on.
+    """
     # One thread per task; libraries read this when they are loaded, which is after this line.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from rs_course import jobs, study
@@ -54,3 +55,29 @@ def _value(text: str):
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def report_arguments(parser):
+    parser.add_argument("folder", type=Path, help="folder of a study: what `rs-course study --out` wrote")
+    parser.add_argument("--out", type=Path, help="where to write (default: report/ in that folder)")
+
+
+def report(args):
+    """``rs-course report DIR``: weigh a study: figures and a one-page summary with the answer.
+
+    rs-course report runs/eurosat
+    """
+    from rs_course.study import claims, freezing, hypotheses, report, results
+
+    page = report.write(args.folder, args.out)
+    described = report.described(args.folder)
+    ledger, extra = results.ledger(args.folder), described["extra"]
+    for finding in claims.judge(ledger, extra.get("claims", [])):
+        print(finding)
+    if "hypotheses" in extra:
+        tested = ledger[ledger["part"] == "test"]
+        settings = freezing.read(args.folder)["settings"]
+        verdicts = hypotheses.judge(tested, extra["hypotheses"], extra.get("judged"), settings)
+        lines = hypotheses.answers(verdicts, extra["answer"]).values() if "answer" in extra else verdicts
+        print(*lines, sep="\n")
+    print(f"report: {page}")

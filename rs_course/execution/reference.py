@@ -134,6 +134,6 @@ def commands_page() -> str:
     lines = ["# The command line", "", "`rs-course COMMAND --help` prints the same.", ""]
     for name, (module, summary) in COMMANDS.items():
         parser = argparse.ArgumentParser(prog=f"rs-course {name}", description=summary)
-        describe(parser, import_module(module))
+        describe(parser, name, import_module(module))
         lines += [f"## `rs-course {name}`", "", "```text", parser.format_help().rstrip(), "```", ""]
     return "\n".join(lines)

@@ -106,7 +106,7 @@ def test_the_topics_lead_to_their_slides(decks, page):
 
 
 def test_a_release_file_has_the_hash_of_everything_in_it(tmp_path):
-    from rs_course.commands import release_files
+    from rs_course.commands import publish
 
     (tmp_path / "site" / "a").mkdir(parents=True)
     (tmp_path / "site" / "a" / "x.html").write_text("x", encoding="utf-8")
@@ -114,7 +114,7 @@ def test_a_release_file_has_the_hash_of_everything_in_it(tmp_path):
     first, second = tmp_path / "one" / "book.zip", tmp_path / "two" / "book.zip"
     for target in (first, second):
         target.parent.mkdir()
-        release_files.pack(tmp_path / "site", target)
+        publish.pack(tmp_path / "site", target)
     assert first.read_bytes() == second.read_bytes()
     with zipfile.ZipFile(first) as archive:
         assert archive.namelist() == ["book/a/x.html", "book/SHA256SUMS"]
