@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def describe(parser: argparse.ArgumentParser, name: str, module: ModuleType) -> Callable:
-    """Give a parser a command's arguments, and the calls in its docstring as examples; returns the command."""
+    """Give a parser a command's arguments and the calls in its docstring as examples; returns the command."""
     function = name.replace("-", "_")
     command = getattr(module, function)
     getattr(module, f"{function}_arguments")(parser)

@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from rs_course import alignment, datasets, diffusion, superres
+from rs_course import alignment, classification, datasets, diffusion, superres
 from rs_course.alignment import corruptions
 
 
@@ -13,6 +13,7 @@ from rs_course.alignment import corruptions
     ("ask", "new"),
     [
         (lambda: alignment.changes, "rs_course.alignment.corruptions"),
+        (lambda: classification.arms, "rs_course.classification.sets"),
         (lambda: superres.span, "rs_course.superres.networks"),
         (lambda: datasets.events, "rs_course.datasets.disasters"),
     ],

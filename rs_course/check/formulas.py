@@ -31,9 +31,8 @@ import math
 
 import numpy as np
 
-from rs_course.check.core import Exercise
+from rs_course.check.core import Exercise, as_value, exact
 from rs_course.check.naming import Paper
-from rs_course.check.values import as_value, exact
 
 
 def formula(

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rs_course.check.core import Mistake, Stopped, call
-from rs_course.check.values import Draws, as_value
+from rs_course.check.core import Draws, Mistake, Stopped, as_value, call
 
 
 @dataclass

@@ -9,4 +9,11 @@ recognition?", ICLR, arXiv 2210.07574) and the course's own protocol; the contro
 
 import lazy_loader
 
+from rs_course.deprecation import old_names
+
+_RENAMED = {
+    "arms": "sets", "convergence": "tuning", "inputs": "sets", "prompts": "recipes", "shifts": "evaluation",
+    "statistics": "evaluation"
+}  # fmt: skip
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = old_names(__name__, _RENAMED, __getattr__)

@@ -1,22 +1,16 @@
 from . import (
-    arms as arms,
     augment as augment,
     classifiers as classifiers,
     controls as controls,
-    convergence as convergence,
     evaluation as evaluation,
     experiment as experiment,
     held_out as held_out,
-    inputs as inputs,
-    prompts as prompts,
     recipes as recipes,
     sets as sets,
-    shifts as shifts,
-    statistics as statistics,
     training as training,
     tuning as tuning,
 )
-from .arms import compose as compose, real_shots as real_shots
+from .sets import compose as compose, real_shots as real_shots
 from .classifiers import build as build
 from .controls import (
     duplicates as duplicates,
@@ -29,5 +23,5 @@ from .evaluation import Scores as Scores, evaluate as evaluate
 from .experiment import Task as Task, run_task as run_task
 from .recipes import clip_filter as clip_filter, soft_targets as soft_targets
 from .sets import Tiles as Tiles
-from .statistics import paired_difference as paired_difference, spread as spread
+from .evaluation import paired_difference as paired_difference, spread as spread
 from .training import fit as fit, predict as predict

@@ -1,11 +1,22 @@
-"""Scores of one classifier on one test set: accuracy, macro F1, recall per class, confusion, calibration."""
+"""What a test says: scores of one classifier, on shifted images too; and of several seeds, one answer.
+
+Synthetic training data should help most where test and training differ (Fan et al. 2024, arXiv 2312.04567).
+A shift shows uint8 tiles ``[N, H, W, 3]`` as another day, sensor or place would, by a strength from 0
+(nothing) to 1; what is random in tile i depends on i alone.
+
+Two things vary between runs of a study: which images, weights and order a seed draws, and which images happen
+to be in the test set. A difference between two arms is believed when it stands out against both.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +91,174 @@ def evaluate(probabilities, labels, *, k: int = 3) -> Scores:
         correct=correct.numpy(),
         predictions=predictions.numpy(),
     )
+
+
+_VEIL, _CLOUD = np.array([190, 200, 220]), 240
+
+
+def haze(images, strength: float):
+    """Scattered light over everything, bluish: x·(1 − a) + veil·a, a up to 0.6."""
+    return _bytes(images + 0.6 * strength * (_VEIL - images.astype(float)))
+
+
+def cloud(images, strength: float):
+    """White clouds with soft edges over up to 0.6 of each tile."""
+    if not strength:
+        return images
+    fields = np.stack([np.random.default_rng(i).normal(size=tile.shape[:2]) for i, tile in enumerate(images)])
+    fields = ndimage.gaussian_filter(fields, (0, 6, 6), mode="wrap")
+    edge = np.quantile(fields, 1 - 0.6 * strength, axis=(1, 2), keepdims=True)
+    opacity = np.clip(0.5 + (fields - edge) / (0.5 * fields.std((1, 2), keepdims=True)), 0, 1)[..., None]
+    return _bytes(images + opacity * (_CLOUD - images.astype(float)))
+
+
+def season(images, strength: float):
+    """Green turns to dry brown where there is green: red rises, green falls by what it exceeds red."""
+    x = images.astype(float)
+    green = strength * np.maximum(x[..., 1] - x[..., 0], 0)
+    x[..., 0] += 1.2 * green
+    x[..., 1] -= 0.4 * green
+    return _bytes(x)
+
+
+def sensor(images, strength: float):
+    """A blunter optic (a Gaussian of up to 1.2 pixels), another calibration of each band, and noise."""
+    from rs_course.alignment import corruptions
+
+    gain = 1 + strength * np.array([0.15, -0.05, 0.1])
+    return corruptions.noise(_bytes(corruptions.blur(images, 1.2 * strength) * gain), 0.03 * strength)
+
+
+def rotation(images, strength: float):
+    """Turned by up to 45 degrees, which is none of the square's symmetries; mirrored at the border."""
+    turned = ndimage.rotate(images, 45 * strength, axes=(2, 1), reshape=False, order=1, mode="reflect")
+    return _bytes(turned)
+
+
+def scale(images, strength: float):
+    """The middle at up to twice the resolution: 10 m to 5 m per pixel."""
+    height, width = images.shape[1:3]
+    h, w = round(height / (1 + strength)), round(width / (1 + strength))
+    top, left = (height - h) // 2, (width - w) // 2
+    middle = images[:, top : top + h, left : left + w].astype(float)
+    return _bytes(
+        ndimage.zoom(middle, (1, height / h, width / w, 1), order=1, grid_mode=True, mode="nearest")
+    )
+
+
+SHIFTS = {f.__name__: f for f in (haze, cloud, season, sensor, rotation, scale)}
+STRENGTHS = (0.5, 1.0)
+
+
+def shifted(images, names=tuple(SHIFTS), strengths=STRENGTHS):
+    """``(name with strength, images)`` of every shift in turn: ``"haze 0.5"``, ``"haze 1"``, …"""
+    for name in names:
+        for strength in strengths:
+            yield f"{name} {strength:g}", SHIFTS[name](np.asarray(images), strength)
+
+
+def _bytes(x) -> np.ndarray:
+    return np.clip(np.rint(x), 0, 255).astype(np.uint8)
+
+
+class Spread(NamedTuple):
+    """Mean over seeds and sample standard deviation (NaN for one seed)."""
+
+    mean: float
+    std: float
+    n: int
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.mean:{spec}} ± {self.std:{spec}}" if self.n > 1 else f"{self.mean:{spec}} (one seed)"
+
+
+def spread(values) -> Spread:
+    """Mean ± standard deviation (n - 1) of one number per seed.
+
+    >>> f"{spread([0.90, 0.92, 0.94]):.2f}"
+    '0.92 ± 0.02'
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 1 or not len(values):
+        raise ValueError("spread takes a list of numbers, one per seed.")
+    deviation = values.std(ddof=1) if len(values) > 1 else math.nan
+    return Spread(float(values.mean()), float(deviation), len(values))
+
+
+class Difference(NamedTuple):
+    """Accuracy of one arm minus that of another.
+
+    Attributes:
+        estimate: Mean difference over seeds and test images.
+        low, high: Bootstrap interval over both.
+        cohens_h: Effect size of two proportions, 2·asin√p₁ − 2·asin√p₂ (Cohen 1988): about 0.2 small, 0.5
+            medium, 0.8 large.
+        cohens_d: Mean of the paired differences of the seeds over their standard deviation; NaN for one seed.
+        n: Number of seeds.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    cohens_h: float
+    cohens_d: float
+    n: int
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_difference(
+    first, second, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+) -> Difference:
+    """Compare two arms that were tested on the same images, seed by seed.
+
+    Seeds and test images are resampled independently, as crossed factors (Owen 2007, "The pigeonhole
+    bootstrap"), because an interval over test images alone pretends that another seed would give the same
+    classifier. With one seed only the images are resampled.
+
+    Args:
+        first, second: Correctness of every test image under every seed, bool ``[S, T]`` or ``[T]``; row s of
+            both belongs to the same seed.
+        resamples: Number of resamples.
+        level: Probability that the interval is meant to cover.
+        seed: Of the resamples.
+
+    Raises:
+        ValueError: Different shapes, or a level outside (0, 1).
+    """
+    a, b = (np.atleast_2d(np.asarray(x, float)) for x in (first, second))
+    if a.shape != b.shape or a.ndim != 2 or a.shape[1] < 2:
+        raise ValueError(
+            f"A paired comparison needs the same seeds and test images in both arms, not {a.shape} and "
+            f"{b.shape}."
+        )
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} must lie between 0 and 1.")
+    seeds, images = a.shape
+    difference, rng = a - b, np.random.default_rng(seed)
+    of_seeds = rng.multinomial(seeds, [1 / seeds] * seeds, resamples)
+    of_images = rng.multinomial(images, [1 / images] * images, resamples)
+    drawn = ((of_seeds @ difference) * of_images).sum(1) / (seeds * images)
+    tail = (1 - level) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    by_seed = difference.mean(1)
+    deviation = by_seed.std(ddof=1) if seeds > 1 else math.nan
+    h = 2 * math.asin(math.sqrt(a.mean())) - 2 * math.asin(math.sqrt(b.mean()))
+    d = by_seed.mean() / deviation if deviation else math.nan
+    return Difference(float(by_seed.mean()), float(low), float(high), h, float(d), seeds)
+
+
+def pack(correct) -> bytes:
+    """Bool ``[T]`` as bytes, eight images each: what a ledger keeps per run for later comparisons."""
+    return np.packbits(np.asarray(correct, bool)).tobytes()
+
+
+def unpack(packed: bytes, count: int) -> np.ndarray:
+    """The bool ``[count]`` that :func:`pack` took."""
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8))
+    if not count <= len(bits) < count + 8:
+        raise ValueError(f"{len(packed)} bytes hold {len(bits)} test images or up to 7 fewer, not {count}.")
+    return bits[:count].astype(bool)

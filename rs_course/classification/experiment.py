@@ -15,10 +15,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from rs_course.classification import recipes, shifts, statistics
-from rs_course.classification.arms import ARMS, compose, real_shots
+from rs_course.classification import evaluation, recipes
 from rs_course.classification.held_out import held_out, near_duplicates
-from rs_course.classification.sets import Tiles
+from rs_course.classification.sets import ARMS, Tiles, compose, real_shots
 
 FEATURE_CLASSIFIERS = ("linear-probe", "clip-tuning", "zero-shot")
 PARTS = ("", "validation", "test")
@@ -35,7 +34,7 @@ class Task:
         classes: Names of the classes to use, in label order, joined by commas; empty takes all.
         synthetic: Generated set: what ``datasets.load`` takes; or ``"retrieval"``: images of the training
             pool that the scorer finds for the class prompts, whatever their labels.
-        arm: One of :data:`rs_course.classification.arms.ARMS`.
+        arm: One of :data:`rs_course.classification.sets.ARMS`.
         real_per_class: Real images of each class.
         ratio: Synthetic images per real one (1 to 4 in the course's protocol).
         synthetic_per_class: Their number, instead of ``ratio``; 0 follows ``ratio``.
@@ -62,7 +61,7 @@ class Task:
         round_trip: Autoencoder that all training images pass through ("mini-vae"), or empty.
         finetune_lr: Learning rate of the second half of ``pretrain`` as a share of the first half's.
         weight_decay, label_smoothing: Of every training.
-        shifts: Whether to test on :mod:`rs_course.classification.shifts` and the simulated Earth as well.
+        shifts: Whether to test on :mod:`rs_course.classification.evaluation` and the simulated Earth as well.
     """
 
     dataset: str = "simulated"
@@ -156,7 +155,7 @@ def run_task(task: dict | Task) -> dict:
         ``accuracy``          share of correct test images; ``top3``, ``macro_f1``, ``ece`` beside it
         ``recall``            list of C floats; ``confusion``: C·C counts, row by row (true class first)
         ``class_names``       list of C names
-        ``correct``           bytes: correctness of every test image (:func:`statistics.unpack`)
+        ``correct``           bytes: correctness of every test image (:func:`evaluation.unpack`)
         ``n_test``            number of test images; ``n_real``, ``n_synthetic``: of training images
         ``n_candidates``      size of the synthetic set; ``n_rejected``: what the filter refuses of it
         ``n_leaked``          test images whose very pixels are in the training set
@@ -199,7 +198,7 @@ def run_task(task: dict | Task) -> dict:
         "recall": scores.recall.tolist(),
         "confusion": scores.confusion.ravel().tolist(),
         "class_names": list(test.classes),
-        "correct": statistics.pack(scores.correct),
+        "correct": evaluation.pack(scores.correct),
         "n_test": len(test),
         "n_real": len(real) if real is not None else 0,
         "n_synthetic": len(added) if added is not None else 0,
@@ -283,7 +282,7 @@ def _under_shift(classify, test: Tiles) -> dict:
     """Accuracy on every shift of the test images, and on the simulated Earth if it has the classes."""
     from rs_course import datasets
 
-    judged = [(name, images, test.labels) for name, images in shifts.shifted(test.images)]
+    judged = [(name, images, test.labels) for name, images in evaluation.shifted(test.images)]
     simulated = datasets.load("simulated", "test")
     if set(test.classes) <= set(simulated.classes) and test.images.shape[1:3] == (64, 64):
         other = Tiles.of(simulated).in_classes(test.classes)
@@ -293,7 +292,7 @@ def _under_shift(classify, test: Tiles) -> dict:
         "shift_names": [name for name, _, _ in judged],
         "shift_accuracy": [float(correct.mean()) for correct in right],
         "shift_count": [len(correct) for correct in right],
-        "shift_correct": [statistics.pack(correct) for correct in right],
+        "shift_correct": [evaluation.pack(correct) for correct in right],
     }
 
 
@@ -305,8 +304,8 @@ def _leaked(test: Tiles, *training: Tiles | None) -> int:
 def _train(task: Task, real: Tiles | None, added: Tiles | None, validation: Tiles | None):
     """``classify(images, symmetries=False)`` to probabilities ``[N, C]``, and what to say of the training."""
     from rs_course.classification.classifiers import build
-    from rs_course.classification.convergence import fit_until_converged
     from rs_course.classification.training import fit, predict
+    from rs_course.classification.tuning import fit_until_converged
 
     _, teaching = recipes.parse(task.recipe)
     parts = [(tiles.images, tiles.labels) for tiles in (real, added) if tiles is not None]
@@ -399,7 +398,7 @@ def _on_features(task: Task, parts, classes, *, paired: bool):
 
 def _pooled(parts, classes: int):
     """One set (images, targets ``[N, C]``) out of several."""
-    from rs_course.classification.inputs import as_targets
+    from rs_course.classification.sets import as_targets
 
     targets = [as_targets(labels, classes, len(images)) for images, labels in parts]
     return np.concatenate([images for images, _ in parts]), np.concatenate(targets)

@@ -1,11 +1,31 @@
-"""Labelled images in memory: what arms are composed of, and what is hashed for the record."""
+"""Labelled images in memory: as tensors for a training, and composed to the arms of a study.
+
+=============  =====================================================================================
+arm            training set
+=============  =====================================================================================
+``real``       the real images
+``synthetic``  the synthetic images, as many as ``mixed`` has of them
+``mixed``      both
+``duplicate``  the real images and, in place of the synthetic ones, copies of real ones: a control for
+               "more images" that hold nothing new
+``shuffled``   as ``mixed``, but the synthetic labels are permuted: a control for what the pictures
+               teach without their classes
+=============  =====================================================================================
+
+A ratio of 1:r means r synthetic images for every real one. Subsets are nested: 1:1 is contained in 1:2.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+
+from rs_course.validation import image_batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,3 +132,122 @@ class Tiles:
         state.update(np.ascontiguousarray(self.images).data)
         state.update(np.ascontiguousarray(self.labels, np.int64).data)
         return state.hexdigest()
+
+
+def as_tensor(images) -> torch.Tensor:
+    """Images as uint8 ``[N, 3, H, W]`` (a view of uint8 arrays) or as the checked float tensor.
+
+    Raises:
+        TypeError, ValueError: Not a batch of images, or an empty one.
+    """
+    if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"images has shape {list(images.shape)}; uint8 arrays are [N, H, W, 3].")
+        with warnings.catch_warnings():  # memory-mapped data sets are read-only, and nothing is written here
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    elif isinstance(images, torch.Tensor) and images.dtype == torch.uint8:
+        tensor = images
+    else:
+        tensor = image_batch(images)
+    if not len(tensor):
+        raise ValueError("There are no images to learn from: the set is empty.")
+    return tensor
+
+
+def to_float(x: torch.Tensor) -> torch.Tensor:
+    """uint8 to float in [0, 1]; floats stay as they are."""
+    return x.float().div_(255) if x.dtype == torch.uint8 else x
+
+
+def as_targets(labels, classes: int, count: int) -> torch.Tensor:
+    """Labels ``[N]`` or distributions ``[N, C]`` as float targets ``[N, C]``.
+
+    Raises:
+        ValueError: Another number of them, a label out of range, or rows that do not sum to one.
+    """
+    labels = torch.as_tensor(np.asarray(labels) if not isinstance(labels, torch.Tensor) else labels)
+    if len(labels) != count:
+        raise ValueError(f"{count} images and {len(labels)} labels: give one label per image.")
+    if labels.ndim == 1:
+        if labels.min() < 0 or labels.max() >= classes:
+            bad = labels[(labels < 0) | (labels >= classes)][0].item()
+            raise ValueError(
+                f"The label {bad} is not possible: with {classes} classes they are 0 to {classes - 1}."
+            )
+        return F.one_hot(labels.long(), classes).float()
+    if labels.ndim != 2 or labels.shape[1] != classes or (labels.sum(1) - 1).abs().max() > 1e-3:
+        raise ValueError(
+            f"labels has shape {list(labels.shape)}: give class numbers [N], or targets [N, {classes}] whose "
+            "rows sum to one."
+        )
+    return labels.float()
+
+
+def class_count(labels) -> int:
+    """C as far as labels ``[N]`` (the largest plus one) or targets ``[N, C]`` tell."""
+    labels = np.asarray(labels)
+    return labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+
+
+ARMS = ("real", "synthetic", "mixed", "duplicate", "shuffled")
+REAL_PER_CLASS = (1, 2, 4, 8, 16, 64, 100, 1000)
+RATIOS = (1, 2, 3, 4)
+
+
+def real_shots(data, per_class: int, *, seed: int) -> Tiles:
+    """The first ``per_class`` images of every class in the draw ``seed`` of a data set; nested in
+    ``per_class``.
+
+    Raises:
+        ValueError: A class has fewer images.
+    """
+    have = np.bincount(data.labels[data.labels >= 0], minlength=len(data.classes))
+    if have.min() < per_class:
+        name = data.classes[int(have.argmin())]
+        raise ValueError(
+            f"{data.title} has {have.min()} images of the class {name}, but {per_class} per class are "
+            "wanted: lower the budget or load more of the data set."
+        )
+    from rs_course.datasets.splits import balanced_order
+
+    # Classes take turns until the smallest one is used up, so the beginning of the order is balanced.
+    rows = balanced_order(data.ids, data.labels, per_class * len(data.classes), seed, data.title)
+    return Tiles.of(data, rows)
+
+
+def compose(
+    arm: str, real: Tiles | None, synthetic: Tiles | None = None, *, copies: int = 0, seed: int = 0
+) -> tuple[Tiles | None, Tiles | None]:
+    """Real part and added part of an arm; one of them is ``None`` where the arm does not have it.
+
+    Args:
+        arm: One of :data:`ARMS`.
+        real: The real images.
+        synthetic: The synthetic images of the wanted ratio.
+        copies: For ``duplicate``, the number of copies in place of synthetic images.
+        seed: Of the copies and the permutation.
+
+    Raises:
+        ValueError: Unknown arm, a part that is missing, or different classes.
+    """
+    if arm not in ARMS:
+        raise ValueError(f"There is no arm {arm!r}: use {', '.join(ARMS)}.")
+    if real is None and arm != "synthetic":
+        raise ValueError(f"The arm {arm!r} needs real images.")
+    if synthetic is None and arm not in ("real", "duplicate"):
+        raise ValueError(f"The arm {arm!r} needs a synthetic set.")
+    if real is not None and synthetic is not None and real.classes != synthetic.classes:
+        raise ValueError(
+            f"The real set has the classes {', '.join(real.classes)}, the synthetic one "
+            f"{', '.join(synthetic.classes)}: the label spaces must be equal."
+        )
+    from rs_course.classification import controls
+
+    if arm == "real":
+        return real, None
+    if arm == "synthetic":
+        return None, synthetic
+    if arm == "duplicate":
+        return real, controls.duplicates(real, copies, seed=seed)
+    return real, controls.shuffled_labels(synthetic, seed=seed) if arm == "shuffled" else synthetic

@@ -25,7 +25,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from rs_course import precision
 from rs_course.classification import augment as augmentation
 from rs_course.classification.classifiers import build
-from rs_course.classification.inputs import as_targets, as_tensor, class_count, to_float
+from rs_course.classification.sets import as_targets, as_tensor, class_count, to_float
 from rs_course.training_loop import Progress, optimize
 
 # Progressive resizing: a convolutional network learns most of what it will know on small images, at a quarter

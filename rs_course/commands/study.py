@@ -34,11 +34,11 @@ def study(args):
     # One thread per task; libraries read this when they are loaded, which is after this line.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from rs_course import jobs, study
-    from rs_course.study import cost
+    from rs_course.study.plan import cost_table
 
     plan = study.read(args.config, {name: _value(text) for name, text in args.changes})
     if args.dry_run:
-        print(cost.table(plan))
+        print(cost_table(plan))
         return
     ledger = study.run(
         plan, args.out, workers=args.workers, scheduler=args.scheduler, progress=jobs.print_progress

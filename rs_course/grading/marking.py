@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from filelock import FileLock
 
 from rs_course.grading import gradebook, notebook_files, notebooks, records
-from rs_course.grading.html import render
+from rs_course.grading.reports import render
 
 _SCHEME = re.compile(r"^\s*===\s*BEGIN MARK SCHEME\s*===[^\n]*\n(.*?)^\s*===\s*END MARK SCHEME", re.S | re.M)
 _CRITERION = re.compile(r"^\s*[-*]\s*(\d+(?:[.,]\d+)?)\s*:\s*(.+)$", re.M)

@@ -7,9 +7,9 @@ from math import sqrt
 
 import numpy as np
 
+from .atmosphere import Season
 from .deterministic import RandomStream, mix_key, triangle
 from .parcels import Parcels, parcels
-from .season import Season
 from .view import CROP, GRASS, PERMANENT, SOILS, TREES, Layer, View, surface, surfaces
 
 # First day (northern phase) of each stage. Stages: bare, sprout, young, dense, ripe, stubble, bloom, fallow.

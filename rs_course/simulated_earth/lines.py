@@ -7,9 +7,9 @@ from math import sqrt
 
 import numpy as np
 
+from .atmosphere import Season
 from .deterministic import RandomStream, hash2, line_noise, mix_key, unit
 from .nature import gradient
-from .season import Season
 from .view import BARE, GRASS, ROAD, TREES, WATER, Layer, View, surface
 
 

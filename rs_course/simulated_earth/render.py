@@ -6,13 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .atmosphere import Air, clouds_over, expose, through
+from .atmosphere import Air, Season, clouds_over, expose, through
 from .deterministic import RandomStream, mix_key, smoothstep
-from .land import Spot, paint_land
 from .lines import paint_river, paint_road
-from .place import CLASSES, Place
-from .season import Season
-from .terrain import cast_shadow, elevation, illumination
+from .nature import cast_shadow, elevation, illumination
+from .place import CLASSES, Place, Spot, paint_land
 from .view import BARE, WATER, Layer, View, surface
 
 

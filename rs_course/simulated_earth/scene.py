@@ -10,13 +10,11 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from .atmosphere import draw_air
-from .captions import describe
+from .atmosphere import draw_air, season
+from .captions import describe, observe
 from .deterministic import RandomStream
-from .facts import observe
 from .place import CLASSES, Place, draw_place
 from .render import Rendering, render
-from .season import season
 from .view import ROAD
 
 _MONTHS = {1: 0.15, 2: 0.3, 3: 2, 4: 5, 5: 8, 6: 9, 7: 9, 8: 9, 9: 7, 10: 3.5, 11: 0.6, 12: 0.1}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .atmosphere import Season
 from .deterministic import RandomStream, hash2, mix_key, triangle, unit
 from .parcels import parcels
-from .season import Season
 from .view import BUILDING, GARDEN, GRASS, HALLS, PAVED, ROAD, ROOFS, TREES, Layer, View, surface, surfaces
 
 

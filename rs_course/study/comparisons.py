@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rs_course.classification.statistics import Spread, spread, unpack
+from rs_course.classification.evaluation import Spread, spread, unpack
 
 # What a task means by leaving a setting out; see rs_course.classification.experiment.Task.
 _DEFAULTS = {

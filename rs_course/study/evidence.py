@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rs_course.classification.statistics import Difference, paired_difference
+from rs_course.classification.evaluation import Difference, paired_difference
 from rs_course.study.comparisons import complete, correctness, curve, select, worth
 
 __all__ = ["Comparison", "compare", "complete", "correctness", "curve", "select", "worth"]

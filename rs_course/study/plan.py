@@ -1,4 +1,4 @@
-"""From a TOML file to tasks.
+"""From a TOML file to tasks, and what they will cost.
 
     title = "Real EuroSAT with generated tiles"
     function = "rs_course.classification.experiment:run_task"
@@ -24,6 +24,14 @@
     [[tuning]]                     # and [frozen]: settings that are chosen on validation first; the
     …                              # tasks are then tested on a held-out part: see rs_course.study.freezing
 
+    [cost]                                     # measured, in seconds of one processor core
+    run = { 1 = 10, 100 = 70, 1000 = 200 }     # of a run that stops by itself, by real_per_class
+    added = { 1 = 60, 1000 = 200 }             # of one with further images
+    step = 0.025                               # of a step, where their number is fixed
+    times = { small-vit = 8.0 }                # so many times more, by classifier
+    tiles_per_second = 18                      # of the generator
+    adaptation_step = 0.3
+
 A task that two blocks describe is run once. Further tables of the file (the generated sets, the claims to
 test) are kept in ``Plan.extra``.
 """
@@ -33,10 +41,13 @@ from __future__ import annotations
 import itertools
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+
+from rs_course.study.sets import FROM_SHOTS, inherited
 
 DEFAULT_FUNCTION = "rs_course.classification.experiment:run_task"
 _PLAIN = (str, int, float, bool)
@@ -181,3 +192,47 @@ def _locate(path) -> Path:
         return shipped
     there = ", ".join(sorted(file.stem for file in shipped.parent.glob("*.toml")))
     raise FileNotFoundError(f"there is no study {str(path)!r}: give a TOML file, or one of {there}.")
+
+
+def cost_table(plan: Plan) -> str:
+    """Runs and core-hours by what they are for, and in all; without ``[cost]`` the number of tasks alone."""
+    tuning = sum(len(block["tasks"]) for block in plan.tuning)
+    told = f"{plan.title}: {len(plan.tasks)} tasks" + (f", after {tuning} to tune" if tuning else "")
+    if "cost" not in plan.extra:
+        return told
+    costs = plan.extra["cost"]
+    runs, seconds = Counter(), Counter()
+    for name, tasks in [("tuning", [t for b in plan.tuning for t in b["tasks"]]), ("", plan.tasks)]:
+        for task in tasks:
+            key = name or f"{task.get('classifier', 'small-cnn')}, {task['real_per_class']} per class"
+            runs[key] += 1
+            seconds[key] += _seconds(task, costs)
+    for name, *_ in _sets_made(plan):
+        spec, key = inherited(plan.extra["sets"], name[1:]), f"tiles of {name}"
+        tiles = costs.get("classes", 10) * spec["per_class"] * spec.get("seeds", 1)
+        runs[key] += 1
+        seconds[key] += tiles / costs["tiles_per_second"]
+        seconds[key] += spec.get("adaptation", 0) * costs["adaptation_step"]
+    lines = [f"{key:40} {runs[key]:5} {seconds[key] / 3600:8.2f} core-hours" for key in runs]
+    total = f"{'in all':40} {len(plan.tasks) + tuning:5} {sum(seconds.values()) / 3600:8.2f} core-hours"
+    return "\n".join([told, *lines, total])
+
+
+def _sets_made(plan: Plan) -> set[tuple]:
+    """What is made: (name,) of a set for all tasks, (name, budget, seed) of one for a draw of shots."""
+    found = set()
+    for task in [*(t for block in plan.tuning for t in block["tasks"]), *plan.tasks]:
+        name = task.get("synthetic", "")
+        if name.startswith("@") and "path" not in (spec := plan.extra["sets"][name[1:]]):
+            own = spec.get("making") in FROM_SHOTS
+            found.add((name, task["real_per_class"], task["seed"]) if own else (name,))
+    return found
+
+
+def _seconds(task: dict, costs: dict) -> float:
+    more = costs.get("times", {}).get(task.get("classifier", "small-cnn"), 1.0)
+    if not task.get("max_steps"):
+        return task.get("steps", 400) * costs["step"] * more
+    table = costs["run" if task.get("arm", "real") == "real" else "added"]
+    known = {int(budget): seconds for budget, seconds in table.items()}
+    return known[min(known, key=lambda budget: abs(budget - task["real_per_class"]))] * more

@@ -187,7 +187,7 @@ def _findings(findings) -> list[str]:
 
 def _table(ledger) -> str:
     """Mean ± deviation of every setting, one line each."""
-    from rs_course.classification.statistics import spread
+    from rs_course.classification.evaluation import spread
 
     settings = (
         "dataset",

@@ -182,10 +182,9 @@ def make(spec: dict) -> dict:
 def _generate(folder, making, spec):
     """Images from prompts, from real shots, or from a generator that was adapted to real shots."""
     from rs_course import datasets, generation
-    from rs_course.classification import arms
+    from rs_course.classification import sets
     from rs_course.classification.held_out import held_out
-    from rs_course.classification.prompts import class_prompts
-    from rs_course.classification.recipes import guidance_strength
+    from rs_course.classification.recipes import class_prompts, guidance_strength
     from rs_course.study import adaptation
 
     look = spec.get("look", spec["dataset"] if spec["dataset"] == "simulated" else "eurosat")
@@ -197,7 +196,7 @@ def _generate(folder, making, spec):
     settings = {key: spec[key] for key in _SAMPLING if key in spec}
     checkpoint, dtype, seeds = spec["checkpoint"], spec.get("dtype"), range(seed, seed + spec.get("seeds", 1))
     if shots:
-        tiles = arms.real_shots(data, shots["real_per_class"], seed=shots["seed"])
+        tiles = sets.real_shots(data, shots["real_per_class"], seed=shots["seed"])
         seeds = [seed + 1000 * (1 + shots["seed"])]
     if making == "adapted":
         weights = folder.with_name(f"{folder.name}-checkpoint")

@@ -20,8 +20,7 @@ import torch.nn.functional as F
 from rs_course import paths, precision, seeds, simulated_earth
 from rs_course.alignment.landcover import NAMES, LandcoverReader, shrunk
 from rs_course.checkpoints.maps import classes_of_scene
-from rs_course.simulated_earth.captions import composition
-from rs_course.simulated_earth.facts import extent
+from rs_course.simulated_earth.captions import composition, extent
 from rs_course.training_loop import by_step, optimize
 
 from .training_sets import DRAWN, conditions, place, rendered

@@ -8,7 +8,7 @@ from alignment.conftest import build_clip
 
 from classification.conftest import coloured, write_set
 from rs_course import datasets
-from rs_course.classification import Task, Tiles, run_task, statistics
+from rs_course.classification import Task, Tiles, evaluation, run_task
 
 QUICK = {"dataset": "simulated", "pool": 100, "test": 50, "real_per_class": 3, "steps": 6, "batch_size": 16}
 
@@ -32,7 +32,7 @@ def test_the_same_task_gives_the_same_row(synthetic):
     assert same(row, run_task(pickle.loads(pickle.dumps(task))))
     assert same(row, pickle.loads(pickle.dumps(row)))
     assert not same(row, run_task(task | {"seed": 1}))
-    correct = statistics.unpack(row["correct"], row["n_test"])
+    correct = evaluation.unpack(row["correct"], row["n_test"])
     assert correct.mean() == pytest.approx(row["accuracy"])
     confusion = np.reshape(row["confusion"], (10, 10))
     assert confusion.sum() == 50 and confusion.trace() == correct.sum()

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from torch.optim.swa_utils import AveragedModel
 
 from classification.conftest import coloured
-from rs_course.classification import classifiers, convergence, shifts
+from rs_course.classification import classifiers, evaluation, tuning
 from rs_course.classification.held_out import held_out, near_duplicates
 
 
@@ -65,14 +65,14 @@ def test_too_few_or_missing_images_are_named(tmp_path):
 
 def test_the_average_is_that_of_swa_utils_with_the_power_functions_weights():
     model = torch.nn.Linear(1, 1, bias=False)
-    average = AveragedModel(model, avg_fn=convergence.power_average)
+    average = AveragedModel(model, avg_fn=tuning.power_average)
     values = [1.0, 5.0, 2.0, -3.0]
     for value in values:
         torch.nn.init.constant_(model.weight, value)
         average.update_parameters(model)
     expected = values[0]
     for t, value in enumerate(values[1:], start=2):
-        beta = (1 - 1 / t) ** (convergence.GAMMA + 1)
+        beta = (1 - 1 / t) ** (tuning.GAMMA + 1)
         expected = beta * expected + (1 - beta) * value
     assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
 
@@ -81,9 +81,7 @@ def test_training_stops_when_validation_does_not_improve_and_keeps_the_best():
     train, judged = coloured(8), coloured(12, seed=5)
     model = classifiers.build("small-cnn", 3, seed=0)
     pairs, validation = [(train.images, train.labels)], (judged.images, judged.labels)
-    found = convergence.fit_until_converged(
-        model, pairs, validation, max_steps=400, batch_sizes=[12], lr=3e-3
-    )
+    found = tuning.fit_until_converged(model, pairs, validation, max_steps=400, batch_sizes=[12], lr=3e-3)
     steps, accuracies = zip(*found.curve, strict=True)
     assert found.converged and found.taken < 400 and steps == tuple(sorted(steps))
     assert max(accuracies) == dict(found.curve)[found.steps] > 0.8
@@ -93,12 +91,12 @@ def test_training_stops_when_validation_does_not_improve_and_keeps_the_best():
     assert kept == pytest.approx(max(accuracies))
 
 
-@pytest.mark.parametrize("name", list(shifts.SHIFTS))
+@pytest.mark.parametrize("name", list(evaluation.SHIFTS))
 def test_shifts_are_graded_and_begin_at_nothing(name):
     rng = np.random.default_rng(0)
     smooth = gaussian_filter(rng.normal(size=(6, 64, 64, 3)), (0, 12, 12, 0), mode="wrap")
     tiles = np.clip(110 + 60 * smooth / smooth.std(), 0, 255).astype(np.uint8)
-    shift = shifts.SHIFTS[name]
+    shift = evaluation.SHIFTS[name]
     changes = [np.abs(shift(tiles, s).astype(int) - tiles).mean() for s in (0.0, 0.5, 1.0)]
     assert changes[0] < 0.5 and changes[0] < changes[1] < changes[2]
     assert np.array_equal(shift(tiles[:2], 1.0), shift(tiles, 1.0)[:2])  # tile i depends on i alone

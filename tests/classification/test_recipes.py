@@ -9,7 +9,7 @@ from checkpoints.tiny import write_checkpoint
 
 from classification.conftest import NAMES, coloured
 from rs_course import alignment, checkpoints, datasets, generation
-from rs_course.classification import prompts, recipes, tuning
+from rs_course.classification import recipes, tuning
 
 
 @pytest.fixture(scope="module")
@@ -93,23 +93,23 @@ def test_a_recipe_is_its_steps():
 
 def test_enhanced_prompts_are_many_and_begin_with_the_template():
     classes = ("Forest", "River")
-    plain = prompts.class_prompts("basic", classes)
-    many = prompts.class_prompts("language-enhancement", classes, count=40)
+    plain = recipes.class_prompts("basic", classes)
+    many = recipes.class_prompts("language-enhancement", classes, count=40)
     assert plain["River"] == [datasets.class_prompt("River", "eurosat")]
     for name, own in many.items():
         assert len(set(own)) == 40 and own[0] == plain[name][0]
         assert all(prompt.startswith("14_GOOGLE_LEVEL_a ") for prompt in own)
-    assert many == prompts.class_prompts("language-enhancement", classes, count=40)
-    assert many != prompts.class_prompts("language-enhancement", classes, count=40, seed=1)
-    assert many["River"][:10] == prompts.class_prompts("language-enhancement", ["River"], count=10)["River"]
+    assert many == recipes.class_prompts("language-enhancement", classes, count=40)
+    assert many != recipes.class_prompts("language-enhancement", classes, count=40, seed=1)
+    assert many["River"][:10] == recipes.class_prompts("language-enhancement", ["River"], count=10)["River"]
     with pytest.raises(ValueError, match="makes no prompts"):
-        prompts.class_prompts("paired", classes)
+        recipes.class_prompts("paired", classes)
 
 
 def test_a_missing_t5_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(FileNotFoundError, match="use the grammar"):
-        prompts.t5_sentences("a river", model=str(tmp_path))
+        recipes.t5_sentences("a river", model=str(tmp_path))
 
 
 def test_a_t5_draws_different_sentences_by_the_seed_alone(tmp_path):
@@ -126,7 +126,7 @@ def test_a_t5_draws_different_sentences_by_the_seed_alone(tmp_path):
     torch.manual_seed(0)
     T5ForConditionalGeneration(config).save_pretrained(tmp_path)
     state = torch.random.get_rng_state()
-    drawn = [prompts.t5_sentences("a river", 20, model=str(tmp_path), seed=seed) for seed in (0, 0, 1)]
+    drawn = [recipes.t5_sentences("a river", 20, model=str(tmp_path), seed=seed) for seed in (0, 0, 1)]
     assert torch.equal(torch.random.get_rng_state(), state)
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(drawn[0]) == len(set(drawn[0])) == 20
@@ -160,7 +160,7 @@ def test_tuning_and_probing_learn(scorer, tuned):
 def test_real_guidance_starts_from_the_shots(tmp_path):
     folder = write_checkpoint(tmp_path / "tiny", "stable-diffusion")
     shots = coloured(2, names=("Forest", "River"), side=16)
-    own = prompts.class_prompts("real-guidance", shots.classes, dataset="simulated")
+    own = recipes.class_prompts("real-guidance", shots.classes, dataset="simulated")
     specs = generation.class_specs(own, 4, shots=shots)
     assert [spec.label for spec in specs] == ["Forest", "River"] * 4
     how = {"steps": 10, "size": (16, 16), "strength": recipes.guidance_strength(2)}

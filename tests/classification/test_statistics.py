@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from rs_course.classification import evaluate, paired_difference, spread
-from rs_course.classification.statistics import pack, unpack
+from rs_course.classification.evaluation import pack, unpack
 
 
 @pytest.fixture

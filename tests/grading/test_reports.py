@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rs_course.grading import gradebook, reports
-from rs_course.grading.html import histogram
 from rs_course.grading.policy import LatePolicy
+from rs_course.grading.reports import histogram
 
 DUE = "2026-12-01T12:00+00:00"
 MOMENT = datetime(2026, 12, 1, 12, tzinfo=UTC)

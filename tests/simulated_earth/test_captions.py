@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from rs_course.simulated_earth import CLASSES, LANDCOVER, scene
-from rs_course.simulated_earth.captions import counted, place_phrase
-from rs_course.simulated_earth.facts import extent, position, sides
+from rs_course.simulated_earth.captions import counted, extent, place_phrase, position, sides
 
 CASES = [(label, seed) for label in CLASSES for seed in range(20, 26)]
 cached_scene = cache(scene)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rs_course import study
-from rs_course.classification import statistics
+from rs_course.classification import evaluation
 from rs_course.study import claims, evidence, panels, plan, report, results
 
 _T = 400
@@ -22,7 +22,7 @@ def _row(arm, budget, seed, accuracy, *, skill=None, **settings):
     return {
         "id": f"{arm}{budget}{seed}{settings}", "arm": arm, "real_per_class": budget, "seed": seed,
         "dataset": "simulated", "accuracy": correct.mean(), "macro_f1": correct.mean(), "n_test": _T,
-        "correct": statistics.pack(correct), "test_hash": "t",
+        "correct": evaluation.pack(correct), "test_hash": "t",
         "n_real": 0 if arm == "synthetic" else 4 * budget,
         "n_synthetic": int(4 * budget * settings.get("ratio", 0)), "confusion": confusion.ravel().tolist(),
         "class_names": list("abcd"), **settings,
@@ -159,7 +159,7 @@ def test_shipped_studies_are_sound(name):
                 assert value[1:].split("/")[0] in own.described, key
     tasks = pd.DataFrame(shipped.tasks)
     rows = tasks.assign(
-        n_test=8, correct=[statistics.pack(np.ones(8))] * len(tasks), test_hash=tasks["dataset"]
+        n_test=8, correct=[evaluation.pack(np.ones(8))] * len(tasks), test_hash=tasks["dataset"]
     )
     for finding in claims.judge(rows, shipped.extra["claims"], resamples=2):
         assert finding.comparison is not None, finding
@@ -169,15 +169,15 @@ def test_shipped_studies_are_sound(name):
 
 def test_the_eurosat_study_has_every_arm_budget_ratio_and_recipe():
     """What the course promises of it, so that a shorter grid cannot lose an arm unnoticed."""
-    from rs_course.classification import arms, augment, recipes
+    from rs_course.classification import augment, recipes, sets
 
     tasks = evidence.complete(pd.DataFrame(plan.read("eurosat").tasks))
-    assert set(tasks["arm"]) == set(arms.ARMS)
+    assert set(tasks["arm"]) == set(sets.ARMS)
     assert set(tasks["seed"]) >= {0, 1, 2}
     small = evidence.select(tasks, classifier="small-cnn", augment="flip+rotate")
-    assert set(evidence.select(small, arm="real")["real_per_class"]) == set(arms.REAL_PER_CLASS)
+    assert set(evidence.select(small, arm="real")["real_per_class"]) == set(sets.REAL_PER_CLASS)
     for arm in ("mixed", "synthetic"):
-        assert set(evidence.select(small, arm=arm, real_per_class=100)["ratio"]) == set(arms.RATIOS)
+        assert set(evidence.select(small, arm=arm, real_per_class=100)["ratio"]) == set(sets.RATIOS)
     steps = {step for recipe in tasks["recipe"] for step in recipe.split("+")}
     assert steps == {*recipes.MAKING, *recipes.TEACHING}
     for arm in ("real", "mixed"):

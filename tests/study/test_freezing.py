@@ -9,7 +9,8 @@ from classification.test_held_out import folder
 
 from rs_course import study
 from rs_course.classification.experiment import Task
-from rs_course.study import comparisons, cost, fingerprints, freezing, plan, report, sets
+from rs_course.study import comparisons, fingerprints, freezing, plan, report, sets
+from rs_course.study.plan import cost_table
 
 _HYPOTHESES = [
     {"name": "own", "text": "copies help", "better": {"arm": "duplicate"}, "worse": {"arm": "real"},
@@ -160,7 +161,7 @@ def test_settings_are_never_chosen_on_test_rows_and_the_nearest_budget_counts():
 
 def test_the_shipped_study_says_what_it_costs_and_all_its_tasks_and_sides_are_possible(tmp_path):
     shipped = plan.read("is_it_ready")
-    assert float(cost.table(shipped).split()[-2]) <= 8.0
+    assert float(cost_table(shipped).split()[-2]) <= 8.0
     settings, tasks = {}, []
     for block in shipped.tuning:
         filled = [freezing.fill(task, settings) for task in block["tasks"]]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rs_course.classification.statistics import pack
+from rs_course.classification.evaluation import pack
 from rs_course.study import hypotheses
 from rs_course.study.comparisons import interval, share
 

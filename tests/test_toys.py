@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from rs_course import diffusion, toys
-from rs_course.toys import families
 
 
 def _mass(log_likelihood, limit, count=400):
@@ -79,7 +78,7 @@ def test_the_vae_bound_is_exact_where_the_posterior_is():
 def test_the_diffusion_bound_closes_for_the_exact_denoiser_and_many_steps():
     world = toys.islands()
 
-    class Exact(families.Diffusion):
+    class Exact(toys.Diffusion):
         def forward(self, xt, t):
             return world.denoiser(self.schedule)(xt, float(t[0]))[1]
 
