@@ -8,8 +8,8 @@ toys.judge(model, world, seed=0)            # islands found, points at sea, dist
 GAN, VAE, normalising flow, autoregression and diffusion stand here for points ``[N, 2]`` in the plane, in
 their plainest form. Every family has ``param_groups()`` (parameters and the loss that they minimise: one
 pair, or two for the GAN), ``sample(count, generator)``, ``log_likelihood(x, generator)`` (``None`` without
-one; a lower bound for VAE and diffusion) and ``nfe``: how often the network runs, one run after the other, for
-one sample.
+one; a lower bound for VAE and diffusion) and ``nfe``: how often the network runs, one run after the other,
+for one sample.
 """
 
 from __future__ import annotations
