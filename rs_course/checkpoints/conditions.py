@@ -8,7 +8,7 @@ import torch
 
 from .controlnets import SatControlNet, SatMultiControlNet
 from .images import images, resize
-from .metadata import DIFFUSIONSAT, metadata_rows
+from .prompts import DIFFUSIONSAT, metadata_rows
 
 
 def read_condition(net: SatControlNet, value: Any, prompts: int, name: str = "image") -> torch.Tensor:

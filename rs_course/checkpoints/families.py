@@ -22,8 +22,7 @@ from . import conditions as sat
 from .controlnets import SatMultiControlNet
 from .crsdiff import MAPS
 from .images import images
-from .metadata import CRSDIFF, DIFFUSIONSAT, metadata_rows
-from .prompts import encode, level_of_gsd, parse_level
+from .prompts import CRSDIFF, DIFFUSIONSAT, encode, level_of_gsd, metadata_rows, parse_level
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint

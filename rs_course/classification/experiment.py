@@ -418,7 +418,7 @@ def _prompts(task: Task, classes) -> list[str]:
     """What the scorer compares the images with: the sentence of each class, without a resolution token."""
     from rs_course.checkpoints.prompts import parse_level
     from rs_course.datasets import class_prompt
-    from rs_course.datasets.prompts import PHRASES
+    from rs_course.datasets.simulated import PHRASES
 
     look = "simulated" if task.dataset == "simulated" else "eurosat"
     return [

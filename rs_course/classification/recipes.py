@@ -30,7 +30,7 @@ import numpy as np
 from rs_course.checkpoints.prompts import LEVEL_TOKEN
 from rs_course.classification.sets import Tiles
 from rs_course.datasets import class_prompt
-from rs_course.datasets.prompts import PHRASES
+from rs_course.datasets.simulated import PHRASES
 
 _SUBJECTS = {
     "AnnualCrop": ("fields of annual crops", "cropland"),

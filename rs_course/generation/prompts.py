@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from rs_course.checkpoints.metadata import FIELDS
+from rs_course.checkpoints.prompts import FIELDS
 from rs_course.datasets import rows as table_rows
 
 _COLUMNS = ("prompt", "label", "metadata", *FIELDS)
@@ -38,7 +38,7 @@ class SampleSpec:
     Attributes:
         text: The sentence.
         label: Class that it asks for, or ``None``.
-        metadata: Physical units by field (see ``rs_course.checkpoints.metadata.FIELDS``), or ``None``.
+        metadata: Physical units by field (see ``rs_course.checkpoints.prompts.FIELDS``), or ``None``.
         image, mask: Picture to start from, uint8 ``[H, W, 3]``, and where to repaint it, uint8 ``[H, W]``; of
             all lines or of none.
     """
@@ -121,7 +121,7 @@ def class_specs(
 
 def _class_prompts(dataset: str) -> tuple[list[SampleSpec], list[str]]:
     from rs_course.datasets import class_prompt
-    from rs_course.datasets.prompts import PHRASES
+    from rs_course.datasets.simulated import PHRASES
 
     return [SampleSpec(class_prompt(label, dataset), label) for label in PHRASES], list(PHRASES)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from rs_course import seeds
-from rs_course.checkpoints.metadata import FIELDS
+from rs_course.checkpoints.prompts import FIELDS
 
 # What an image has for itself; all other axes are settings of a whole call.
 _PER_IMAGE = ("prompt", "negative_prompt", "noise", *FIELDS)

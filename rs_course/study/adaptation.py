@@ -23,7 +23,7 @@ def prompt(name: str) -> str:
     """What the adapted generator is told of a class, and asked for."""
     from rs_course.checkpoints.prompts import parse_level
     from rs_course.datasets import class_prompt
-    from rs_course.datasets.prompts import PHRASES
+    from rs_course.datasets.simulated import PHRASES
 
     if name in PHRASES:
         return parse_level(class_prompt(name, "eurosat"))[1]

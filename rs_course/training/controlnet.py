@@ -20,7 +20,7 @@ from torch import nn
 from rs_course import seeds
 from rs_course.checkpoints.controlnets import SatControlNet
 from rs_course.checkpoints.images import resize
-from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
+from rs_course.checkpoints.prompts import FIELDS, normalize_metadata
 from rs_course.superres.degradation import bicubic
 from rs_course.training_loop import Budget, by_step
 

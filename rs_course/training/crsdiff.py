@@ -19,7 +19,7 @@ from torch import nn
 
 from rs_course import seeds
 from rs_course.checkpoints.crsdiff import MAPS, ContentAdapter, LocalAdapter
-from rs_course.checkpoints.metadata import CRSDIFF, FIELDS, metadata_rows
+from rs_course.checkpoints.prompts import CRSDIFF, FIELDS, metadata_rows
 from rs_course.training_loop import Budget, by_step
 
 from . import conditioning_data, latent, sample_grid

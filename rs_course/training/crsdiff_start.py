@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rs_course.checkpoints.crsdiff import LocalAdapter, MetadataVector
-from rs_course.checkpoints.metadata import CRSDIFF, DIFFUSIONSAT
+from rs_course.checkpoints.prompts import CRSDIFF, DIFFUSIONSAT
 
 INJECT_CHANNELS = (96, 64, 64)  # widths of the map features, one per level of the UNet
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from rs_course import seeds
-from rs_course.checkpoints.metadata import FIELDS, normalize_metadata
+from rs_course.checkpoints.prompts import FIELDS, normalize_metadata
 from rs_course.training_loop import Budget, by_step
 
 from . import latent

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pictures import picture, png
 
-from rs_course.checkpoints.metadata import CRSDIFF, DIFFUSIONSAT, FIELDS, metadata_rows, normalize_metadata
+from rs_course.checkpoints.prompts import CRSDIFF, DIFFUSIONSAT, FIELDS, metadata_rows, normalize_metadata
 from rs_course.datasets import index
 from rs_course.datasets.containers import open_container
 from rs_course.datasets.decoding import decode

@@ -3,17 +3,17 @@
 import pytest
 
 from rs_course import datasets, simulated_earth
-from rs_course.datasets import prompts
+from rs_course.datasets import simulated
 
 
 def test_every_class_of_the_simulator_has_a_phrase_in_its_order():
-    assert tuple(prompts.PHRASES) == tuple(simulated_earth.CLASSES)
-    assert len(set(prompts.PHRASES.values())) == 10
+    assert tuple(simulated.PHRASES) == tuple(simulated_earth.CLASSES)
+    assert len(set(simulated.PHRASES.values())) == 10
 
 
-@pytest.mark.parametrize(("name", "phrase"), prompts.PHRASES.items())
+@pytest.mark.parametrize(("name", "phrase"), simulated.PHRASES.items())
 def test_names_and_numbers_agree(name, phrase):
-    index = list(prompts.PHRASES).index(name)
+    index = list(simulated.PHRASES).index(name)
     assert datasets.class_prompt(name) == datasets.class_prompt(index) == f"a satellite image of {phrase}"
     assert datasets.class_prompt(name, "eurosat") == f"14_GOOGLE_LEVEL_a Sentinel-2 image of {phrase}"
 

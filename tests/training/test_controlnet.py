@@ -7,7 +7,7 @@ import torch
 from rs_course import checkpoints
 from rs_course.checkpoints.conditions import fit_conditions
 from rs_course.checkpoints.images import resize
-from rs_course.checkpoints.metadata import FIELDS
+from rs_course.checkpoints.prompts import FIELDS
 from rs_course.superres import degradation
 from rs_course.training import controlnet, latent
 from rs_course.training_loop import Budget

@@ -14,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from rs_course import checkpoints, seeds, simulated_earth
 from rs_course.alignment.landcover import NAMES, LandcoverReader
-from rs_course.checkpoints.metadata import normalize_metadata
+from rs_course.checkpoints.prompts import normalize_metadata
 from rs_course.diffusion.process import denoiser
 from rs_course.diffusion.samplers import ddim, dpmpp_2m, final
 from rs_course.training import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rs_course import checkpoints
-from rs_course.checkpoints.metadata import CRSDIFF, metadata_rows, normalize_metadata
+from rs_course.checkpoints.prompts import CRSDIFF, metadata_rows, normalize_metadata
 from rs_course.training import conditioning_data, crsdiff, latent
 from rs_course.training_loop import Budget
 
