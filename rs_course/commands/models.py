@@ -76,7 +76,7 @@ def generate_arguments(parser):
     parser.add_argument(
         "prompts",
         metavar="PROMPTS",
-        help="a .txt, .jsonl, .csv or .parquet file, classes:eurosat, classes:simulated, or captions:DATASET",
+        help="a .txt, .jsonl, .csv or .parquet file, classes:simulated (eurosat, fmow), or captions:DATASET",
     )
     parser.add_argument("--checkpoint", required=True, metavar="NAME", help="name or folder of a generator")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the Parquet shards")

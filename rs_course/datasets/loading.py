@@ -1,11 +1,11 @@
-"""``load``: from a name or a path to a :class:`rs_course.datasets.Dataset`; and one real scene without a network.
+"""``load``: from a name or a path to a :class:`rs_course.datasets.Dataset`; and a real scene, offline.
 
 Archives of published collections describe themselves in their own ways: split lists, caption files, names
 that carry the class.
 
 The scene is the sample image of the package ``spyndex``. Its authors (Montero et al.,
-github.com/awesome-spectral-indices/spyndex, MIT licence) give the four bands of 10 m and say neither where nor
-when the image was taken, so neither is guessed here.
+github.com/awesome-spectral-indices/spyndex, MIT licence) give the four bands of 10 m and say neither where
+nor when the image was taken, so neither is guessed here.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from rs_course import paths
+from rs_course.datasets.diffusionsat import FMOW_CATEGORIES, fmow_caption
 from rs_course.datasets.record import Dataset
 from rs_course.datasets.store import progress_bar, rows_of
 
@@ -223,8 +224,8 @@ def class_prompt(label: str | int, dataset: str = "simulated") -> str:
     """Prompt for a class.
 
     Args:
-        label: Class name (``"River"``) or index into the alphabetical list (8).
-        dataset: ``"simulated"`` or ``"eurosat"``.
+        label: Class name (``"River"``) or index into the list of classes (8).
+        dataset: ``"simulated"`` or ``"eurosat"``; ``"fmow"`` for the 62 categories that DiffusionSat knows.
 
     Returns:
         For example "a satellite image of a river".
@@ -232,12 +233,19 @@ def class_prompt(label: str | int, dataset: str = "simulated") -> str:
     Raises:
         ValueError: Unknown class or data set.
     """
-    if dataset not in _TEMPLATES:
-        raise ValueError(
-            f"There is no prompt table for {dataset!r}: use {' or '.join(map(repr, _TEMPLATES))}."
-        )
-    names = list(PHRASES)
+    names = prompt_classes(dataset)
     name = label if isinstance(label, str) else dict(enumerate(names)).get(int(label), "")
-    if name not in PHRASES:
+    if name not in names:
         raise ValueError(f"Unknown class {label!r}: use 0 to {len(names) - 1} or one of {', '.join(names)}.")
-    return _TEMPLATES[dataset].format(phrase=PHRASES[name])
+    return fmow_caption(name) if dataset == "fmow" else _TEMPLATES[dataset].format(phrase=PHRASES[name])
+
+
+def prompt_classes(dataset: str) -> tuple[str, ...]:
+    """The classes that :func:`class_prompt` knows of a data set.
+
+    Raises:
+        ValueError: Unknown data set.
+    """
+    if dataset not in (*_TEMPLATES, "fmow"):
+        raise ValueError(f"There is no prompt table for {dataset!r}: use 'simulated', 'eurosat' or 'fmow'.")
+    return FMOW_CATEGORIES if dataset == "fmow" else tuple(PHRASES)

@@ -5,6 +5,7 @@ source                      prompts
 ==========================  ===========================================================================
 ``classes:simulated``       the sentence that stands for each of the ten classes, with its label
 ``classes:eurosat``         the same as the Sentinel-2 generators know it
+``classes:fmow``            the 62 categories of fMoW in the words of DiffusionSat
 ``captions:NAME``           first caption, label and metadata of the training split of a data set or folder
 ``FILE.txt``                one prompt a line
 ``FILE.jsonl``              one object a line: ``prompt``, and as wished ``label``, ``metadata`` (an
@@ -121,9 +122,10 @@ def class_specs(
 
 def _class_prompts(dataset: str) -> tuple[list[SampleSpec], list[str]]:
     from rs_course.datasets import class_prompt
-    from rs_course.datasets.simulated import PHRASES
+    from rs_course.datasets.simulated import prompt_classes
 
-    return [SampleSpec(class_prompt(label, dataset), label) for label in PHRASES], list(PHRASES)
+    names = prompt_classes(dataset)
+    return [SampleSpec(class_prompt(name, dataset), name) for name in names], list(names)
 
 
 def _captions(name: str) -> tuple[list[SampleSpec], list[str]]:
@@ -158,7 +160,7 @@ def _file_rows(file: Path) -> list[tuple[str, Any]]:
     if not file.is_file():
         raise FileNotFoundError(
             f"There is no prompt file {file}: give a .txt, .jsonl, .csv or .parquet file, classes:eurosat, "
-            "classes:simulated, or captions:NAME; in Python also a list of prompts."
+            "classes:simulated, classes:fmow, or captions:NAME; in Python also a list of prompts."
         )
     suffix = file.suffix.lower()
     if suffix == ".txt":

@@ -31,5 +31,5 @@ def test_unknown_classes_get_the_list(label):
 
 
 def test_unknown_data_set():
-    with pytest.raises(ValueError, match="no prompt table for 'rsicd': use 'simulated' or 'eurosat'"):
+    with pytest.raises(ValueError, match="no prompt table for 'rsicd': use 'simulated', 'eurosat' or 'fmow'"):
         datasets.class_prompt("River", dataset="rsicd")
