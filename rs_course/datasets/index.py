@@ -23,7 +23,7 @@ import warnings
 from pathlib import PurePosixPath
 from typing import Any
 
-from rs_course.datasets import rows as table_rows
+from rs_course.datasets import tables
 from rs_course.datasets.decoding import SUFFIXES
 
 TABLES = ("splits.csv", "metadata.csv", "metadata.jsonl", "metadata.parquet", "captions.jsonl")
@@ -120,7 +120,7 @@ def _tables(container) -> dict[str, dict]:
     known = set(container.names)
     for table in filter(_is_table, container.names):
         named = f"{container.path}: {table}"
-        for where, row in table_rows.read_rows(container.read(table), named, _COLUMNS):
+        for where, row in tables.read_rows(container.read(table), named, _COLUMNS):
             names = [row.pop("file", None), row.pop("file_name", None)]
             file = next((name for name in names if name), None)
             if not isinstance(file, str):
@@ -130,7 +130,7 @@ def _tables(container) -> dict[str, dict]:
                 path = posixpath.normpath(path.replace("\\", "/"))
             facts = described.setdefault(path, {})
             if "label" in row:
-                row["label"] = table_rows.label_of(row["label"], where)
+                row["label"] = tables.label_of(row["label"], where)
             if "split" in row:
                 row["split"] = _split(row["split"], where)
             captions = _captions(row.pop("captions", None) or row.pop("caption", None), where)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from rs_course.checkpoints.prompts import FIELDS
-from rs_course.datasets import rows as table_rows
+from rs_course.datasets import tables
 
 _COLUMNS = ("prompt", "label", "metadata", *FIELDS)
 _WHOLE = ("year", "month", "day")
@@ -164,10 +164,10 @@ def _file_rows(file: Path) -> list[tuple[str, Any]]:
         )
     suffix = file.suffix.lower()
     if suffix == ".txt":
-        lines = table_rows.lines_of(table_rows.text_of(file.read_bytes(), str(file)))
+        lines = tables.lines_of(tables.text_of(file.read_bytes(), str(file)))
         return [(f"{file}, line {n}", line.strip()) for n, line in enumerate(lines, 1) if line.strip()]
-    if suffix in table_rows.SUFFIXES:
-        return table_rows.read_rows(file.read_bytes(), str(file), _COLUMNS)
+    if suffix in tables.SUFFIXES:
+        return tables.read_rows(file.read_bytes(), str(file), _COLUMNS)
     raise ValueError(f"{file} has the ending {file.suffix!r}: prompts are .txt, .jsonl, .csv or .parquet.")
 
 
@@ -191,12 +191,12 @@ def _prompt(row, where: str) -> SampleSpec:
         ) from None
     stated = row.get("metadata")
     if isinstance(stated, str):
-        stated = table_rows.parse_json(stated, f"metadata of {where}")
+        stated = tables.parse_json(stated, f"metadata of {where}")
     if stated is not None and not isinstance(stated, dict):
         raise TypeError(f"{where}: metadata is an object such as {{'lon': 8.4, 'month': 7}}, not {stated!r}.")
     columns = {key: _number(row[key], key, where) for key in FIELDS if row.get(key) is not None}
     fields = {**(stated or {}), **_known_fields(stated or {}, where), **columns}
-    return SampleSpec(text, table_rows.label_of(row.get("label"), where), fields or None)
+    return SampleSpec(text, tables.label_of(row.get("label"), where), fields or None)
 
 
 def _number(value, field: str, where: str) -> float | int:

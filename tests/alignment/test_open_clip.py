@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from rs_course import alignment
-from rs_course.alignment.open_clip import to_transformers
+from rs_course.alignment.loading import to_transformers
 
 
 def open_clip_names(model):
