@@ -7,6 +7,9 @@ import warnings
 from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
+from typing import TypeVar, cast
+
+Function = TypeVar("Function", bound=Callable)
 
 
 def warn_renamed(old: str, new: str) -> None:
@@ -37,10 +40,10 @@ def old_names(module: str, renamed: dict[str, str], otherwise: Callable[[str], o
     return __getattr__
 
 
-def old_arguments(**renamed: str):
+def old_arguments(**renamed: str) -> Callable[[Function], Function]:
     """Decorator of a function some of whose keyword arguments, old name to new one, have other names now."""
 
-    def decorate(function):
+    def decorate(function: Function) -> Function:
         @wraps(function)
         def call(*arguments, **options):
             for old in renamed.keys() & options.keys():
@@ -48,6 +51,6 @@ def old_arguments(**renamed: str):
                 options[renamed[old]] = options.pop(old)
             return function(*arguments, **options)
 
-        return call
+        return cast(Function, call)
 
     return decorate

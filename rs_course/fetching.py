@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rs_course import paths, registry
 from rs_course.datasets.containers import open_container
+from rs_course.deprecation import old_arguments
 from rs_course.download import download, read_json
 from rs_course.files import refuse_text, sha256, write_json
 from rs_course.registry import Entry, File, files_of, readable, receipt_files
@@ -26,12 +27,13 @@ from rs_course.registry import Entry, File, files_of, readable, receipt_files
 HUB = "https://huggingface.co"
 
 
+@old_arguments(say="progress")
 def fetch(
     name: str,
     *,
     mirror: str | None = None,
     source: str | Path | None = None,
-    say: Callable[[str], None] = print,
+    progress: Callable[[str], None] = print,
 ) -> list[Path]:
     """Bring an entry of the registry onto this machine.
 
@@ -41,7 +43,7 @@ def fetch(
             environment variable ``RS_COURSE_MIRROR`` is the default. (``HF_ENDPOINT`` replaces the hub's
             address alone.)
         source: A file or folder that was brought by hand, instead of a download.
-        say: Where the messages go.
+        progress: Where the messages go.
 
     Returns:
         The usable files (see :func:`rs_course.registry.require`).
@@ -54,19 +56,19 @@ def fetch(
     entry = registry.get(name)
     mirror = mirror or os.environ.get("RS_COURSE_MIRROR")
     if source is None and entry.local_files() and not entry.fallback():  # where nothing may be written, too
-        say(f"{entry.title} is already in {entry.folder}.")
+        progress(f"{entry.title} is already in {entry.folder}.")
         return registry.require(name)
-    with _alone(entry, say):
+    with _alone(entry, progress):
         if source is not None:
-            _take_over(entry, Path(source).expanduser(), say)
+            _take_over(entry, Path(source).expanduser(), progress)
             return entry.local_files()
         if not entry.local_files() or entry.fallback():  # else another process has brought it meanwhile
-            _download(entry, mirror, say)
+            _download(entry, mirror, progress)
         return registry.require(name)
 
 
 @contextmanager
-def _alone(entry: Entry, say):
+def _alone(entry: Entry, progress):
     """Wait while another process brings the same entry: two would write into the same files."""
     from filelock import FileLock, Timeout
 
@@ -75,7 +77,7 @@ def _alone(entry: Entry, say):
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"Another process is fetching {entry.title}: waiting for it.")
+        progress(f"Another process is fetching {entry.title}: waiting for it.")
         lock.acquire()
     try:
         yield
@@ -83,7 +85,7 @@ def _alone(entry: Entry, say):
         lock.release()
 
 
-def _download(entry: Entry, mirror: str | None, say):
+def _download(entry: Entry, mirror: str | None, progress):
     if mirror and not mirror.startswith(("http://", "https://")):
         raise ValueError(
             f"The mirror {mirror!r} is no address: it begins with http:// or https:// (a file or folder on "
@@ -116,7 +118,7 @@ def _download(entry: Entry, mirror: str | None, say):
                 f"{_clause(error)}: it was removed; fetch it again, and if that repeats, do not trust the "
                 "source."
             ) from None
-        _accept(entry, file, path, digest, url, say)
+        _accept(entry, file, path, digest, url, progress)
 
 
 def listing(entry: Entry, mirror: str | None = None) -> list[File]:
@@ -198,7 +200,7 @@ def _check_disk(entry: Entry, files: list[File]):
         )
 
 
-def _accept(entry: Entry, file: File, path: Path, digest: str, origin: str, say):
+def _accept(entry: Entry, file: File, path: Path, digest: str, origin: str, progress):
     """Make the checked file at ``path`` the entry's; an archive counts only when all of it is unpacked."""
     is_new = file.sha256 is None and file.path not in entry.receipt()
     size, target = path.stat().st_size, entry.folder / file.path
@@ -210,8 +212,8 @@ def _accept(entry: Entry, file: File, path: Path, digest: str, origin: str, say)
     if file.unpack:
         target.unlink(missing_ok=True)
     if is_new and not entry.hub:  # on the hub, the commit in the address pins what has no hash of its own
-        say(f"{file.path}: no hash is published for it; recorded SHA-256 {digest} on this first use.")
-    say(f"{file.path}: {readable(size)}, verified, in {entry.folder}.")
+        progress(f"{file.path}: no hash is published for it; recorded SHA-256 {digest} on this first use.")
+    progress(f"{file.path}: {readable(size)}, verified, in {entry.folder}.")
 
 
 def from_hub(repository: str) -> Path:
@@ -270,7 +272,7 @@ def unpack(archive: Path, folder: Path) -> None:
             raise ValueError(f"{archive} is damaged at {name} ({error}): download or copy it again") from None
 
 
-def _take_over(entry: Entry, source: Path, say):
+def _take_over(entry: Entry, source: Path, progress):
     """Copy what was brought by hand into the entry's folder, once it is clear which of its files it is."""
     if not source.exists():
         raise FileNotFoundError(f"There is no file or folder {source}.")
@@ -284,19 +286,19 @@ def _take_over(entry: Entry, source: Path, say):
             "published); a folder or archive of your own loads by its path."
         )
     for path, file in recognised:
-        _take(entry, path, file, say)
+        _take(entry, path, file, progress)
     if entry.hub:
         taken = {file.path for _, file in recognised}
         entry.keep_listing([f for f in entry.listing() if f.path not in taken] + [f for _, f in recognised])
     missing = [file.path for file in entry.listing() if not entry.verified(file)]
     if missing and not entry.local_files():
-        say(f"Still missing for {entry.title}: {', '.join(missing)}.")
+        progress(f"Still missing for {entry.title}: {', '.join(missing)}.")
     there = (path.relative_to(entry.folder).as_posix() for path in entry.folder.rglob("*"))
     if entry.beside and not any(map(entry.wants, there)):
-        say(f"{entry.title} also needs {entry.beside['what']}.")
+        progress(f"{entry.title} also needs {entry.beside['what']}.")
 
 
-def _take(entry: Entry, path: Path, file: File, say):
+def _take(entry: Entry, path: Path, file: File, progress):
     """Verify and copy one file; what is here already is replaced only by what passes."""
     target = entry.folder / file.path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -308,7 +310,7 @@ def _take(entry: Entry, path: Path, file: File, say):
     try:
         if part != path:
             shutil.copyfile(path, part)
-        _accept(entry, file, part, entry.check(file, part), str(path), say)
+        _accept(entry, file, part, entry.check(file, part), str(path), progress)
     except ValueError as error:
         raise ValueError(f"{path} was not taken over: {_clause(error)}.") from None
     finally:

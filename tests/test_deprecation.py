@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from rs_course import alignment, classification, datasets, diffusion, superres
+from rs_course import alignment, classification, datasets, diffusion, fetching, superres
 from rs_course.alignment import corruptions
 
 
@@ -32,6 +32,16 @@ def test_a_function_and_an_argument_by_their_old_names():
         denoise = diffusion.denoiser(lambda xt, t: xt, diffusion.linear(), predicts="x0")
     assert told[0].filename == __file__  # the line that is to be changed
     assert torch.equal(denoise(torch.ones(1, 2), 500)[0], torch.ones(1, 2))
+
+
+def test_fetch_takes_progress_by_its_old_name(monkeypatch):
+    lines = []
+    monkeypatch.setattr(fetching.registry.Entry, "local_files", lambda self: [1])
+    monkeypatch.setattr(fetching.registry.Entry, "fallback", lambda self: False)
+    monkeypatch.setattr(fetching.registry, "require", lambda name: [1])
+    with pytest.warns(DeprecationWarning, match=r"fetch\(say=\) is called progress= now"):
+        fetching.fetch("eurosat", say=lines.append)
+    assert len(lines) == 1
 
 
 def test_new_names_are_silent_and_unknown_ones_are_refused():

@@ -103,7 +103,7 @@ def mirror():
 
 def test_fetch_verifies_records_and_is_idempotent(small_registry, mirror):
     said = []
-    files = fetching.fetch("pinned", mirror=mirror.url, say=said.append)
+    files = fetching.fetch("pinned", mirror=mirror.url, progress=said.append)
     assert [file.read_bytes() for file in files] == [A, B]
     receipt = registry.get("pinned").receipt()
     assert receipt["sub/b.bin"] == {
@@ -114,7 +114,7 @@ def test_fetch_verifies_records_and_is_idempotent(small_registry, mirror):
     assert any(f"recorded SHA-256 {sha(B)} on this first use" in line for line in said)
     asked = len(mirror.requests)
     (small_registry / "pinned" / ".fetch.lock").unlink(missing_ok=True)
-    assert fetching.fetch("pinned", mirror=mirror.url, say=said.append) == files
+    assert fetching.fetch("pinned", mirror=mirror.url, progress=said.append) == files
     assert len(mirror.requests) == asked and "already" in said[-1]
     assert not (small_registry / "pinned" / ".fetch.lock").exists()  # nothing is written for it
 
@@ -122,9 +122,9 @@ def test_fetch_verifies_records_and_is_idempotent(small_registry, mirror):
 def test_an_interrupted_fetch_goes_on(small_registry, mirror):
     mirror.break_after = [10**6, 4000, 0, 0, 0]  # a.bin complete, b.bin broken for good
     with pytest.raises(OSError, match="what was downloaded so far is kept"):
-        fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+        fetching.fetch("pinned", mirror=mirror.url, progress=lambda line: None)
     assert not registry.get("pinned").local_files()
-    fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+    fetching.fetch("pinned", mirror=mirror.url, progress=lambda line: None)
     assert mirror.requests[-1] == ("pinned/sub/b.bin", "bytes=4000-")
     assert [path for path, _ in mirror.requests].count("pinned/a.bin") == 1
 
@@ -139,11 +139,11 @@ def test_a_wrong_hash_is_removed_and_named(small_registry, mirror):
 
 
 def test_trust_on_first_use_holds_the_second_time(small_registry, mirror):
-    fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+    fetching.fetch("pinned", mirror=mirror.url, progress=lambda line: None)
     (small_registry / "pinned" / "sub" / "b.bin").unlink()
     mirror.files["pinned/sub/b.bin"] = B[::-1]
     with pytest.raises(ValueError, match=r"sub/b\.bin of Pinned has the SHA-256"):
-        fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+        fetching.fetch("pinned", mirror=mirror.url, progress=lambda line: None)
 
 
 def test_an_archive_is_unpacked_and_removed(small_registry, mirror):
@@ -159,7 +159,7 @@ def test_an_interrupted_unpacking_is_done_again(small_registry, mirror, monkeypa
         fetching.fetch("archive", mirror=mirror.url)
     assert not registry.get("archive").local_files()
     asked = len(mirror.requests)
-    fetching.fetch("archive", mirror=mirror.url, say=lambda line: None)
+    fetching.fetch("archive", mirror=mirror.url, progress=lambda line: None)
     assert (small_registry / "archive" / "model" / "unet" / "config.json").exists()
     assert len(mirror.requests) == asked  # the verified archive was still there
 
@@ -187,13 +187,13 @@ def test_the_hubs_listing_gives_commit_and_hashes(small_registry, monkeypatch):
     }
     with serve(files) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        fetched = fetching.fetch("listed", say=lambda line: None)
+        fetched = fetching.fetch("listed", progress=lambda line: None)
         assert [file.name for file in fetched] == ["model_index.json", "weights.bin"]
         assert "c0ffee" in registry.get("listed").receipt()["unet/weights.bin"]["from"]
         shutil.rmtree(small_registry / "listed")
         files["someone/model/resolve/c0ffee/unet/weights.bin"] = A[:-1] + b"!"
         with pytest.raises(ValueError, match=r"unet/weights\.bin of Listed has the SHA-256"):
-            fetching.fetch("listed", say=lambda line: None)
+            fetching.fetch("listed", progress=lambda line: None)
 
 
 def test_an_interrupted_hub_fetch_is_not_complete_and_keeps_its_commit(small_registry, monkeypatch):
@@ -206,11 +206,11 @@ def test_an_interrupted_hub_fetch_is_not_complete_and_keeps_its_commit(small_reg
     with serve(files) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         with pytest.raises(OSError, match=r"b\.json answers 404"):
-            fetching.fetch("listed", say=lambda line: None)
+            fetching.fetch("listed", progress=lambda line: None)
         assert not registry.get("listed").local_files()
         files["api/models/someone/model"] = json.dumps({"sha": "second"}).encode()
         files["someone/model/resolve/first/b.json"] = b"{}"
-        assert len(fetching.fetch("listed", say=lambda line: None)) == 2
+        assert len(fetching.fetch("listed", progress=lambda line: None)) == 2
 
 
 def test_a_fetched_folder_is_a_mirror(small_registry, tmp_path, monkeypatch):
@@ -225,7 +225,7 @@ def test_a_mirror_that_has_only_the_subset(small_registry):
     row = {"small.bin": {"bytes": 4, "sha256": sha(b"tiny"), "from": "x"}}
     files = {"pinned/receipt.json": json.dumps(row).encode(), "pinned/small.bin": b"tiny"}
     with serve(files) as server:
-        fetched = fetching.fetch("pinned", mirror=server.url, say=lambda line: None)
+        fetched = fetching.fetch("pinned", mirror=server.url, progress=lambda line: None)
     assert fetched == [small_registry / "pinned" / "small.bin"]
 
 
@@ -269,7 +269,7 @@ def test_a_mirror_cannot_replace_what_the_registry_writes_there_or_add_files(sma
         fetching.fetch("listed", mirror=server.url)
     files = {"listed/receipt.json": receipt(**{"run.py": A, "a.json": B}), "listed/a.json": B}
     with serve(files) as server:
-        fetched = fetching.fetch("listed", mirror=server.url, say=lambda line: None)
+        fetched = fetching.fetch("listed", mirror=server.url, progress=lambda line: None)
     assert [path.name for path in fetched] == ["a.json"]
 
 
@@ -277,10 +277,10 @@ def test_a_pinned_hash_wins_over_a_mirrors_receipt(small_registry):
     files = {"hashed/receipt.json": receipt(**{"w.bin": B}), "hashed/w.bin": B}
     with serve(files) as server:
         with pytest.raises(ValueError, match=r"w\.bin of Hashed has the SHA-256 .*: it was removed"):
-            fetching.fetch("hashed", mirror=server.url, say=lambda line: None)
+            fetching.fetch("hashed", mirror=server.url, progress=lambda line: None)
         assert not (small_registry / "hashed" / "w.bin").exists()
         files["hashed/receipt.json"], files["hashed/w.bin"] = b"{}", A
-        assert len(fetching.fetch("hashed", mirror=server.url, say=lambda line: None)) == 1
+        assert len(fetching.fetch("hashed", mirror=server.url, progress=lambda line: None)) == 1
 
 
 def test_a_receipt_with_another_hash_than_the_registrys_verifies_nothing(small_registry):
@@ -303,7 +303,7 @@ def test_a_damaged_list_in_the_cache_is_named(small_registry, entry, name):
     (small_registry / entry).mkdir(parents=True)
     (small_registry / entry / name).write_text("{")
     with pytest.raises(ValueError, match=rf"{name} is damaged: delete it"):
-        fetching.fetch(entry, mirror="http://127.0.0.1:9", say=lambda line: None)
+        fetching.fetch(entry, mirror="http://127.0.0.1:9", progress=lambda line: None)
     assert re.search(rf"{entry} +damaged", fetch.table())
     told = {row[0]: row for row in doctor._cached(None)}
     assert told[entry][1] == "its list of files is damaged" and name in told[entry][2]
@@ -318,18 +318,18 @@ def test_a_mirror_that_is_a_folder_leads_to_from(small_registry, tmp_path):
 def test_a_page_in_place_of_a_file_without_a_hash_is_not_trusted(small_registry, mirror):
     mirror.files["pinned/sub/b.bin"] = b"\n<!DOCTYPE html><title>Sign in</title>"
     with pytest.raises(ValueError, match=r"is a web page, not the file: .* it was removed"):
-        fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+        fetching.fetch("pinned", mirror=mirror.url, progress=lambda line: None)
     mirror.files["pinned/sub/b.bin"] = B
-    assert fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)
+    assert fetching.fetch("pinned", mirror=mirror.url, progress=lambda line: None)
 
 
 def test_an_archive_that_cannot_be_unpacked_is_not_recorded(small_registry, tmp_path):
     (tmp_path / "w.tar").write_bytes(b"no archive")
     for _ in range(2):  # the second time, no recorded hash stands in the way
         with pytest.raises(ValueError, match="w\\.tar was not taken over"):
-            fetching.fetch("unpinned-archive", source=tmp_path / "w.tar", say=lambda line: None)
+            fetching.fetch("unpinned-archive", source=tmp_path / "w.tar", progress=lambda line: None)
     (tmp_path / "w.tar").write_bytes(WEIGHTS)
-    assert fetching.fetch("unpinned-archive", source=tmp_path / "w.tar", say=lambda line: None)
+    assert fetching.fetch("unpinned-archive", source=tmp_path / "w.tar", progress=lambda line: None)
     assert (tmp_path / "w.tar").exists()  # it is the user's
 
 
@@ -338,7 +338,7 @@ def test_an_archive_with_a_damaged_member_is_kept_and_named(small_registry, tmp_
     damaged[WEIGHTS.index(b"{}")] ^= 1
     (tmp_path / "w.tar").write_bytes(damaged)
     with pytest.raises(ValueError, match=r"w\.tar is damaged at model/unet/config\.json \(Bad CRC"):
-        fetching.fetch("unpinned-archive", source=tmp_path / "w.tar", say=lambda line: None)
+        fetching.fetch("unpinned-archive", source=tmp_path / "w.tar", progress=lambda line: None)
     assert (tmp_path / "w.tar").exists() and not registry.get("unpinned-archive").local_files()
 
 
@@ -354,7 +354,7 @@ def test_two_fetches_of_one_thing_wait_for_each_other(small_registry, mirror):
     said = queue.Queue()
     with ThreadPoolExecutor(1) as pool:
         with fetching._alone(registry.get("pinned"), said.put):
-            second = pool.submit(fetching.fetch, "pinned", mirror=mirror.url, say=said.put)
+            second = pool.submit(fetching.fetch, "pinned", mirror=mirror.url, progress=said.put)
             assert said.get(timeout=60) == "Another process is fetching Pinned: waiting for it."
             assert not second.done() and not mirror.requests
         assert len(second.result(timeout=60)) == 2
@@ -366,25 +366,25 @@ def test_two_fetches_of_one_thing_wait_for_each_other(small_registry, mirror):
 def test_a_file_brought_by_hand_is_recognised_by_its_content(small_registry, tmp_path):
     (tmp_path / "renamed").write_bytes(A)
     said = []
-    assert fetching.fetch("pinned", source=tmp_path / "renamed", say=said.append) == []
+    assert fetching.fetch("pinned", source=tmp_path / "renamed", progress=said.append) == []
     assert said[-1] == "Still missing for Pinned: sub/b.bin."
     (tmp_path / "x.bin").write_bytes(b"tiny")
-    fetching.fetch("pinned", source=tmp_path / "x.bin", say=said.append)
+    fetching.fetch("pinned", source=tmp_path / "x.bin", progress=said.append)
     assert registry.require("pinned") == [small_registry / "pinned" / "small.bin"]
     assert registry.get("pinned").fallback().what == "subset"
 
 
 def test_the_whole_can_be_fetched_where_a_subset_is(small_registry, mirror, tmp_path):
     (tmp_path / "x.bin").write_bytes(b"tiny")
-    fetching.fetch("pinned", source=tmp_path / "x.bin", say=lambda line: None)
-    assert len(fetching.fetch("pinned", mirror=mirror.url, say=lambda line: None)) == 2
+    fetching.fetch("pinned", source=tmp_path / "x.bin", progress=lambda line: None)
+    assert len(fetching.fetch("pinned", mirror=mirror.url, progress=lambda line: None)) == 2
     assert registry.get("pinned").fallback() is None
 
 
 def test_a_file_without_published_hash_is_recognised_by_name(small_registry, tmp_path):
     (tmp_path / "last.ckpt").write_bytes(B)
     said = []
-    assert fetching.fetch("drive", source=tmp_path / "last.ckpt", say=said.append)[0].read_bytes() == B
+    assert fetching.fetch("drive", source=tmp_path / "last.ckpt", progress=said.append)[0].read_bytes() == B
     assert any("recorded SHA-256" in line for line in said)
 
 
@@ -392,11 +392,11 @@ def test_what_goes_along_with_a_file_is_taken_and_its_absence_told(small_registr
     (tmp_path / "usb" / "words").mkdir(parents=True)
     (tmp_path / "usb" / "last.ckpt").write_bytes(B)
     said = []
-    fetching.fetch("drive", source=tmp_path / "usb" / "last.ckpt", say=said.append)
+    fetching.fetch("drive", source=tmp_path / "usb" / "last.ckpt", progress=said.append)
     assert said[-1] == "Drive also needs a folder words."
     (tmp_path / "usb" / "words" / "vocab.json").write_text("{}")
     (tmp_path / "usb" / "notes.txt").write_text("not wanted")
-    fetching.fetch("drive", source=tmp_path / "usb", say=said.append)
+    fetching.fetch("drive", source=tmp_path / "usb", progress=said.append)
     assert (small_registry / "drive" / "words" / "vocab.json").exists()
     assert not (small_registry / "drive" / "notes.txt").exists()
     assert "also needs" not in said[-1]
@@ -406,10 +406,10 @@ def test_what_goes_along_with_a_file_is_taken_and_its_absence_told(small_registr
 
 def test_another_file_does_not_cost_the_one_that_is_here(small_registry, tmp_path):
     (tmp_path / "last.ckpt").write_bytes(B)
-    fetching.fetch("drive", source=tmp_path / "last.ckpt", say=lambda line: None)
+    fetching.fetch("drive", source=tmp_path / "last.ckpt", progress=lambda line: None)
     (tmp_path / "last.ckpt").write_bytes(A)
     with pytest.raises(ValueError, match=r"not taken over: .*, recorded on its first use"):
-        fetching.fetch("drive", source=tmp_path / "last.ckpt", say=lambda line: None)
+        fetching.fetch("drive", source=tmp_path / "last.ckpt", progress=lambda line: None)
     assert [file.read_bytes() for file in registry.require("drive")] == [B]
     assert (tmp_path / "last.ckpt").exists()
 
@@ -417,7 +417,7 @@ def test_another_file_does_not_cost_the_one_that_is_here(small_registry, tmp_pat
 def test_pointers_of_git_lfs_are_not_taken_over(small_registry, tmp_path):
     (tmp_path / "last.ckpt").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
     with pytest.raises(ValueError, match="is a Git LFS pointer, not the file: run `git lfs pull`"):
-        fetching.fetch("drive", source=tmp_path / "last.ckpt", say=lambda line: None)
+        fetching.fetch("drive", source=tmp_path / "last.ckpt", progress=lambda line: None)
 
 
 def test_a_repository_brought_in_two_parts(small_registry, tmp_path):
@@ -425,18 +425,18 @@ def test_a_repository_brought_in_two_parts(small_registry, tmp_path):
         (tmp_path / part).mkdir()
         (tmp_path / part / name).write_text("{}")
         (tmp_path / part / "receipt.json").write_text("{}")  # of another cache
-        fetching.fetch("listed", source=tmp_path / part, say=lambda line: None)
+        fetching.fetch("listed", source=tmp_path / part, progress=lambda line: None)
     assert [path.name for path in registry.require("listed")] == ["a.json", "b.json"]
     (tmp_path / "w.bin").write_bytes(B)
     with pytest.raises(ValueError, match=r"w\.bin of Hashed has the SHA-256"):  # pinned, however it comes
-        fetching.fetch("hashed", source=tmp_path / "w.bin", say=lambda line: None)
+        fetching.fetch("hashed", source=tmp_path / "w.bin", progress=lambda line: None)
 
 
 def test_a_folder_brought_by_hand(small_registry, tmp_path):
     (tmp_path / "usb" / "unet").mkdir(parents=True)
     (tmp_path / "usb" / "unet" / "w.bin").write_bytes(A)
     (tmp_path / "usb" / "notes.txt").write_text("not wanted")
-    assert fetching.fetch("listed", source=tmp_path / "usb", say=lambda line: None) == [
+    assert fetching.fetch("listed", source=tmp_path / "usb", progress=lambda line: None) == [
         small_registry / "listed" / "unet" / "w.bin"
     ]
 

@@ -16,10 +16,6 @@ def _unit(x):
     return F.normalize(x, dim=1)
 
 
-def _choice(logits, own):
-    return F.cross_entropy(logits, own)
-
-
 def _unexpected(logits, own):
     """Cross-entropy whose denominator lacks the right pair."""
     rest = logits.masked_fill(F.one_hot(own, logits.shape[1]).bool(), -torch.inf)

@@ -92,10 +92,6 @@ def forward_noise(random):
     return random.normal(n, channels, height, width), random.normal(n, channels, height, width), bar, t
 
 
-def _softmax(logits):
-    return logits.softmax(1)
-
-
 @formula(
     hints=(
         "The score of one Gaussian is (mean − x) / variance: it points home. A mixture averages these "

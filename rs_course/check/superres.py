@@ -192,10 +192,6 @@ def merge(random):
     return weight, random.normal(rank * k, inn * k), random.normal(out * k, rank * k), alpha
 
 
-def _gram(f):
-    return f.transpose(1, 2) @ f
-
-
 def _unit(f):
     return f / f.norm(dim=1, keepdim=True)
 
