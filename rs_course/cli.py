@@ -24,7 +24,7 @@ COMMANDS = {
     "cache": ("rs_course.commands.fetch", "say what the cache holds, and clean it"),
     "fetch": ("rs_course.commands.fetch", "download or import a data set or checkpoint"),
     "generate": ("rs_course.commands.models", "make a data set with a generator, resumable"),
-    "train": ("rs_course.commands.models", "train one of the mini models"),
+    "train": ("rs_course.commands.train", "train one of the mini models"),
     "study": ("rs_course.commands.study", "run a grid of experiments, resumable, into one ledger"),
     "report": ("rs_course.commands.study", "weigh a study: figures and a one-page summary"),
     "convert": ("rs_course.commands.models", "turn a published checkpoint into a clean safetensors folder"),

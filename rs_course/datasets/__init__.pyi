@@ -1,7 +1,7 @@
 from . import diffusionsat as diffusionsat, disasters as disasters, xbd as xbd
 from .loading import load as load
 from .simulated import class_prompt as class_prompt
-from .loading import Scene as Scene, real_scene as real_scene
+from .scene import Scene as Scene, real_scene as real_scene
 from .record import Dataset as Dataset, collate as collate
 from .splits import (
     group_split as group_split,

@@ -22,6 +22,6 @@ def test_bands_and_picture_belong_together():
 
 
 def test_without_its_package_one_sentence_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("rs_course.datasets.loading.find_spec", lambda name: None)
+    monkeypatch.setattr("rs_course.datasets.scene.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install spyndex"):
         datasets.real_scene()
