@@ -1,4 +1,8 @@
-"""Confidence intervals: the bootstrap for any statistic of samples, Wilson's interval for a proportion."""
+"""Confidence intervals: the bootstrap for any statistic of samples, Wilson's interval for a proportion.
+
+By hand, because SciPy's bootstrap neither draws halves nor takes the bias of the resamples out, and its
+Wilson interval knows no ties that count as half.
+"""
 
 from __future__ import annotations
 
