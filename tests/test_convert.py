@@ -90,7 +90,7 @@ def test_controlnet_alone_and_with_its_generator(temporal, tmp_path):
     picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     want = draw(checkpoints.load(source, controlnet=net), image=picture)
     assert torch.equal(draw(checkpoints.load(source, controlnet=tmp_path / "net"), image=picture), want)
-    from rs_course.checkpoints.convert import write_checkpoint as write
+    from rs_course.checkpoints.export import write_checkpoint as write
 
     write(checkpoints.load(source, controlnet=net), tmp_path / "both")
     assert torch.equal(draw(checkpoints.load(tmp_path / "both"), image=picture), want)

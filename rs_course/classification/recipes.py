@@ -26,6 +26,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+from scipy import special
 
 from rs_course.checkpoints.prompts import LEVEL_TOKEN
 from rs_course.classification.sets import Tiles
@@ -290,9 +291,7 @@ def soft_targets(teacher_logits, labels, *, share: float = 0.5, temperature: flo
 
 def softmax(logits) -> np.ndarray:
     """Probabilities ``[N, C]`` of logits, in float64."""
-    z = np.asarray(logits, np.float64)
-    p = np.exp(z - z.max(1, keepdims=True))
-    return p / p.sum(1, keepdims=True)
+    return special.softmax(np.asarray(logits, np.float64), axis=1)
 
 
 def zero_shot_logits(scorer, images, prompts) -> np.ndarray:

@@ -77,7 +77,7 @@ def convert(args):
     import torch
 
     from rs_course.checkpoints import load
-    from rs_course.checkpoints.convert import write_checkpoint, write_controlnet
+    from rs_course.checkpoints.export import write_checkpoint, write_controlnet
     from rs_course.checkpoints.loading import locate
 
     source = locate(args.source)

@@ -18,8 +18,8 @@ import numpy as np
 from rs_course import registry
 from rs_course.datasets import index, simulated, tables
 from rs_course.datasets.containers import open_container
+from rs_course.datasets.decoding import DecodedStore
 from rs_course.datasets.record import Dataset
-from rs_course.datasets.store import DecodedStore
 
 if TYPE_CHECKING:
     from rs_course.registry import Entry

@@ -33,9 +33,9 @@ from pathlib import Path
 import numpy as np
 
 from rs_course import paths
+from rs_course.datasets.decoding import progress_bar, rows_of
 from rs_course.datasets.diffusionsat import FMOW_CATEGORIES, fmow_caption
 from rs_course.datasets.record import Dataset
-from rs_course.datasets.store import progress_bar, rows_of
 
 SPLIT_START = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}
 DEFAULT_SIZE = {"train": 1_000, "val": 200, "test": 500}

@@ -12,9 +12,8 @@ import torch
 from rs_course.checkpoints.prompts import warn_if_cut
 
 from .batches import batch_that_fits, out_of_memory, progress_bar
-from .latents import Edit, noise_source
 from .request import SETTINGS, Request, Settings, read_request, read_settings, take
-from .samplers import make_sampler, plan, step
+from .samplers import Edit, make_sampler, noise_source, plan, step
 
 
 @dataclass

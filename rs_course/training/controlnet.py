@@ -64,7 +64,7 @@ def train(
         batch_size: Tiles a step.
         options: Of :func:`rs_course.training.latent.fit`.
     """
-    from rs_course.checkpoints.convert import write_model
+    from rs_course.checkpoints.export import write_model
     from rs_course.checkpoints.loading import load_model, locate, unet_class
 
     vae, tokenizer, text_encoder, _ = latent.shared_parts()

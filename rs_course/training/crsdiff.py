@@ -192,7 +192,7 @@ def as_drawn(maps: torch.Tensor, draw) -> torch.Tensor:
 
 def save(network: Denoiser, out, folders: dict[str, Path]) -> None:
     """Write the three parts of its own in half precision, and which parts other minis lend."""
-    from rs_course.checkpoints.convert import write_model
+    from rs_course.checkpoints.export import write_model
 
     out = Path(out)
     for name in ("local_adapter", "content_adapter", "metadata_embedding"):

@@ -6,7 +6,7 @@ from checkpoints.tiny import write_checkpoint, write_controlnet, write_crsdiff, 
 from PIL import Image
 
 from rs_course import checkpoints
-from rs_course.checkpoints.convert import write_checkpoint as write_clean
+from rs_course.checkpoints.export import write_checkpoint as write_clean
 from rs_course.checkpoints.images import images
 
 PLACE = {"lon": 8.4, "lat": 49.0, "gsd": 10.0, "cloud_cover": 0.1, "year": 2020, "month": 7, "day": 1}

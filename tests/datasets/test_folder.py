@@ -112,7 +112,7 @@ def test_grey_and_transparent_images_become_rgb(tmp_path):
 
 
 def test_an_interrupted_decode_resumes_where_it_stopped(image_folder, monkeypatch):
-    monkeypatch.setattr("rs_course.datasets.store._BATCH", 4)
+    monkeypatch.setattr("rs_course.datasets.decoding._BATCH", 4)
     decoded = []
 
     def decode(data, name, size=None, stop_at=10):

@@ -67,7 +67,7 @@ def test_what_is_written_steers_the_generator(tmp_path, sat_unet, mapped_scenes,
     batches = controlnet.batches(mapped_scenes, encoded, texts, 0, batch_size=4)
 
     def save(network, out):
-        from rs_course.checkpoints.convert import write_model
+        from rs_course.checkpoints.export import write_model
 
         write_model(network.controlnet, out, "controlnet")
 
