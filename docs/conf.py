@@ -30,6 +30,8 @@ templates_path = ["_templates"]
 nb_execution_mode = "off"  # what `rs-course run` made is shown
 nb_ipywidgets_js = {}  # widgets come as their static pictures, so no page asks for a script from elsewhere
 nb_merge_streams = True
+nb_code_prompt_show = "Show what the cell shows"  # folded under a question that the reader answers first
+nb_code_prompt_hide = "Hide what the cell shows"
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 

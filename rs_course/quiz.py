@@ -138,13 +138,14 @@ def show_origins(tiles: np.ndarray, provenance: Sequence[str], network: Sequence
         provenance="   ".join(sorted(set(provenance), reverse=True)),
         columns=6,
         scale=1.2,
-        suptitle=f"Where does each come from? The network names {right} of {len(tiles)}",
+        suptitle="Where does each come from?",
     )
     alt = f"{len(tiles)} numbered tiles of different origin; the answers are folded below."
     widget = origins_widget(tiles, provenance, network)
     display(Panel(widget, text=f"<Game: {alt}>", png=png_bytes(sheet), alt=alt))
     truth = "".join(f"<li>{escape(entry)}</li>" for entry in provenance)
-    display(HTML(f"<details><summary>Where each tile comes from</summary><ol>{truth}</ol></details>"))
+    score = f"<p>The network names {right} of {len(tiles)}.</p>"
+    display(HTML(f"<details><summary>Where each tile comes from</summary>{score}<ol>{truth}</ol></details>"))
 
 
 def origins_widget(tiles: np.ndarray, provenance: Sequence[str], network: Sequence[str]):

@@ -80,3 +80,16 @@ def _leads_somewhere(page: Path, parts, pages) -> bool:
         return target.is_file()
     # "#/3" is a slide's number, not a place of the page.
     return parts.fragment[:1] in ("", "/") or unquote(parts.fragment) in pages[target].ids
+
+
+# JavaScript: WCAG 2's contrast of an element's words to the ground that is painted behind them.
+CONTRAST = """element => {
+  const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = c => { const [r, g, b] = c.slice(0, 3).map(v => v / 255)
+    .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+  let behind = element, ground;
+  do { ground = numbers(getComputedStyle(behind).backgroundColor); behind = behind.parentElement }
+  while (behind && ground.length === 4 && ground[3] === 0);
+  const pair = [light(numbers(getComputedStyle(element).color)), light(ground)].sort((a, b) => b - a);
+  return (pair[0] + 0.05) / (pair[1] + 0.05) }"""

@@ -114,3 +114,4 @@ def test_the_page_of_the_game_shows_a_sheet_and_folds_the_answers(capsys):
     assert {"image/png", "application/vnd.jupyter.widget-view+json"} <= set(sheet)
     assert "<li>simulated · seed 0</li><li>generated · a&lt;b · seed 0</li>" in answers["text/html"]
     assert "<details>" in answers["text/html"] and "seed 0" not in answers["text/html"].split("<ol>")[0]
+    assert "The network names 1 of 2" in answers["text/html"]

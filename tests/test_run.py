@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import site_links
+from bs4 import BeautifulSoup
 
 from rs_course import cli
 from rs_course.commands import run
@@ -271,6 +272,31 @@ def test_in_place_keeps_the_old_outputs_when_a_cell_fails(folder):
     before = path.read_bytes()
     assert cli.main(["run", str(path), "--in-place"]) == 1
     assert path.read_bytes() == before
+
+
+def test_answers_wait_folded_below_a_prediction(tmp_path):
+    """A page, a slide and JupyterLab ask first; the output of a check or a quiz stays in view."""
+    v4, cells = nbformat.v4, []
+    for kind, text in [
+        ("markdown", "## 1 · A curve\n\n> **Predict.** Up or down?"),
+        ("code", "print('up')"),
+        ("code", "def answer(): ...\n\n\ncheck.room.answer(answer);"),
+        ("markdown", "**Explain.** Up.\n\n> **Predict.** And then?"),
+        ("code", "print('down')"),
+        ("markdown", "### Another thing"),
+        ("code", "print('shown')"),
+    ]:
+        cells.append(v4.new_markdown_cell(text) if kind == "markdown" else v4.new_code_cell(text))
+        if kind == "code":
+            cells[-1].outputs = [v4.new_output("stream", text=f"output of {text}")]
+    notebook = normalise.normalise(v4.new_notebook(cells=cells))
+    assert [i for i, cell in enumerate(notebook.cells) if normalise.hides_outputs(cell)] == [1, 4]
+    pages.write_page(notebook, tmp_path / "page.html", "title")
+    page = BeautifulSoup((tmp_path / "page.html").read_text(encoding="utf-8"), "html.parser")
+    folded = page.select("details:has(> summary)")
+    assert ["output of" in part.text for part in folded] == [True, True]
+    assert all("open" not in part.attrs for part in folded)
+    assert "up" in folded[0].text and "down" in folded[1].text and "output of print('shown')" in page.text
 
 
 def test_normalise_leaves_its_argument_alone(folder):

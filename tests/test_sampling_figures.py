@@ -11,7 +11,7 @@ matplotlib.use("agg")
 
 from matplotlib import pyplot as plt
 
-from rs_course import checkpoints, widgets
+from rs_course import checkpoints, diffusion, widgets
 from rs_course.metrics import wilson
 from rs_course.sampling import figures
 
@@ -120,3 +120,19 @@ def test_the_explorer_crosses_two_axes_and_survives_the_same_one_twice(tmp_path)
     third = panel.picture.value
     panel.controls["prompt"].value = "a lake"
     assert len({first, second, third, panel.picture.value}) == 4
+
+
+def test_ways_of_ddpm_part_from_one_start_and_those_of_ddim_stay_together():
+    mixture, schedule = diffusion.GaussianMixture.ring(), diffusion.linear()
+    figure = diffusion.figures.ways_from(
+        (1.4, 0.0),
+        mixture.denoiser(schedule),
+        schedule,
+        provenance="computed · a mixture",
+        behind=mixture.sample(20, seed=0)[0],
+    )
+    ddpm, ddim = (np.array([line.get_xydata() for line in axis.lines[:6]]) for axis in figure.axes)
+    assert ddpm.shape == ddim.shape == (6, 51, 2)
+    assert (ddpm[:, 0] == [1.4, 0.0]).all() and (ddim[0, 0] == [1.4, 0.0]).all()
+    assert len(np.unique(ddim[:, 0], axis=0)) == 6
+    assert np.ptp(ddim[:, -1], axis=0).max() < 1 < np.ptp(ddpm[:, -1], axis=0).max()

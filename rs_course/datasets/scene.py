@@ -34,6 +34,21 @@ class Scene:
     metadata: dict[str, object]
     licence: str
 
+    @property
+    def provenance(self) -> str:
+        """For badges: real, the satellite, the source."""
+        return f"real · {self.metadata['satellite']} · {self.metadata['source']}"
+
+    def cutouts(self, step: int = 64, size: int = 64) -> np.ndarray:
+        """Square parts of the image, uint8 ``[rows, columns, size, size, 3]``; a smaller step overlaps them.
+
+        Args:
+            step: Pixels from one part to the next, down and across.
+            size: Pixels of a side.
+        """
+        parts = np.lib.stride_tricks.sliding_window_view(self.image, (size, size), (0, 1))[::step, ::step]
+        return np.ascontiguousarray(np.moveaxis(parts, 2, -1))
+
 
 def real_scene() -> Scene:
     """The real scene of 300×300 pixels at 10 m: forest, bare and ripe fields, dirt roads, a village.

@@ -34,7 +34,7 @@ def clouds(
     return plots.badge(fig, provenance)
 
 
-def arrows(grid, fields: dict, *, provenance, limit: float = 2.7):
+def arrows(grid, fields: dict, *, provenance, limit: float = 2.7, width: float = 8):
     """Vector fields in the plane over the points they belong to, side by side.
 
     Args:
@@ -42,9 +42,10 @@ def arrows(grid, fields: dict, *, provenance, limit: float = 2.7):
         fields: Title to a pair (points ``[N, 2]``, arrows ``[M, 2]``).
         provenance: Of the figure.
         limit: Both axes run from −limit to limit.
+        width: Of the figure in inches.
     """
     points = {title: cloud for title, (cloud, _) in fields.items()}
-    fig = clouds(points, provenance=provenance, colours="0.75", limit=limit, width=8)
+    fig = clouds(points, provenance=provenance, colours="0.75", limit=limit, width=width)
     for ax, (_, vectors) in zip(fig.axes, fields.values(), strict=True):
         ax.quiver(
             *np.asarray(grid).T, *np.asarray(vectors).T, angles="xy", width=0.005, color=plots.COLOURS[1]
@@ -69,6 +70,34 @@ def paths(walks: dict, *, provenance, behind, width: float = 7.0):
         ax.plot(*np.asarray(walk[0]).T, "o", mfc="white", mec="black", ms=5)
         ax.plot(*np.asarray(walk[-1]).T, "o", color="black", ms=5)
     return fig
+
+
+def ways_from(start, denoise, schedule, *, provenance, behind, count: int = 6, seed: int = 0):
+    """Ways of DDPM from one start, beside ways of DDIM from it and from points close by.
+
+    Args:
+        start: x and y.
+        denoise: As the samplers ask for it.
+        schedule: Of the noise.
+        provenance: Of the figure.
+        behind: Points ``[M, 2]`` drawn in grey.
+        count: Ways of each.
+        seed: Of DDPM's noise and of the points close by.
+    """
+    import torch
+
+    from rs_course import seeds
+    from rs_course.diffusion import samplers
+
+    same = torch.tensor([start], dtype=torch.float64).repeat(count, 1)
+    near = same.clone()
+    near[1:] += 0.1 * seeds.noise((count - 1, 2), seed=seed, dtype=torch.float64)
+    ways = {
+        "DDPM: one start": (same, samplers.ddpm(denoise, same, schedule, steps=50, seed=seed)),
+        "DDIM: starts close by": (near, samplers.ddim(denoise, near, schedule, steps=50)),
+    }
+    walks = {title: torch.stack([x, *(step.xt for step in steps)]) for title, (x, steps) in ways.items()}
+    return paths(walks, provenance=provenance, behind=behind)
 
 
 def losses(curve, by_step: dict, *, provenance):

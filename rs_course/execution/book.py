@@ -99,6 +99,9 @@ def assemble(root: Path, lessons: list[Lesson], folder: Path) -> None:
         place.mkdir()
     texts = {}
     for lesson in lessons:
+        for cell in lesson.notebook.cells:
+            if normalise.hides_outputs(cell):
+                cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-output"]
         nbformat.write(lesson.notebook, folder / "notebooks" / f"{lesson.name}.ipynb")
         texts |= alternative_texts(lesson.notebook)
         (pictures / f"{lesson.name}.png").write_bytes(thumbnail(lesson.notebook))

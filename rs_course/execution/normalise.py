@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import nbformat
 
@@ -19,7 +20,8 @@ def normalise(notebook):
 
     Execution counts become sequential; timing, papermill's and the front end's metadata and the version of
     Python go; consecutive stream outputs are joined, as they arrive in pieces of any size; an output that is
-    a widget with a fallback (:class:`rs_course.widgets.Panel`) keeps the fallback.
+    a widget with a fallback (:class:`rs_course.widgets.Panel`) keeps the fallback. What answers a "Predict"
+    is folded until its cell runs: JupyterLab opens the outputs of a cell that it runs.
     """
     stored = nbformat.from_dict(copy.deepcopy(notebook))
     for name in _DROPPED_METADATA:
@@ -38,7 +40,24 @@ def normalise(notebook):
             count += 1
             cell.execution_count = count
             cell.outputs = [_output(output, count) for output in _joined(cell.outputs)]
+    _fold_answers(stored.cells)
     return stored
+
+
+def hides_outputs(cell) -> bool:
+    """Whether the outputs of a cell wait behind a click."""
+    return cell.metadata.get("jupyter", {}).get("outputs_hidden", False)
+
+
+def _fold_answers(cells) -> None:
+    """Fold what cells show between a "Predict" and the text that explains it; an exercise stays in view."""
+    asked = False
+    for cell in cells:
+        if cell.cell_type == "markdown" and re.search(r"\*\*(Predict|Explain)\.\*\*|^#", cell.source, re.M):
+            # Where one cell explains the last answer and asks the next question, the question comes last.
+            asked = "**Predict.**" in cell.source
+        elif asked and cell.get("outputs") and not re.search(r"^(check|quiz)\.", cell.source, re.M):
+            cell.metadata["jupyter"] = {"outputs_hidden": True}
 
 
 def write(notebook, path) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from PIL import Image
 
 from rs_course.execution.book import Lesson
+from rs_course.execution.normalise import hides_outputs
 from rs_course.execution.pages import MATHJAX, QUESTION, TEMPLATES, render
 from rs_course.plots import ALT_CLASS
 
@@ -75,6 +76,8 @@ def deck(notebook) -> list[list[Slide]]:
         mark = cell.metadata.get("slideshow", {}).get("slide_type") or "-"
         if mark in ("skip", "notes"):
             continue
+        if mark != "slide" and hides_outputs(cell):
+            mark = "subslide"  # the answer does not stand on the slide that asks
         for html, lines, heading in _pieces(cell):
             if not stacks or mark == "slide":
                 stacks.append([Slide()])

@@ -9,7 +9,7 @@ import pytest
 import site_links
 
 from rs_course import cli
-from rs_course.execution import book, pages
+from rs_course.execution import book, normalise, pages
 
 pytest.importorskip("myst_nb", reason="needs the extra `book` (make book installs it)")
 
@@ -56,6 +56,8 @@ def test_each_lesson_is_there_with_its_pictures_described(site, executed):
         shown = re.findall(r'<img alt="([^"]*)"[^>]*_images/', text)
         assert len(shown) == len(described) and min(map(len, shown)) > 15
         assert "widget-view" not in text
+        folded = sum(map(normalise.hides_outputs, lesson.notebook.cells))
+        assert text.count("Show what the cell shows") == folded > 0
         assert f"notebooks/{lesson.name}.html" in front and f"{lesson.name}.png" in front
         assert pages.promise_of(lesson.notebook)
 
@@ -123,19 +125,7 @@ def test_dark_and_light(site, page):
 
 def _contrast(page, selector) -> float:
     """WCAG contrast of the first such element's words to the ground that is painted behind them."""
-    return page.eval_on_selector(
-        selector,
-        """element => {
-          const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
-          const light = c => { const [r, g, b] = c.slice(0, 3).map(v => v / 255)
-            .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b };
-          let behind = element, ground;
-          do { ground = numbers(getComputedStyle(behind).backgroundColor); behind = behind.parentElement }
-          while (behind && ground.length === 4 && ground[3] === 0);
-          const pair = [light(numbers(getComputedStyle(element).color)), light(ground)].sort((a, b) => b - a);
-          return (pair[0] + 0.05) / (pair[1] + 0.05) }""",
-    )
+    return page.eval_on_selector(selector, site_links.CONTRAST)
 
 
 @pytest.mark.browser

@@ -9,7 +9,7 @@ import pytest
 import site_links
 
 from rs_course import cli
-from rs_course.execution import book, slides
+from rs_course.execution import book, normalise, slides
 
 _ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("sphinx_revealjs", reason="needs the extra `book` (make slides installs it)")
@@ -63,6 +63,15 @@ def test_headings_wait_for_their_code_and_long_tables_are_cut():
     assert "f" in first.pieces[1] and len(more) == 4
     assert all("<th" in slide.pieces[-1] and "row" in slide.pieces[-1] for slide in more)
     assert len(slides.deck(notebook)) == 1, "a heading without anything below it is no slide"
+
+
+def test_an_answer_does_not_stand_on_the_slide_that_asks():
+    cells = [_cell("## A\n\n> **Predict.** Up?", "slide"), _cell("print('up')", "fragment", "code")]
+    cells[1].outputs = [nbformat.v4.new_output("stream", text="up")]
+    (slide,) = slides.deck(nbformat.v4.new_notebook(cells=cells))[0]
+    assert len(slide.pieces) == 2
+    asks, answers = slides.deck(normalise.normalise(nbformat.v4.new_notebook(cells=cells)))[0]
+    assert "Predict" in asks.pieces[0] and "up" in answers.pieces[-1]
 
 
 def test_no_deck_loads_anything_from_another_host(decks):

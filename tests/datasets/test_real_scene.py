@@ -21,6 +21,16 @@ def test_bands_and_picture_belong_together():
     assert ((infrared - red) / (infrared + red) > 0.4).mean() > 0.2
 
 
+def test_cutouts_keep_their_places():
+    pytest.importorskip("spyndex", reason="spyndex, which holds the scene, is not installed")
+    scene = datasets.real_scene()
+    assert scene.cutouts().shape == (4, 4, 64, 64, 3)
+    parts = scene.cutouts(step=20, size=40)
+    assert parts.shape == (14, 14, 40, 40, 3) and parts.dtype == np.uint8
+    assert np.array_equal(parts[3, 5], scene.image[60:100, 100:140])
+    assert scene.provenance.startswith("real · Sentinel-2 · spyndex ")
+
+
 def test_without_its_package_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setattr("rs_course.datasets.scene.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install spyndex"):
