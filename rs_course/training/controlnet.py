@@ -41,8 +41,8 @@ class Denoiser(nn.Module):
 
     def __init__(self, unet):
         super().__init__()
-        self.controlnet = encoder_copy(unet)
-        self._frozen = (unet.requires_grad_(False),)
+        self.controlnet = latent.with_plain_attention(encoder_copy(unet))
+        self._frozen = (latent.with_plain_attention(unet).requires_grad_(False),)
 
     def forward(self, x, t, states, picture, metadata, cond_metadata):
         down, mid = self.controlnet(
@@ -53,27 +53,31 @@ class Denoiser(nn.Module):
 
 
 def train(
-    out, *, minutes=50, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch_size=16, **options
-):
+    out, *, minutes=50, seed=0, resume=True, data=6_000, base="mini-diffusionsat", start=None, batch_size=16,
+    **options,
+):  # fmt: skip
     """Train on simulated scenes at two dates each.
 
     Args:
         out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
         data: Number of simulated scenes.
-        base: Name or folder of the generator it is made for.
+        base: Name or folder of the generator it is made for, whose text tower speaks to both.
+        start: Name or folder of a ControlNet of the same form to go on from.
         batch_size: Tiles a step.
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.export import write_model
     from rs_course.checkpoints.loading import load_model, locate, unet_class
 
-    vae, tokenizer, text_encoder, _ = latent.shared_parts()
+    vae, tokenizer, text_encoder, _ = latent.shared_parts(text_encoder=base)
     folder = locate(base) / "unet"
     scenes = conditioning_data.scenes(int(data))
     both = (scenes.images, scenes.other_images)
     encoded = torch.cat([latent.encode(vae, images)[:, 0] for images in both])
     with seeds.initial_weights(seed):
         network = Denoiser(load_model(unet_class(folder), folder, torch.float32).to(vae.device))
+    if start is not None:
+        latent.begin_from(network.controlnet, start, part="")
 
     def save(network, out):
         write_model(copy.deepcopy(network.controlnet).half(), Path(out), "controlnet")

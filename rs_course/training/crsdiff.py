@@ -61,12 +61,12 @@ class Denoiser(nn.Module):
 
     def __init__(self, unet):
         super().__init__()
-        self.local_adapter = encoder_copy(unet)
+        self.local_adapter = latent.with_plain_attention(encoder_copy(unet))
         self.content_adapter = ContentAdapter(unet.config.cross_attention_dim, CONTENT_MULT)
         for parameter in self.content_adapter.ff2.net[2].parameters():
             nn.init.zeros_(parameter)  # tokens that say nothing yet
         self.metadata_embedding = metadata_like(unet).requires_grad_(False)
-        self._frozen = (unet.requires_grad_(False),)
+        self._frozen = (latent.with_plain_attention(unet).requires_grad_(False),)
 
     def forward(self, x, t, maps, states, content, metadata):
         draws = len(x) // len(maps)
@@ -79,22 +79,25 @@ class Denoiser(nn.Module):
 
 
 def train(
-    out, *, minutes=205, seed=0, resume=True, data=6_000, base="mini-diffusionsat", batch_size=6, **options
-):
+    out, *, minutes=205, seed=0, resume=True, data=6_000, base="mini-diffusionsat", start=None, batch_size=6,
+    **options,
+):  # fmt: skip
     """Train on simulated scenes with their true maps.
 
     Args:
         out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
         data: Number of simulated scenes; this mini learns from no real ones.
-        base: Name or folder of the generator whose UNet it stands on.
+        base: Name or folder of the generator whose UNet it stands on, and whose text tower speaks to both.
+        start: Name or folder of a checkpoint of the same form, whose map and content parts are gone on from.
         batch_size: Scenes a step, each at :data:`DRAWS` noise levels.
         options: Of :func:`rs_course.training.latent.fit`.
     """
     from rs_course.checkpoints.images import clip_image_features
     from rs_course.checkpoints.loading import load_image_encoder, load_model, locate, unet_class
 
-    vae, tokenizer, text_encoder, folders = latent.shared_parts()
+    vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=base)
     unet_folder, clip = locate(base) / "unet", folders["text_encoder"]
+    folders["text_encoder"] = latent.own_tower(base) or clip
     unet = load_model(unet_class(unet_folder), unet_folder, torch.float32)
     scenes = conditioning_data.scenes(int(data))
     encoder = load_image_encoder(clip, torch.float32)
@@ -103,6 +106,9 @@ def train(
     encoded, texts = latent.encode(vae, scenes.images)[:, 0], latent.text_states(tokenizer, text_encoder)
     with seeds.initial_weights(seed):
         network = Denoiser(unet).to(memory_format=torch.channels_last)
+    if start is not None:
+        for part in ("local_adapter", "content_adapter"):
+            latent.begin_from(getattr(network, part), start, part)
     unet.to(vae.device)  # no submodule, so it does not move with the network
 
     def write(network, out):

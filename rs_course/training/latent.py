@@ -218,29 +218,35 @@ def fit(
     return ema.module
 
 
-def begin_from(unet: torch.nn.Module, start) -> None:
-    """Fill a UNet with the weights of a checkpoint that it goes on from.
+def begin_from(network: torch.nn.Module, start, part: str = "unet") -> None:
+    """Fill a network with the weights of a checkpoint that it goes on from.
 
-    Attention that the checkpoint does not have begins silent: its output is zero, so that the UNet draws what
-    the checkpoint would.
+    Attention that the checkpoint does not have begins silent: its output is zero, so that the network does
+    what that of the checkpoint would.
 
     Args:
-        unet: The new UNet.
+        network: The new network.
         start: Name or folder of a checkpoint.
+        part: Its folder in the checkpoint; ``""`` where the checkpoint is this network alone.
 
     Raises:
         ValueError: The weights are another network's.
     """
-    from rs_course.checkpoints.loading import load_model
+    from rs_course.checkpoints.weights import find_weights, read_state_dict
 
-    known = load_model(type(unet), locate(start) / "unet", torch.float32).state_dict()
-    own = unet.state_dict()
-    new = {name for name in own if name not in known}
+    known = read_state_dict(find_weights(locate(start) / part))
+    own = network.state_dict()
+    new = [name for name in own if name not in known]
     if known.keys() - own.keys() or any(own[name].shape != value.shape for name, value in known.items()):
-        raise ValueError(f"the UNet of {start} has other layers than the one to train: start without it.")
-    if any(".attentions." not in name for name in new):
-        raise ValueError(f"the UNet of {start} lacks layers that cannot begin silent: start without it.")
-    unet.load_state_dict(known, strict=False)
+        raise ValueError(
+            f"the {part or 'network'} of {start} has other layers than the one to train: start without it."
+        )
+    silent = [name.removesuffix("proj_out.weight") for name in new if name.endswith(".proj_out.weight")]
+    if not all(name.startswith(tuple(silent)) for name in new):
+        raise ValueError(
+            f"the {part or 'network'} of {start} lacks layers that cannot begin silent: start without it."
+        )
+    network.load_state_dict(known, strict=False)
     for name in new:
         if ".proj_out." in name:
             own[name].zero_()
@@ -267,15 +273,17 @@ def save_pipeline(out, unet, kind: str, folders: dict[str, Path], text_encoder=N
     write_index(out, kind, scheduler or SCHEDULER, ["diffusers", type(unet).__name__], folders)
 
 
-def with_plain_attention(unet):
-    """The UNet with attention as two matrix products: on a processor, the backward pass of the fused kernel
-    takes half of a step.
+def with_plain_attention(network):
+    """The network with attention as two matrix products: on a processor, the backward pass of the fused
+    kernel takes half of a step.
     """
-    from diffusers.models.attention_processor import AttnProcessor
+    from diffusers.models.attention_processor import Attention, AttnProcessor
 
-    if next(unet.parameters()).device.type == "cpu":
-        unet.set_attn_processor(AttnProcessor())
-    return unet
+    if next(network.parameters()).device.type == "cpu":
+        for layer in network.modules():
+            if isinstance(layer, Attention):
+                layer.set_processor(AttnProcessor())
+    return network
 
 
 def write_index(out: Path, kind: str, scheduler: dict, unet: list, folders: dict[str, Path]) -> None:

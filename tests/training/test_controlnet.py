@@ -26,6 +26,17 @@ def test_the_start_is_the_generator_itself(sat_unet):
         assert torch.equal(inside[key], sat_unet.state_dict()[key])
 
 
+def test_a_training_goes_on_from_a_controlnet(tmp_path, sat_unet):
+    trained = controlnet.encoder_copy(sat_unet)
+    with torch.no_grad():
+        trained.controlnet_mid_block.bias += 1
+    trained.save_pretrained(tmp_path)
+    network = controlnet.encoder_copy(sat_unet)
+    latent.begin_from(network, tmp_path, part="")
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, trained.state_dict()[name]), name
+
+
 def test_the_picture_is_the_tile_coarser_or_the_place_on_the_other_date(mapped_scenes, texts):
     place = torch.arange(12.0)[:, None, None, None].expand(12, 4, 16, 16)  # tells which tile was drawn
     x0, states, picture, metadata, cond_metadata = next(
