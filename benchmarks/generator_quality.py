@@ -177,6 +177,11 @@ def measure(collection: str, folder: Path, eurosat) -> dict:
     if len(as_many) < len(known):
         _, real_accuracy = classifiers(known[as_many], np.asarray(train.labels)[as_many], test)
     _, generated_accuracy = classifiers(images, labels, test)
+    both = (
+        np.concatenate([images, known[as_many]]),
+        np.concatenate([labels, np.asarray(train.labels)[as_many]]),
+    )
+    _, both_accuracy = classifiers(*both, test)
     judge = alignment.load("mini-clip-b")
     embedded = [judge.image_embeddings(x).double().numpy() for x in (images, known, np.asarray(test.images))]
     ratio = np.mean(generated_accuracy) / np.mean(real_accuracy)
@@ -191,7 +196,8 @@ def measure(collection: str, folder: Path, eurosat) -> dict:
             real_models, through_the_autoencoder(test.images), test.labels
         ),
         "classification accuracy score": {
-            "generated": generated_accuracy, "real": real_accuracy, "ratio": float(ratio)
+            "generated": generated_accuracy, "real": real_accuracy, "both": both_accuracy,
+            "ratio": float(ratio),
         },
         **distances(embedded[0], labels, embedded[1], np.asarray(train.labels), embedded[2], test.labels),
         "memorisation": memorisation(*embedded),

@@ -43,6 +43,8 @@ def train_arguments(parser):
     parser.add_argument(
         "--batch", type=int, help="images a step (latent minis only; default: small, as a processor likes it)"
     )
+    parser.add_argument("--compile", action="store_true", help="compile the network (latent minis, on a GPU)")
+    parser.add_argument("--teacher", help="the checkpoint that mini-text2earth-fast is distilled from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--data", help="the real data set: a name, folder or archive (default: the registry's)"
@@ -59,13 +61,20 @@ def train(args):
     if args.minutes is not None and args.minutes <= 0:
         raise ValueError(f"--minutes {args.minutes}: give a time above zero.")
     out = args.out or Path("runs") / args.name
-    chosen = {"minutes": args.minutes, "data": args.data, "start": args.start, "batch_size": args.batch}
+    chosen = {
+        "minutes": args.minutes, "data": args.data, "start": args.start, "batch_size": args.batch,
+        "teacher": args.teacher, "compile": args.compile or None,
+    }  # fmt: skip
+    chosen = {key: value for key, value in chosen.items() if value is not None}
     train = trainer(args.name)
-    if args.start and "start" not in signature(train).parameters:
-        raise ValueError(
-            f"{args.name} has no --start: only generators and mini-vae-decoder go on from weights."
-        )
-    if args.batch is not None and (args.batch < 4 or "batch_size" not in signature(train).parameters):
+    known = signature(train).parameters
+    if args.start and "start" not in known:
+        raise ValueError(f"{args.name} has no --start: only latent minis go on from weights.")
+    if args.teacher and "teacher" not in known:
+        raise ValueError(f"{args.name} has no --teacher: only mini-text2earth-fast is distilled.")
+    if args.compile and "options" not in known:
+        raise ValueError(f"--compile is for the latent minis, not for {args.name}.")
+    if args.batch is not None and (args.batch < 4 or "batch_size" not in known):
         raise ValueError(f"--batch {args.batch}: a number from 4 on, and for the latent minis only.")
-    train(out, seed=args.seed, resume=not args.fresh, **{k: v for k, v in chosen.items() if v is not None})
+    train(out, seed=args.seed, resume=not args.fresh, **chosen)
     print(f"train: {args.name} lies in {out}")

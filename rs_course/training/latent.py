@@ -178,6 +178,7 @@ def fit(
     loss_weight: Callable[..., torch.Tensor] | None = None,
     targets: Callable[..., tuple] | None = None,
     sample_grid: Callable[[Path], Grid] | None = None,
+    compile: bool = False,
 ):
     """Train a network to predict v and write the averaged weights.
 
@@ -193,6 +194,7 @@ def fit(
         recipe, ema_decay: How it is trained, and the decay of the averaged weights.
         loss_weight, targets: See :func:`rs_course.diffusion.learning.train`.
         sample_grid: What the checkpoint in a folder draws, for ``samples/STEP.png``.
+        compile: Compile the network first, which takes minutes and pays on a GPU.
 
     Returns:
         The averaged network.
@@ -209,9 +211,14 @@ def fit(
             write_grid(out, sample_grid, step)
 
     loss = denoising_loss(
-        network, schedule(), prediction_type="v", loss_weight=loss_weight, targets=targets, seed=seed,
+        torch.compile(network) if compile else network,
+        schedule(),
+        prediction_type="v",
+        loss_weight=loss_weight,
+        targets=targets,
+        seed=seed,
         autocast=precision.autocast(device.type),
-    )  # fmt: skip
+    )
     options = {"ema": ema, "out": out, "resume": resume, "save": keep}
     for _ in training_loop.fit(network, batches, loss, recipe, budget, **options):
         pass

@@ -38,6 +38,19 @@ def test_a_batch_that_cannot_be_is_refused(name, batch, capsys):
     assert f"--batch {batch}: a number from 4 on" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["mini-clip", "--start", "mini-clip"], "mini-clip has no --start"),
+        (["mini-diffusionsat", "--teacher", "mini-diffusionsat"], "mini-diffusionsat has no --teacher"),
+        (["mini-ddpm", "--compile"], "--compile is for the latent minis, not for mini-ddpm"),
+    ],
+)
+def test_an_option_of_other_trainings_is_refused(options, said, capsys):
+    assert main(["train", *options]) == 1
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("mini", ["vae", "decoder", "clip", "ddpm", "latent"])
 def test_every_recipe_warms_up_clips_and_ends_with_small_steps(mini):
     recipe = import_module(f"rs_course.training.{mini}").RECIPE
