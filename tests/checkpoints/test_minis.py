@@ -14,7 +14,7 @@ SHIPPED = data_dir() / "checkpoints"
 
 def test_all_minis_together_are_small_enough_for_a_poor_network():
     sizes = {one.name: sum(f.stat().st_size for f in one.rglob("*.safetensors")) for one in SHIPPED.iterdir()}
-    assert sum(sizes.values()) < 40e6
+    assert sum(sizes.values()) < 54e6
     assert sizes["mini-crsdiff"] < 8e6
 
 
