@@ -176,6 +176,10 @@ class Decoder(nn.Module):
         return (decoded / 2 + 0.5).clamp(0, 1)
 
 
+# A table of numbers cannot draw noise: in place of a default that does, the solver of its kind without any.
+WITHOUT_NOISE = {"sde-dpmsolver++": "dpmsolver++", "ddpm": "ddim"}
+
+
 def export(
     checkpoint: Checkpoint, folder: Path, *, name: str, prompts: Mapping[str, str], steps: Iterable[int]
 ) -> Path:
@@ -192,14 +196,15 @@ def export(
         The path of ``generator.json``.
 
     Raises:
-        ValueError: The checkpoint sees pictures, or its sampler is no deterministic linear one.
+        ValueError: The checkpoint sees pictures, or its sampler is no linear one.
     """
     family = FAMILIES[checkpoint.family]
     if type(family) not in _EXTRA or checkpoint.controlnet is not None:
         raise ValueError(f"{name} draws from pictures too; only text, metadata and a level can be exported.")
     defaults, extra = checkpoint.defaults, _EXTRA[type(family)]
     counts = sorted({*steps, defaults["steps"]})
-    tables = {count: sampler_table(checkpoint, defaults.get("sampler"), count) for count in counts}
+    sampler = WITHOUT_NOISE.get(defaults.get("sampler"), defaults.get("sampler"))
+    tables = {count: sampler_table(checkpoint, sampler, count) for count in counts}
     rows, unconditional = _conditions(checkpoint, prompts)
     sides = [side // checkpoint.vae_factor for side in checkpoint.default_size]
     shape = [checkpoint.vae.config.latent_channels, *sides]

@@ -106,7 +106,7 @@ def from_noise(classes=("AnnualCrop", "Highway", "Residential", "River"), seed: 
 
     generator, frames = checkpoints.load("mini-text2earth"), []
     prompts = [datasets.class_prompt(label, GENERATORS["mini-text2earth"]) for label in classes]
-    for state in trajectory(generator, prompts, steps=16, seed=seed):
+    for state in trajectory(generator, prompts, steps=16, sampler="dpmsolver++", seed=seed):
         tiles = decode(generator, state.latents).permute(0, 2, 3, 1).mul(255).round().byte().numpy()
         strip = Image.fromarray(np.concatenate([*tiles], axis=1))
         frames.append(strip.resize((strip.width * 2, strip.height * 2), Image.Resampling.BICUBIC))
