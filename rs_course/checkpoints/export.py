@@ -203,7 +203,8 @@ def export(
         raise ValueError(f"{name} draws from pictures too; only text, metadata and a level can be exported.")
     defaults, extra = checkpoint.defaults, _EXTRA[type(family)]
     counts = sorted({*steps, defaults["steps"]})
-    sampler = WITHOUT_NOISE.get(defaults.get("sampler"), defaults.get("sampler"))
+    sampler = defaults.get("sampler")
+    sampler = WITHOUT_NOISE.get(sampler, sampler) if sampler else None
     tables = {count: sampler_table(checkpoint, sampler, count) for count in counts}
     rows, unconditional = _conditions(checkpoint, prompts)
     sides = [side // checkpoint.vae_factor for side in checkpoint.default_size]
