@@ -72,7 +72,7 @@ def told_apart(generated: np.ndarray, reference: np.ndarray, seed: int) -> np.nd
 def two_samples(generated: np.ndarray, reference: np.ndarray) -> list[float]:
     """Share told apart over the seeds, with its Wilson interval."""
     hits = np.concatenate([told_apart(generated, reference, seed) for seed in SEEDS])
-    return list(wilson(hits.sum(), len(hits)))
+    return list(wilson(hits.sum(), len(hits))[:3])
 
 
 def conditions(collection: str, train, count: int) -> tuple[np.ndarray, np.ndarray, dict]:
