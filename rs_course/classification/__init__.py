@@ -12,7 +12,7 @@ import lazy_loader
 from rs_course.deprecation import old_names
 
 _RENAMED = {
-    "arms": "sets", "convergence": "tuning", "inputs": "sets", "prompts": "recipes", "shifts": "evaluation",
+    "arms": "sets", "inputs": "sets", "prompts": "recipes", "shifts": "evaluation",
     "statistics": "evaluation"
 }  # fmt: skip
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -55,7 +55,6 @@ class Task:
         frozen: Hash of the settings that were frozen on validation; the part ``"test"`` opens for no task
             without one.
         image_size: Side in pixels that a held-out collection is resized to.
-        max_steps: Train until validation stops improving, so many steps at most; 0 takes ``steps``.
         own_draw: Take the synthetic images that were made with this task's seed, not the first ones.
         threshold: Keep of the synthetic images those whose class the scorer gives more than this.
         round_trip: Autoencoder that all training images pass through ("mini-vae"), or empty.
@@ -87,7 +86,6 @@ class Task:
     part: str = ""
     frozen: str = ""
     image_size: int | None = None
-    max_steps: int = 0
     own_draw: bool = False
     threshold: float | None = None
     round_trip: str = ""
@@ -131,8 +129,6 @@ class Task:
                 "The test part is opened by settings that were frozen on validation: run the task as part of "
                 "a study that tunes and freezes them, or with part = validation."
             )
-        if self.max_steps and not self.part:
-            raise ValueError("max_steps stops by validation, so it needs part = validation or test.")
         if self.arm != "real" and self.added < 1:
             raise ValueError(f"The arm {self.arm!r} adds {self.added} images per class: raise ratio.")
         if self.arm not in ("real", "duplicate") and not self.synthetic:
@@ -164,10 +160,8 @@ def run_task(task: dict | Task) -> dict:
         ``predictions_hash``  of the predicted classes
         ====================  =======================================================================
 
-        With ``part`` also ``n_near`` (added images that nearly equal a judged one); with ``max_steps``
-        ``steps_best``, ``steps_taken``, ``converged`` and the curve ``curve_steps``, ``curve_accuracy`` on
-        validation; with ``shifts`` the lists ``shift_names``, ``shift_accuracy``, ``shift_count`` and
-        ``shift_correct``.
+        With ``part`` also ``n_near`` (added images that nearly equal a judged one); with ``shifts`` the lists
+        ``shift_names``, ``shift_accuracy``, ``shift_count`` and ``shift_correct``.
 
     Raises:
         ValueError, FileNotFoundError: What the task asks for is not possible or not there.
@@ -175,7 +169,7 @@ def run_task(task: dict | Task) -> dict:
     from rs_course.classification.evaluation import evaluate
 
     task = Task.of(task)
-    pool, validation, test_data = _data(task)
+    pool, test_data = _data(task)
     test = Tiles.of(test_data)
     real = None if task.arm == "synthetic" else real_shots(pool, task.real_per_class, seed=task.seed)
     synthetic, candidates, rejected = _synthetic(task, pool, test)
@@ -183,13 +177,14 @@ def run_task(task: dict | Task) -> dict:
     if task.round_trip:
         real, added = (tiles and recipes.round_trip(tiles, task.round_trip) for tiles in (real, added))
     started = time.process_time()
-    classify, history = _train(task, real, added, validation and Tiles.of(validation))
+    classify = _train(task, real, added)
     scores = evaluate(classify(test.images, symmetries=task.symmetries), test.labels)
+    further: dict = {}
     if task.part:
         near = near_duplicates(added.images, test.images).sum() if added is not None else 0
-        history |= {"n_near": int(near)}
+        further |= {"n_near": int(near)}
     if task.shifts:
-        history |= _under_shift(classify, test)
+        further |= _under_shift(classify, test)
     return {
         "accuracy": scores.accuracy,
         "top3": scores.top_k,
@@ -210,25 +205,24 @@ def run_task(task: dict | Task) -> dict:
         "synthetic_hash": added.hash() if added is not None else "",
         "test_hash": test.hash(),
         "predictions_hash": hashlib.blake2b(scores.predictions.tobytes(), digest_size=16).hexdigest(),
-        **history,
+        **further,
     }
 
 
 def _data(task: Task):
-    """Training pool, validation (or ``None``) and what is judged on, as data sets."""
+    """Training pool and what is judged on, as data sets."""
     from rs_course import datasets
 
     if task.part:
         parts = held_out(task.dataset, image_size=task.image_size)
-        judged = parts.test if task.part == "test" else parts.validation
-        found = parts.pool, parts.validation, judged
+        found = parts.pool, parts.test if task.part == "test" else parts.validation
     else:
         train = datasets.load(task.dataset, "train", size=task.pool)
-        found = train, None, datasets.load(task.dataset, "test", size=task.test)
+        found = train, datasets.load(task.dataset, "test", size=task.test)
     if not task.classes:
         return found
     names = [name.strip() for name in task.classes.split(",")]
-    return tuple(data and data.with_classes(names) for data in found)
+    return tuple(data.with_classes(names) for data in found)
 
 
 def _synthetic(task: Task, pool, test: Tiles) -> tuple[Tiles | None, int, int]:
@@ -278,15 +272,15 @@ def _retrieved(task: Task, pool) -> tuple[Tiles, int]:
     return recipes.retrieved(tiles, p, task.added), len(tiles)
 
 
+_SHIFTED: dict[str, list] = {}  # by the hash of the test images: the same for the many tasks of a study
+
+
 def _under_shift(classify, test: Tiles) -> dict:
     """Accuracy on every shift of the test images, and on the simulated Earth if it has the classes."""
-    from rs_course import datasets
-
-    judged = [(name, images, test.labels) for name, images in evaluation.shifted(test.images)]
-    simulated = datasets.load("simulated", "test")
-    if set(test.classes) <= set(simulated.classes) and test.images.shape[1:3] == (64, 64):
-        other = Tiles.of(simulated).in_classes(test.classes)
-        judged.append(("simulated Earth", other.images, other.labels))
+    if (name := test.hash()) not in _SHIFTED:
+        _SHIFTED.clear()
+        _SHIFTED[name] = _shifts(test)
+    judged = _SHIFTED[name]
     right = [classify(images).argmax(1).numpy() == labels for _, images, labels in judged]
     return {
         "shift_names": [name for name, _, _ in judged],
@@ -296,82 +290,52 @@ def _under_shift(classify, test: Tiles) -> dict:
     }
 
 
+def _shifts(test: Tiles) -> list:
+    """``(name, images, labels)`` of every shift."""
+    from rs_course import datasets
+
+    judged = [(name, images, test.labels) for name, images in evaluation.shifted(test.images)]
+    simulated = datasets.load("simulated", "test")
+    if set(test.classes) <= set(simulated.classes) and test.images.shape[1:3] == (64, 64):
+        other = Tiles.of(simulated).in_classes(test.classes)
+        judged.append(("simulated Earth", other.images, other.labels))
+    return judged
+
+
 def _leaked(test: Tiles, *training: Tiles | None) -> int:
     seen = {name for tiles in training if tiles is not None for name in tiles.hashes()}
     return sum(name in seen for name in test.hashes())
 
 
-def _train(task: Task, real: Tiles | None, added: Tiles | None, validation: Tiles | None):
-    """``classify(images, symmetries=False)`` to probabilities ``[N, C]``, and what to say of the training."""
-    from rs_course.classification.classifiers import build
+def _train(task: Task, real: Tiles | None, added: Tiles | None):
+    """``classify(images, symmetries=False)`` to probabilities ``[N, C]``."""
     from rs_course.classification.training import fit, predict
-    from rs_course.classification.tuning import fit_until_converged
 
     _, teaching = recipes.parse(task.recipe)
     parts = [(tiles.images, tiles.labels) for tiles in (real, added) if tiles is not None]
     classes = (real or added).classes
-    settings = {"augment": task.augment, "lr": task.lr, "seed": task.seed}
-    settings |= {"weight_decay": task.weight_decay, "label_smoothing": task.label_smoothing}
     if added is not None and "soft-targets" in teaching:
         logits = recipes.zero_shot_logits(_scorer(task), added.images, _prompts(task, classes))
         parts[-1] = (added.images, recipes.soft_targets(logits, added.labels))
     both = len(parts) == 2
     if task.classifier in FEATURE_CLASSIFIERS:
-        return _on_features(task, parts, classes, paired=bool(both and "paired" in teaching)), {}
-    half = task.batch_size // 2  # of each, so that a step costs what it costs in the other arms
-    if both and "paired" in teaching:
-        sizes, weights = [task.batch_size - half, half], [1.0, task.synthetic_weight]
-    elif not both or "pretrain" not in teaching:
-        parts, sizes, weights = [_pooled(parts, len(classes))], [task.batch_size], [1.0]
-    if task.max_steps:
-        model = build(task.classifier, len(classes), seed=task.seed).to(task.device)
-        stages = [(parts, 1.0)]
-        if both and "pretrain" in teaching:
-            stages = [(parts[1:], 1.0), (parts[:1], task.finetune_lr)]
-            sizes, weights = [task.batch_size], [1.0]
-        runs = []
-        for pairs, share in stages:
-            settings["lr"] = (task.lr or model.lr) * share
-            run = fit_until_converged(
-                model, pairs, (validation.images, validation.labels), max_steps=task.max_steps,
-                batch_sizes=sizes, weights=weights, **settings,
-            )  # fmt: skip
-            runs.append(run)
-            model = run.model
-        history = _history(runs)
+        return _on_features(task, parts, classes, paired=both and "paired" in teaching)
+    settings = {
+        "classes": len(classes), "device": task.device, "augment": task.augment, "seed": task.seed,
+        "weight_decay": task.weight_decay, "label_smoothing": task.label_smoothing, "lr": task.lr,
+        "batch_size": task.batch_size, "classifier": task.classifier, "steps": task.steps,
+    }  # fmt: skip
+    if both and "pretrain" in teaching:
+        model = fit(*parts[1], **settings | {"steps": task.steps // 2})
+        later = {"classifier": model, "steps": task.steps - task.steps // 2}
+        model = fit(*parts[0], **settings | later | {"lr": (task.lr or model.lr) * task.finetune_lr})
+    elif both and "paired" in teaching:
+        half = task.batch_size // 2  # of each, so that a step costs what it costs in the other arms
+        settings |= {"batch_size": task.batch_size - half, "extra_batch_size": half}
+        model = fit(*parts[0], extra=parts[1], extra_weight=task.synthetic_weight, **settings)
     else:
-        settings |= {
-            "classes": len(classes),
-            "steps": task.steps,
-            "device": task.device,
-            "batch_size": task.batch_size,
-        }
-        if both and "pretrain" in teaching:
-            model = fit(*parts[1], classifier=task.classifier, **settings | {"steps": task.steps // 2})
-            later = settings | {"steps": task.steps - task.steps // 2}
-            later["lr"] = (task.lr or model.lr) * task.finetune_lr
-            model = fit(*parts[0], classifier=model, **later)
-        elif len(parts) == 2:
-            settings |= {"batch_size": sizes[0], "extra_batch_size": sizes[1], "extra_weight": weights[1]}
-            model = fit(*parts[0], extra=parts[1], classifier=task.classifier, **settings)
-        else:
-            model = fit(*parts[0], classifier=task.classifier, **settings)
-        history = {}
-    return lambda images, symmetries=False: predict(model, images, symmetries=symmetries), history
-
-
-def _history(runs) -> dict:
-    """How one training after the other converged; the curve goes on where the one before stopped."""
-    before = [sum(run.taken for run in runs[:k]) for k in range(len(runs))]
-    return {
-        "steps_best": before[-1] + runs[-1].steps,
-        "steps_taken": before[-1] + runs[-1].taken,
-        "converged": all(run.converged for run in runs),
-        "curve_steps": [
-            start + step for start, run in zip(before, runs, strict=True) for step, _ in run.curve
-        ],
-        "curve_accuracy": [accuracy for run in runs for _, accuracy in run.curve],
-    }
+        model = fit(*_pooled(parts, len(classes)), **settings)
+    return lambda images, symmetries=False: predict(model, images, symmetries=symmetries)
 
 
 def _on_features(task: Task, parts, classes, *, paired: bool):

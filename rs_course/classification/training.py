@@ -154,7 +154,7 @@ def steps_of(
     change, schedule = augmentation.parse(augment), schedule or one_cycle(steps)
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=weight_decay
+        [p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=weight_decay, fused=True
     )
     rng = np.random.default_rng(seed)
     streams = [

@@ -19,7 +19,6 @@ _DEFAULTS = {
     "recipe": "basic",
     "augment": "flip+rotate",
     "classifier": "small-cnn",
-    "max_steps": 0,
     "round_trip": "",
     "threshold": 0.0,
 }
@@ -84,6 +83,30 @@ def correctness(rows, on: str | None = None) -> np.ndarray:
         raise ValueError(f"these rows were not tested on {on!r}.")
     k = list(ordered.iloc[0]["shift_names"]).index(on)
     return np.stack([unpack(row.shift_correct[k], row.shift_count[k]) for row in ordered.itertuples()])
+
+
+def ladders(ledger, arm: str = "real") -> dict[str, object]:
+    """Rows that differ in their number of steps alone, judged on validation, by budget.
+
+    They show whether the trainings of a study are long enough: a ladder that ends on a flat step is.
+
+    Args:
+        ledger: Of a study that tunes its steps.
+        arm: Of which arm.
+
+    Returns:
+        ``{"100 per class": rows}``, of each budget the settings that most numbers of steps were tried with.
+    """
+    if "part" not in ledger:
+        return {}
+    rows, found = complete(select(ledger, part="validation", arm=arm)), {}
+    same = [c for c in ("lr", "augment", "batch_size", "classifier", "recipe", "synthetic") if c in rows]
+    for budget, own in rows.groupby("real_per_class"):
+        groups = [part for _, part in own.groupby(same, dropna=False)]
+        longest = max(groups, key=lambda part: part["steps"].nunique())
+        if longest["steps"].nunique() > 1:
+            found[f"{budget:g} per class"] = longest
+    return found
 
 
 def worth(images, accuracies, accuracy: float) -> float:

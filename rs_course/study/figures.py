@@ -10,12 +10,15 @@ from rs_course.study.evidence import compare, curve, select
 _VERDICT_COLOURS = {"shown": "#009E73", "not shown": "#8A8A8A", "contradicted": "#D55E00"}
 
 
-def learning_curves(lines: dict, *, x: str = "real_per_class", axes=None):
+def learning_curves(
+    lines: dict, *, x: str = "real_per_class", xlabel: str = "real training images per class", axes=None
+):
     """Accuracy against the number of real images: a line per name, a dot per seed, a band of one deviation.
 
     Args:
         lines: ``{name: rows}``.
-        x: Column of the horizontal axis.
+        x: Column of the horizontal axis, such as ``"steps"``.
+        xlabel: What it is called.
         axes: Where to draw.
     """
     axes = _axes(axes)
@@ -31,30 +34,11 @@ def learning_curves(lines: dict, *, x: str = "real_per_class", axes=None):
     axes.set_xscale("log")
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.minorticks_off()
-    axes.set(xlabel="real training images per class", ylabel="test accuracy, %")
+    parts = {part for rows in lines.values() if "part" in rows for part in rows["part"].dropna()}
+    judged = "validation" if parts == {"validation"} else "test"
+    axes.set(xlabel=xlabel, ylabel=f"{judged} accuracy, %")
     if lines:
         axes.legend()
-    return axes.figure
-
-
-def convergence(lines: dict, *, axes=None):
-    """Accuracy on validation against gradient steps: a colour per name, a line per seed, a dot at the best
-    step.
-
-    Args:
-        lines: ``{name: rows}`` of runs that stopped by validation.
-        axes: Where to draw.
-    """
-    axes = _axes(axes)
-    for colour, (name, rows) in zip(_cycle(), lines.items(), strict=False):
-        for label, row in zip([name, *[None] * len(rows)], rows.itertuples(), strict=False):
-            steps, accuracy = np.asarray(row.curve_steps), 100 * np.asarray(row.curve_accuracy)
-            axes.plot(steps, accuracy, lw=1, color=colour, alpha=0.7, label=label)
-            best = np.searchsorted(steps, row.steps_best)
-            axes.plot(steps[best], accuracy[best], "o", ms=4, color=colour)
-    axes.set_xscale("log")
-    axes.set(xlabel="gradient steps", ylabel="accuracy on validation, %")
-    axes.legend()
     return axes.figure
 
 

@@ -25,9 +25,9 @@
     …                              # tasks are then tested on a held-out part: see rs_course.study.freezing
 
     [cost]                                     # measured, in seconds of one processor core
-    run = { 1 = 10, 100 = 70, 1000 = 200 }     # of a run that stops by itself, by real_per_class
-    added = { 1 = 60, 1000 = 200 }             # of one with further images
-    step = 0.025                               # of a step, where their number is fixed
+    step = 0.025                               # of a step
+    steps = { 1 = 500, 100 = 4000 }            # where their number is tuned: by real_per_class,
+    steps_added = { 1 = 2000, 1000 = 8000 }    # and with further images
     times = { small-vit = 8.0 }                # so many times more, by classifier
     tiles_per_second = 18                      # of the generator
     adaptation_step = 0.3
@@ -157,7 +157,8 @@ def _tuning(block: dict, base: dict) -> dict:
         raise ValueError(
             f"a [[tuning]] table lacks {missing[0]}: it has name, choose, grid, and per as wished."
         )
-    return {**block, "tasks": _product([{**base, **block["grid"], "part": "validation"}])}
+    grids = block["grid"] if isinstance(block["grid"], list) else [block["grid"]]
+    return {**block, "tasks": _product([{**base, **grid, "part": "validation"} for grid in grids])}
 
 
 def _product(blocks: list[dict]) -> tuple[dict, ...]:
@@ -231,8 +232,9 @@ def _sets_made(plan: Plan) -> set[tuple]:
 
 def _seconds(task: dict, costs: dict) -> float:
     more = costs.get("times", {}).get(task.get("classifier", "small-cnn"), 1.0)
-    if not task.get("max_steps"):
-        return task.get("steps", 400) * costs["step"] * more
-    table = costs["run" if task.get("arm", "real") == "real" else "added"]
-    known = {int(budget): seconds for budget, seconds in table.items()}
-    return known[min(known, key=lambda budget: abs(budget - task["real_per_class"]))] * more
+    steps = task.get("steps", 400)
+    if isinstance(steps, str):  # not tuned yet
+        table = costs["steps" if task.get("arm", "real") == "real" else "steps_added"]
+        known = {int(budget): count for budget, count in table.items()}
+        steps = known[min(known, key=lambda budget: abs(budget - task["real_per_class"]))]
+    return steps * costs["step"] * more

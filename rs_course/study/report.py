@@ -12,10 +12,10 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from rs_course.study import claims, figures, freezing, hypotheses, panels, results
+from rs_course.study import claims, comparisons, figures, freezing, hypotheses, panels, results
 
 _TITLES = {
-    "convergence": "Accuracy on validation against gradient steps, real tiles alone",
+    "convergence": "Accuracy on validation against the number of gradient steps, real tiles alone",
     "verdicts": "Every hypothesis at every budget, with 95 % intervals; colours after Holm's correction",
 }
 
@@ -46,7 +46,7 @@ def write(folder, out=None) -> Path:
     page = out / "report.md"
     if "hypotheses" in extra and len(tested):
         frozen = freezing.read(folder)
-        text = summary(ledger, study, findings, _drawn(tested, extra, frozen, out, provenance(study)))
+        text = summary(ledger, study, findings, _drawn(ledger, tested, extra, frozen, out, provenance(study)))
         text += "\n".join(_judged(tested, extra, frozen))
     else:
         drawn = panels.draw(tested, out, provenance(study)) if len(tested) else []
@@ -55,7 +55,7 @@ def write(folder, out=None) -> Path:
     return page
 
 
-def _drawn(tested, extra: dict, frozen: dict, out: Path, badge: str) -> list[str]:
+def _drawn(ledger, tested, extra: dict, frozen: dict, out: Path, badge: str) -> list[str]:
     """Draw accuracy by budget of the arms that answer, how training converged, and all verdicts."""
     from rs_course import plots
 
@@ -65,10 +65,8 @@ def _drawn(tested, extra: dict, frozen: dict, out: Path, badge: str) -> list[str
     names = list(dict.fromkeys([answer["alone"], answer["borrowed"], *answer.get("beside", [])]))
     lines = hypotheses.curves(tested, asked, judged, settings, names)
     found = {"learning_curves": figures.learning_curves(lines)}
-    real = next(iter(lines.values()), tested[:0])
-    if "curve_steps" in real and len(real):
-        budgets = real.groupby("real_per_class")
-        found["convergence"] = figures.convergence({f"{k:g} per class": part for k, part in budgets})
+    if steps := comparisons.ladders(ledger):
+        found["convergence"] = figures.learning_curves(steps, x="steps", xlabel="gradient steps")
     verdicts = [v for v in hypotheses.judge(tested, asked, judged, settings) if v.difference is not None]
     if verdicts:
         titles = {f"{v.name}, {v.budget}": v for v in verdicts}

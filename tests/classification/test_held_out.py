@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from torch.optim.swa_utils import AveragedModel
 
 from classification.conftest import coloured
-from rs_course.classification import classifiers, evaluation, tuning
+from rs_course.classification import evaluation
 from rs_course.classification.held_out import held_out, near_duplicates
 
 
@@ -61,34 +59,6 @@ def test_too_few_or_missing_images_are_named(tmp_path):
     (path / "val" / "River" / "0.png").unlink()
     with pytest.raises(ValueError, match=r"no images: put some in|no validation image of the class River"):
         held_out(str(path))
-
-
-def test_the_average_is_that_of_swa_utils_with_the_power_functions_weights():
-    model = torch.nn.Linear(1, 1, bias=False)
-    average = AveragedModel(model, avg_fn=tuning.power_average)
-    values = [1.0, 5.0, 2.0, -3.0]
-    for value in values:
-        torch.nn.init.constant_(model.weight, value)
-        average.update_parameters(model)
-    expected = values[0]
-    for t, value in enumerate(values[1:], start=2):
-        beta = (1 - 1 / t) ** (tuning.GAMMA + 1)
-        expected = beta * expected + (1 - beta) * value
-    assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
-
-
-def test_training_stops_when_validation_does_not_improve_and_keeps_the_best():
-    train, judged = coloured(8), coloured(12, seed=5)
-    model = classifiers.build("small-cnn", 3, seed=0)
-    pairs, validation = [(train.images, train.labels)], (judged.images, judged.labels)
-    found = tuning.fit_until_converged(model, pairs, validation, max_steps=400, batch_sizes=[12], lr=3e-3)
-    steps, accuracies = zip(*found.curve, strict=True)
-    assert found.converged and found.taken < 400 and steps == tuple(sorted(steps))
-    assert max(accuracies) == dict(found.curve)[found.steps] > 0.8
-    from rs_course.classification import predict
-
-    kept = (predict(found.model, judged.images).argmax(1).numpy() == judged.labels).mean()
-    assert kept == pytest.approx(max(accuracies))
 
 
 @pytest.mark.parametrize("name", list(evaluation.SHIFTS))
