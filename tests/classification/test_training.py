@@ -71,7 +71,7 @@ def test_steps_are_those_of_torch_with_its_label_smoothing_schedule_and_clipping
     x, y = torch.rand(4, 5, generator=generator), torch.rand(4, 3, generator=generator).softmax(1)
     model, reference = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
     reference.load_state_dict(model.state_dict())
-    optimizer = torch.optim.AdamW(reference.parameters(, fused=True), lr=1e-2, weight_decay=0.3)
+    optimizer = torch.optim.AdamW(reference.parameters(), lr=1e-2, weight_decay=0.3, fused=True)
     rows = _order(4, 4, np.random.default_rng([0, 0]))
     run = steps_of(
         model, [(x, y)], weights=[1], steps=3, batches=[4], lr=1e-2, weight_decay=0.3,
