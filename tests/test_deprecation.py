@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from rs_course import alignment, classification, datasets, diffusion, fetching, superres
+from rs_course import alignment, checkpoints, classification, datasets, diffusion, fetching, superres
 from rs_course.alignment import corruptions
 
 
@@ -16,6 +16,7 @@ from rs_course.alignment import corruptions
         (lambda: classification.arms, "rs_course.classification.sets"),
         (lambda: superres.span, "rs_course.superres.networks"),
         (lambda: datasets.events, "rs_course.datasets.disasters"),
+        (lambda: checkpoints.drawing, "rs_course.checkpoints.maps"),
     ],
 )
 def test_a_module_by_its_old_name(ask, new):

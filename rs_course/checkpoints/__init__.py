@@ -10,4 +10,7 @@ The published models and the course's minis share this interface and every line 
 
 import lazy_loader
 
+from rs_course.deprecation import old_names
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = old_names(__name__, {"drawing": "maps"}, __getattr__)

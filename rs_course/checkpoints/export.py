@@ -34,8 +34,7 @@ from rs_course.checkpoints.families import FAMILIES, DiffusionSat, StableDiffusi
 from rs_course.files import write_json
 from rs_course.sampling.samplers import make_sampler, step
 
-from .card import write_card
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, write_card
 from .loading import load_controlnet
 
 # A class of this package is written under the name that the published configurations use.

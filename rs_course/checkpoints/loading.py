@@ -12,7 +12,6 @@ import torch
 from rs_course import fetching, paths, registry
 
 from . import legacy
-from .card import read_card, verify
 from .layout import CRSDIFF_PARTS, Layout, controlnet_folders, find
 from .weights import filled, find_weights, read_json, read_state_dict, weight_parts
 
@@ -43,7 +42,7 @@ def load(
         ValueError: Damaged, changed or mismatching files, or an unknown device or type.
         RuntimeError: Too little memory.
     """
-    from .checkpoint import Checkpoint  # and with it diffusers, which scorers do not need
+    from .checkpoint import Checkpoint, read_card, verify  # and with it diffusers, which scorers do not need
 
     place = read_device(device)
     dtype = read_dtype(dtype, place)

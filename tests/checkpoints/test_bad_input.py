@@ -9,7 +9,7 @@ from checkpoints.tiny import copy, write_checkpoint
 from safetensors.torch import load_file, save_file
 
 from rs_course import checkpoints
-from rs_course.checkpoints.card import write_card
+from rs_course.checkpoints.checkpoint import write_card
 from rs_course.files import sha256
 
 STATED = {"source": "made here", "licence": "MIT", "training_data": "none"}

@@ -5,7 +5,7 @@ import torch
 from checkpoints.tiny import write_checkpoint
 
 from rs_course import checkpoints
-from rs_course.checkpoints import inside
+from rs_course.checkpoints import figures
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def checkpoint(tmp_path_factory):
 
 
 def test_the_shapes_go_down_and_up_again_and_no_hook_stays(checkpoint):
-    rows = inside.shapes(checkpoint, "a river")
+    rows = figures.unet_shapes(checkpoint, "a river")
     names, shapes, reads = zip(*rows, strict=True)
     side = checkpoint.default_size[0] // checkpoint.vae_factor
     channels = checkpoint.unet.config.out_channels
@@ -27,7 +27,7 @@ def test_the_shapes_go_down_and_up_again_and_no_hook_stays(checkpoint):
 def test_the_attention_is_shared_out_and_the_image_is_the_plain_one(checkpoint):
     ask = {"steps": 2, "seed": 3}
     processors = {type(one) for one in checkpoint.unet.attn_processors.values()}
-    pieces, maps, image = inside.attention(checkpoint, "a river", **ask)
+    pieces, maps, image = figures.attention(checkpoint, "a river", **ask)
     assert len(pieces) == len(maps) == len(checkpoint.tokenizer("a river").input_ids)
     assert (maps > 0).all() and (maps.sum(0) <= 1.0001).all()
     torch.testing.assert_close(image, checkpoint.sample("a river", guidance=1.0, **ask), rtol=0, atol=1e-4)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from rs_course import checkpoints, datasets
-from rs_course.checkpoints.drawing import Stroke, conditions
+from rs_course.checkpoints.maps import Stroke, maps_of_strokes
 from rs_course.paths import data_dir
 from rs_course.superres.degradation import bicubic
 
@@ -22,7 +22,7 @@ def test_mini_crsdiff_puts_water_where_the_map_has_it():
     generator = checkpoints.load("mini-crsdiff")
     field, lake = ((0, 0), (15, 7)), ((0, 8), (15, 15))
     for left, right, sign in (("agriculture", "water", 1), ("water", "agriculture", -1)):
-        drawn = conditions([Stroke(left, "box", *field), Stroke(right, "box", *lake)], 64)
+        drawn = maps_of_strokes([Stroke(left, "box", *field), Stroke(right, "box", *lake)], 64)
         tiles = generator.sample([""] * 4, conditions=drawn, size=(64, 64), seed=1)
         red = tiles[:, 0].mean((0, 1))  # water reflects no red
         assert sign * (red[4:28].mean() - red[36:60].mean()) > 0.05

@@ -4,7 +4,7 @@ import pytest
 import torch
 from checkpoints.tiny import write_checkpoint
 
-from rs_course.checkpoints.card import write_card
+from rs_course.checkpoints.checkpoint import write_card
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,20 +1,20 @@
-"""Drawn strokes become maps; two clicks on the board make a stroke and a new picture."""
+"""Drawn strokes become maps; two clicks in the editor make a stroke and a new picture."""
 
 import base64
 
 import numpy as np
 import pytest
 
-from rs_course import painter
-from rs_course.checkpoints import drawing
-from rs_course.checkpoints.drawing import BOARD, COVERS, Stroke
+from rs_course import map_editor
+from rs_course.checkpoints import maps
+from rs_course.checkpoints.maps import COVERS, GRID, Stroke
 
 LAKE = Stroke("water", "oval", (2, 2), (9, 9))
 ROAD = Stroke("road", "line", (0, 12), (15, 12))
 
 
 def test_strokes_lie_where_they_were_drawn_and_later_ones_on_top():
-    drawn = drawing.classes([LAKE, ROAD, Stroke("building", "box", (5, 5), (6, 6))])
+    drawn = maps.classes_of_strokes([LAKE, ROAD, Stroke("building", "box", (5, 5), (6, 6))])
     name = lambda row, column: COVERS[drawn[round(row / 15 * 127), round(column / 15 * 127)]]  # noqa: E731
     assert name(3, 5) == "water"
     assert name(5, 6) == "building"
@@ -25,20 +25,20 @@ def test_strokes_lie_where_they_were_drawn_and_later_ones_on_top():
 @pytest.mark.parametrize("side", [16, 64, 128])
 def test_an_oval_has_its_area_and_a_line_is_never_broken(side):
     half = 0.5 * 7 / 15 + 0.5 / 15
-    share = (drawing.classes([LAKE], side) == COVERS.index("water")).mean()
+    share = (maps.classes_of_strokes([LAKE], side) == COVERS.index("water")).mean()
     assert share == pytest.approx(np.pi * half**2, abs=0.03)
-    slanted = drawing.classes([Stroke("road", "line", (0, 0), (15, 9))], side) == COVERS.index("road")
+    slanted = maps.classes_of_strokes([Stroke("road", "line", (0, 0), (15, 9))], side) == COVERS.index("road")
     assert slanted.any(axis=1).all()
 
 
 def test_conditions_hold_the_road_in_both_maps():
-    maps = drawing.conditions([LAKE, ROAD], side=64)
-    assert {name: tuple(value.shape) for name, value in maps.items()} == {
+    found = maps.maps_of_strokes([LAKE, ROAD], side=64)
+    assert {name: tuple(value.shape) for name, value in found.items()} == {
         "road": (1, 3, 64, 64),
         "segmentation": (1, 3, 64, 64),
     }
-    yellow = (maps["segmentation"][0] == maps["segmentation"].new_tensor([1, 1, 0])[:, None, None]).all(0)
-    assert (yellow == (maps["road"][0, 0] == 1)).all()
+    yellow = (found["segmentation"][0] == found["segmentation"].new_tensor([1, 1, 0])[:, None, None]).all(0)
+    assert (yellow == (found["road"][0, 0] == 1)).all()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_conditions_hold_the_road_in_both_maps():
 )
 def test_bad_strokes_are_named(stroke, message):
     with pytest.raises(ValueError, match=message):
-        drawing.classes([stroke])
+        maps.classes_of_strokes([stroke])
 
 
 def test_two_clicks_make_a_stroke_and_undo_takes_it_back():
@@ -61,19 +61,19 @@ def test_two_clicks_make_a_stroke_and_undo_takes_it_back():
         seen.append(list(strokes))
         return np.full((4, 4, 3), 50 * len(strokes), np.uint8)
 
-    panel = painter.board(draw, [LAKE], alt="a lake")
-    board = panel.controls["board"]
-    first = board.picture.value
+    panel = map_editor.edit_map(draw, [LAKE], alt="a lake")
+    editor = panel.controls["editor"]
+    first = editor.picture.value
     assert base64.b64decode(panel._repr_mimebundle_()[0]["image/png"]) == first
-    board.cover.value, board.shape.value = "road", "line"
-    board.cells[0 * BOARD + 12].click()
-    assert board.picture.value == first
-    board.cells[15 * BOARD + 12].click()
+    editor.cover.value, editor.shape.value = "road", "line"
+    editor.cells[0 * GRID + 12].click()
+    assert editor.picture.value == first
+    editor.cells[15 * GRID + 12].click()
     assert seen[-1] == [LAKE, ROAD]
-    assert board.picture.value != first
-    assert board.cells[7 * BOARD + 12].style.button_color == "rgb(255, 255, 0)"
-    board.undo.click()
+    assert editor.picture.value != first
+    assert editor.cells[7 * GRID + 12].style.button_color == "rgb(255, 255, 0)"
+    editor.undo.click()
     assert seen[-1] == [LAKE]
-    assert board.picture.value == first
-    assert board.busy.value == ""
-    assert {(cell.layout.min_width, cell.layout.flex) for cell in board.cells} == {("18px", "0 0 auto")}
+    assert editor.picture.value == first
+    assert editor.busy.value == ""
+    assert {(cell.layout.min_width, cell.layout.flex) for cell in editor.cells} == {("18px", "0 0 auto")}

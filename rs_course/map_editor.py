@@ -1,19 +1,18 @@
-"""A board to draw a land-cover map on, with a picture that follows it; made of buttons, so mouse and keyboard
-both work and nothing has to be installed.
+"""An editor of land-cover maps, with a picture that follows it; made of buttons, so mouse and keyboard both
+work and nothing has to be installed.
 
-    painter.board(draw, [Stroke("water", "oval", (3, 2), (9, 7))], alt="A drawn map and tiles made from it")
+    map_editor.edit_map(draw, [Stroke("water", "oval", (3, 2), (9, 7))], alt="A drawn map, and tiles of it")
 
 Two clicks make a stroke: where it starts and where it ends. ipywidgets is imported where it is used.
 """
 
 from __future__ import annotations
 
-from rs_course.checkpoints.drawing import BOARD, COVERS, SHAPES, Stroke, classes
-from rs_course.checkpoints.maps import SEGMENTATION_COLOURS
+from rs_course.checkpoints.maps import COVERS, GRID, SEGMENTATION_COLOURS, SHAPES, Stroke, classes_of_strokes
 from rs_course.widgets import Panel, busy_sign, png_bytes, shown_picture, working
 
 
-class Board:
+class MapEditor:
     """The strokes so far, the buttons that show them, and the picture made from them.
 
     Attributes:
@@ -44,11 +43,11 @@ class Board:
             for colour in SEGMENTATION_COLOURS.values()
         ]
         self.cells = [
-            ipywidgets.Button(layout=small, tooltip=f"row {i // BOARD}, column {i % BOARD}")
-            for i in range(BOARD * BOARD)
+            ipywidgets.Button(layout=small, tooltip=f"row {i // GRID}, column {i % GRID}")
+            for i in range(GRID * GRID)
         ]
         for i, cell in enumerate(self.cells):
-            cell.on_click(lambda _, i=i: self.click(divmod(i, BOARD)))
+            cell.on_click(lambda _, i=i: self.click(divmod(i, GRID)))
         wide = ipywidgets.Layout(width="16em", flex="0 0 auto")
         self.cover = ipywidgets.Dropdown(options=COVERS, value="water", description="cover", layout=wide)
         self.shape = ipywidgets.Dropdown(options=SHAPES, value="oval", description="shape", layout=wide)
@@ -81,7 +80,7 @@ class Board:
         """Everything in one box."""
         import ipywidgets
 
-        rows = [ipywidgets.HBox(self.cells[i : i + BOARD]) for i in range(0, BOARD * BOARD, BOARD)]
+        rows = [ipywidgets.HBox(self.cells[i : i + GRID]) for i in range(0, GRID * GRID, GRID)]
         wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
         tools = ipywidgets.HBox([self.cover, self.shape, self.undo, self.note], layout=wrap)
         cells = ipywidgets.VBox(rows, layout=ipywidgets.Layout(flex="0 0 auto", margin="0 1em 0 0"))
@@ -93,14 +92,14 @@ class Board:
             self.picture.value = png_bytes(self._draw(self.strokes))
 
     def _colour(self) -> None:
-        for cell, cover in zip(self.cells, classes(self.strokes, BOARD).ravel(), strict=True):
+        for cell, cover in zip(self.cells, classes_of_strokes(self.strokes, GRID).ravel(), strict=True):
             if cell.style is not self._styles[cover]:
                 cell.style = self._styles[cover]
         self.note.value = "two clicks make a stroke"
 
 
-def board(draw, strokes=(), *, alt: str) -> Panel:
-    """A board with some strokes on it, and what ``draw`` makes of them; redrawn after each stroke.
+def edit_map(draw, strokes=(), *, alt: str) -> Panel:
+    """An editor with some strokes on its map, and what ``draw`` makes of them; redrawn after each stroke.
 
     Args:
         draw: Called with the list of strokes; returns a matplotlib ``Figure`` or a uint8 image ``[H, W, 3]``.
@@ -108,14 +107,14 @@ def board(draw, strokes=(), *, alt: str) -> Panel:
         alt: Text for people who cannot see the picture.
 
     Returns:
-        A panel whose static twin is the first picture; ``.controls["board"]`` is the :class:`Board`.
+        A panel whose static twin is the first picture; ``.controls["editor"]`` is the :class:`MapEditor`.
     """
-    drawn = Board(draw, strokes)
+    editor = MapEditor(draw, strokes)
     return Panel(
-        drawn.widget(),
-        text=f"<Board: {alt}>",
-        png=bytes(drawn.picture.value),
+        editor.widget(),
+        text=f"<MapEditor: {alt}>",
+        png=bytes(editor.picture.value),
         alt=alt,
-        controls={"board": drawn},
-        picture=drawn.picture,
+        controls={"editor": editor},
+        picture=editor.picture,
     )
