@@ -17,7 +17,7 @@ import pytest
 import site_links
 
 from rs_course.commands import setup
-from rs_course.execution import normalise
+from rs_course.execution import runner
 
 _ROOT = Path(__file__).resolve().parents[1]
 _FLAGS = [
@@ -120,7 +120,7 @@ def test_answers_wait_and_the_game_is_played_by_keyboard_in_the_dark(lab, browse
     v4, question = nbformat.v4, nbformat.v4.new_markdown_cell("# Small\n\n> **Predict.** 6 × 7?")
     asked = v4.new_code_cell("print(6 * 7)", outputs=[v4.new_output("stream", text="42")])
     game = v4.new_code_cell(_GAME)
-    normalise.write(v4.new_notebook(cells=[question, asked, game]), tmp_path / "small.ipynb")
+    runner.store(v4.new_notebook(cells=[question, asked, game]), tmp_path / "small.ipynb")
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.goto(lab.replace("00_orientation", "small"), timeout=90_000)
     page.locator(".jp-RenderedMarkdown h1", has_text="Small").wait_for(timeout=90_000)

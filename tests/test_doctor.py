@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from rs_course import cli
-from rs_course.commands import doctor
+from rs_course.commands import machine
 
 
 def _sections(monkeypatch, *rows):
@@ -14,7 +14,7 @@ def _sections(monkeypatch, *rows):
         yield from rows
 
     for name in ("_versions", "_machine", "_shipped", "_cached", "_optional"):
-        monkeypatch.setattr(doctor, name, section)
+        monkeypatch.setattr(machine, name, section)
 
 
 def test_status_says_whether_something_is_missing(monkeypatch, capsys):
@@ -36,22 +36,22 @@ def test_reports_this_machine(capsys):
 
 
 def test_pins_are_compared(monkeypatch):
-    monkeypatch.setattr(doctor, "version", lambda name: "0.0.1+cpu")
-    rows = {name: (state, remedy) for name, state, remedy in doctor._versions(None)}
+    monkeypatch.setattr(machine, "version", lambda name: "0.0.1+cpu")
+    rows = {name: (state, remedy) for name, state, remedy in machine._versions(None)}
     state, remedy = rows["pins"]
     assert "torch 0.0.1 instead of" in state
     assert "setup" in remedy
 
 
 def test_local_labels_do_not_count_as_another_version(monkeypatch):
-    monkeypatch.setattr(doctor, "version", lambda name: "2.13.0+cpu")
-    assert doctor._installed("torch") == "2.13.0"
+    monkeypatch.setattr(machine, "version", lambda name: "2.13.0+cpu")
+    assert machine._installed("torch") == "2.13.0"
 
 
 def test_little_memory_or_disk_is_named(monkeypatch):
-    monkeypatch.setattr(doctor, "_MEMORY_BYTES", 2**60)
-    monkeypatch.setattr(doctor, "_DISK_BYTES", 2**60)
-    rows = {name: remedy for name, _, remedy in doctor._machine(argparse.Namespace(full=False))}
+    monkeypatch.setattr(machine, "_MEMORY_BYTES", 2**60)
+    monkeypatch.setattr(machine, "_DISK_BYTES", 2**60)
+    rows = {name: remedy for name, _, remedy in machine._machine(argparse.Namespace(full=False))}
     assert "4 GiB or more" in rows["memory"]
     assert "free some space" in rows["disk"]
 
@@ -60,14 +60,14 @@ def test_cached_data_is_listed(tmp_path, monkeypatch):
     from rs_course import registry
 
     monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path))
-    names = [name for name, _, _ in doctor._cached(None)]
+    names = [name for name, _, _ in machine._cached(None)]
     assert names == ["not here", "cache"]
     entry = registry.get("crsdiff")
     entry.folder.mkdir(parents=True)
     for file in entry.files:
         (entry.folder / file.path).parent.mkdir(parents=True, exist_ok=True)
         (entry.folder / file.path).write_bytes(bytes(2_000_000))
-    rows = {name: (state, remedy) for name, state, remedy in doctor._cached(None)}
+    rows = {name: (state, remedy) for name, state, remedy in machine._cached(None)}
     assert rows["crsdiff"] == (entry.title, None)
     assert rows["not here"][0].startswith(f"{len(registry.names()) - 1} ")
     assert str(tmp_path) in rows["cache"][0]
@@ -79,7 +79,7 @@ def test_full_needs_a_gpu(monkeypatch):
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         pytest.skip("this machine has a GPU")
     monkeypatch.setattr("rs_course.commands.setup.gpu_present", lambda: False)
-    assert doctor._device(gpu_needed=False) == ("cpu", None)
-    assert "GPU" in doctor._device(gpu_needed=True)[1]
+    assert machine._device(gpu_needed=False) == ("cpu", None)
+    assert "GPU" in machine._device(gpu_needed=True)[1]
     monkeypatch.setattr("rs_course.commands.setup.gpu_present", lambda: True)
-    assert "--force" in doctor._device(gpu_needed=False)[1]
+    assert "--force" in machine._device(gpu_needed=False)[1]

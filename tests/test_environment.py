@@ -9,10 +9,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from rs_course.commands import setup
-from rs_course.commands.doctor import pins
 
 _ROOT = Path(__file__).resolve().parents[1]
-_PINS = {canonicalize_name(name): version for name, version in pins(_ROOT / "constraints.txt").items()}
+_PINS = {canonicalize_name(name): version for name, version in setup.pins(_ROOT / "constraints.txt").items()}
 _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
 _ALWAYS = set(_PROJECT["optional-dependencies"]) - set(setup.ON_REQUEST)
 _CONDA = yaml.safe_load((_ROOT / "environment.yml").read_text())["dependencies"]

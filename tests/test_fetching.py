@@ -15,7 +15,7 @@ import pytest
 from file_server import serve
 
 from rs_course import cli, fetching, paths, registry
-from rs_course.commands import doctor, fetch
+from rs_course.commands import machine
 
 
 def sha(content: bytes) -> str:
@@ -304,8 +304,8 @@ def test_a_damaged_list_in_the_cache_is_named(small_registry, entry, name):
     (small_registry / entry / name).write_text("{")
     with pytest.raises(ValueError, match=rf"{name} is damaged: delete it"):
         fetching.fetch(entry, mirror="http://127.0.0.1:9", progress=lambda line: None)
-    assert re.search(rf"{entry} +damaged", fetch.table())
-    told = {row[0]: row for row in doctor._cached(None)}
+    assert re.search(rf"{entry} +damaged", machine.table())
+    told = {row[0]: row for row in machine._cached(None)}
     assert told[entry][1] == "its list of files is damaged" and name in told[entry][2]
     assert told["not here"][2] is None
 

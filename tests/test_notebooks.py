@@ -16,9 +16,8 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from rs_course import quiz
-from rs_course.execution import normalise
 from rs_course.execution.pages import write_page
-from rs_course.execution.runner import QUIET, declared_parameters
+from rs_course.execution.runner import QUIET, declared_parameters, normalise, without_widget
 
 _FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 _PATHS = sorted(_FOLDER.glob("[0-9]*.ipynb"))
@@ -123,7 +122,7 @@ def test_a_run_stores_the_warning_about_an_old_name():
     old = "from rs_course.datasets import events\nfrom rs_course.training_loop import EMA\n"
     cell = nbformat.v4.new_code_cell(old + "import torch\nEMA(torch.nn.Linear(1, 1)).model")
     notebook = NotebookClient(nbformat.v4.new_notebook(cells=[cell]), kernel_name="python3").execute()
-    shown = "".join(output.get("text", "") for output in normalise.normalise(notebook).cells[0].outputs)
+    shown = "".join(output.get("text", "") for output in normalise(notebook).cells[0].outputs)
     assert _OLD_NAME in shown
     assert "rs_course.datasets.events is called" in shown and "EMA.model is called" in shown
 
@@ -131,7 +130,7 @@ def test_a_run_stores_the_warning_about_an_old_name():
 @_each_notebook
 def test_stored_normalised_executed_and_without_this_machine(path):
     text, notebook = path.read_text(encoding="utf-8"), _read(path)
-    assert nbformat.writes(normalise.normalise(notebook)).strip() == text.strip(), (
+    assert nbformat.writes(normalise(notebook)).strip() == text.strip(), (
         f"{path.name} is not stored in the normal form: rs-course run {path.stem} --in-place"
     )
     assert path.stat().st_size < 1_502_000
@@ -215,7 +214,7 @@ def _outputs(cell):
     """What a reader sees of a cell: text and pictures."""
     seen = []
     for output in cell.outputs:
-        output = normalise.without_widget(output)
+        output = without_widget(output)
         seen.append((output.get("text"), output.get("ename"), output.get("evalue"), output.get("data")))
     return seen
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rs_course import paths, registry
-from rs_course.commands import fetch
+from rs_course.commands import machine
 
 _many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _PATHS = st.text(max_size=12) | st.lists(
@@ -118,5 +118,5 @@ def test_a_registry_with_any_value_in_any_place(tmp_path, place, value):
         found = _taken(registry.entries)
         if found is not None:
             assert all(isinstance(name, str) for name in found)
-            assert fetch.table()
+            assert machine.table()
     registry.entries.cache_clear()

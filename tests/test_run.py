@@ -16,7 +16,7 @@ from bs4 import BeautifulSoup
 
 from rs_course import cli
 from rs_course.commands import run
-from rs_course.execution import normalise, pages
+from rs_course.execution import pages, runner
 
 _PARAMETERS = 'PROFILE = "fast"\nSEED = 0'
 _COUNT_RUNS = "with open('runs.txt', 'a') as log:\n    log.write('x')\nprint(PROFILE, SEED)"
@@ -35,8 +35,6 @@ def _notebook(path: Path, *sources: str, parameters: str = _PARAMETERS) -> Path:
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty working folder whose path has a space; the package's own sources count as unchanging."""
-    from rs_course.execution import runner
-
     monkeypatch.setattr(runner, "_surroundings", list)
     (tmp_path / "my course").mkdir()
     monkeypatch.chdir(tmp_path / "my course")
@@ -289,8 +287,8 @@ def test_answers_wait_folded_below_a_prediction(tmp_path):
         cells.append(v4.new_markdown_cell(text) if kind == "markdown" else v4.new_code_cell(text))
         if kind == "code":
             cells[-1].outputs = [v4.new_output("stream", text=f"output of {text}")]
-    notebook = normalise.normalise(v4.new_notebook(cells=cells))
-    assert [i for i, cell in enumerate(notebook.cells) if normalise.hides_outputs(cell)] == [1, 4]
+    notebook = runner.normalise(v4.new_notebook(cells=cells))
+    assert [i for i, cell in enumerate(notebook.cells) if runner.hides_outputs(cell)] == [1, 4]
     pages.write_page(notebook, tmp_path / "page.html", "title")
     page = BeautifulSoup((tmp_path / "page.html").read_text(encoding="utf-8"), "html.parser")
     folded = page.select("details:has(> summary)")
@@ -302,5 +300,5 @@ def test_answers_wait_folded_below_a_prediction(tmp_path):
 def test_normalise_leaves_its_argument_alone(folder):
     notebook = nbformat.read(_notebook(folder / "a.ipynb", "print(1)"), as_version=4)
     notebook.metadata["papermill"] = {"duration": 1}
-    assert "papermill" not in normalise.normalise(notebook).metadata
+    assert "papermill" not in runner.normalise(notebook).metadata
     assert "papermill" in notebook.metadata

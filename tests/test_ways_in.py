@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from rs_course import cli
-from rs_course.commands.doctor import pins
+from rs_course.commands.setup import pins
 from rs_course.execution import ways_in
 
 _ROOT = Path(__file__).resolve().parents[1]

@@ -33,7 +33,7 @@ def book(args):
     Notebooks are taken as ``rs-course run`` left them in ``build/notebooks/``; none is executed here. The
     prose pages are those of ``docs/``, the reference is made from the docstrings of the installed package.
     """
-    from rs_course.execution import book, draw, reference
+    from rs_course.execution import book, ways_in
 
     root = checkout_dir()
     lessons = book.executed(args.build, root / "notebooks")
@@ -43,10 +43,10 @@ def book(args):
     writable(site)
     with TemporaryDirectory() as scratch:
         book.assemble(root, lessons, Path(scratch, "sources"))
-        reference.write(Path(scratch, "sources", "api"))
+        book.write_reference(Path(scratch, "sources", "api"))
         try:
-            draw.write(Path(scratch, "sources", "_static", "draw"), args.build / "draw")
-        except draw.Unavailable as reason:
+            ways_in.write_drawing(Path(scratch, "sources", "_static", "draw"), args.build / "draw")
+        except ways_in.Unavailable as reason:
             print(f"book: without the page that draws in the browser, because {reason}.")
             book.leave_out_drawing(Path(scratch, "sources"))
         # Sphinx reads only what is newer than its last build; a page that is gone must not stay in the site.

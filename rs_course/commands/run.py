@@ -154,12 +154,12 @@ def _bring_up_to_date(job, label: str, *, build: Path, force: bool) -> str | Non
 
 def _refresh(job, label: str) -> str | None:
     """Execute one notebook and store its outputs in it, unless a cell fails."""
-    from rs_course.execution import normalise, runner
+    from rs_course.execution import runner
 
     with TemporaryDirectory() as scratch:
         outcome = runner.execute(job.path, Path(scratch) / job.path.name, {})
     if outcome.error is None:
-        normalise.write(outcome.notebook, job.path)
+        runner.store(outcome.notebook, job.path)
     _report(label, outcome)
     return outcome.error
 

@@ -170,10 +170,16 @@ def brings_cuda(metadata: dict, system: str) -> bool:
     return any(re.match(r"(nvidia|cuda)-", line) for line in metadata.get("requires_dist", []))
 
 
+def pins(constraints: Path) -> dict[str, str]:
+    """Exact versions in a constraints file, by distribution name."""
+    lines = constraints.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
 def pin(root: Path, name: str) -> str | None:
     """The pinned requirement of a package, e.g. ``torch==2.13.0``."""
-    pins = (root / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    return next((line for line in pins if line.startswith(f"{name}==")), None)
+    version = pins(root / "constraints.txt").get(name)
+    return version and f"{name}=={version}"
 
 
 # A setting of pip: what uv calls it. Those of _NO_MATTER concern how pip works and what it prints.

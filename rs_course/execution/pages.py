@@ -10,8 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from rs_course.execution.normalise import without_widget
-from rs_course.execution.ways_in import TAG
+from rs_course.execution.runner import TAG, without_widget
 
 QUESTION = "Is synthetic data from generative models ready for image recognition?"
 TEMPLATES = Path(__file__).with_name("templates")

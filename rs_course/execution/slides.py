@@ -19,8 +19,8 @@ from pathlib import Path
 from PIL import Image
 
 from rs_course.execution.book import Lesson
-from rs_course.execution.normalise import hides_outputs
 from rs_course.execution.pages import MATHJAX, QUESTION, TEMPLATES, render
+from rs_course.execution.runner import hides_outputs
 from rs_course.plots import ALT_CLASS
 
 # A slide of 1280 by 720 has room for about this many lines of 24 pixels below its heading.

@@ -1,4 +1,4 @@
-"""Ways to open a lesson without an installation: the set-up cell of each notebook, and links to hosts.
+"""Ways in without an installation: set-up cells, links to hosts, a page that draws in the browser.
 
 The address of the repository stands in ``pyproject.toml`` (``[project.urls]``) and nowhere else by hand:
 ``rs-course address OWNER/NAME`` writes it into the notebooks, the README and ``CITATION.cff``.
@@ -6,14 +6,20 @@ The address of the repository stands in ``pyproject.toml`` (``[project.urls]``) 
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import re
+import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 
 import nbformat
 
-from rs_course.execution import normalise
+from rs_course.execution.runner import TAG, store
+from rs_course.files import sha256
 
-TAG = "setup"
 _TEMPLATE = Path(__file__).with_name("templates") / "setup_cell.py"
 _LINKS = re.compile(r"\n\nOpen this lesson in \[Colab\].*$", re.S)
 HOSTS = {
@@ -47,7 +53,7 @@ def write_notebook(path: Path, repository: str | None) -> None:
     cell = nbformat.v4.new_code_cell(setup_source(repository), id="setup-cell")
     cell.metadata.update({"slideshow": {"slide_type": "skip"}, "tags": [TAG]})
     notebook.cells = [title, cell, *cells[1:]]
-    normalise.write(notebook, path)
+    store(notebook, path)
 
 
 def repository_of(root: Path) -> str | None:
@@ -78,3 +84,112 @@ def write(root: Path, repository: str | None) -> None:
         path.write_text(content, encoding="utf-8")
     for path in sorted((root / "notebooks").glob("[0-9]*.ipynb")):
         write_notebook(path, repository)
+
+
+RUNTIME = "onnxruntime-web@1.30.0"
+_RUNTIME_SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
+_PROGRAM = "package/dist/ort.wasm.min.js"
+_WRAPPED = ("package/dist/ort-wasm-simd-threaded.mjs", "package/dist/ort-wasm-simd-threaded.wasm")
+GENERATORS = {"mini-diffusionsat": "simulated", "mini-text2earth": "eurosat"}
+_STEPS = (4, 6, 8, 12)
+
+
+class Unavailable(Exception):
+    """The page cannot be made here; the message says why, in one sentence."""
+
+
+def write_drawing(folder: Path, work: Path, generators=tuple(GENERATORS)) -> None:
+    """Write the files of the page that draws: generators as ONNX, and what runs them.
+
+    Each is a script that holds its file as text: a page opened from a folder may load scripts, and nothing
+    else of that folder.
+
+    Args:
+        folder: ``_static/draw`` of the sources.
+        work: Where downloads and exports are kept for the next time.
+        generators: Names of checkpoints.
+
+    Raises:
+        Unavailable: npm is missing, or did not deliver.
+    """
+    archive = runtime(work)
+    with tarfile.open(archive) as package:
+        (folder / Path(_PROGRAM).name).write_bytes(package.extractfile(_PROGRAM).read())
+        for name in _WRAPPED:
+            _wrap(Path(name).name, package.extractfile(name).read(), folder)
+    moving = work / "from_noise.gif"
+    for name in generators:
+        exported = exported_generator(name, work)
+        for path in sorted(exported.glob("*.*")):
+            _wrap(f"{name}/{path.name}", path.read_bytes(), folder)
+    if not moving.is_file():
+        moving.write_bytes(from_noise())
+    shutil.copyfile(moving, folder / moving.name)
+    (folder / "generators.js").write_text(
+        f"window.drawGenerators = {json.dumps(list(generators))};\n", "utf-8"
+    )
+
+
+def runtime(work: Path) -> Path:
+    """The archive of onnxruntime-web, from the npm registry once, checked by its hash."""
+    archive = work / f"{RUNTIME.replace('@', '-')}.tgz"
+    if not archive.is_file() or sha256(archive) != _RUNTIME_SHA256:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise Unavailable("npm is not installed")
+        work.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [npm, "pack", RUNTIME, "--silent"], cwd=work, capture_output=True, text=True, check=False
+        )
+        if done.returncode or not archive.is_file():
+            last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+            raise Unavailable(f"npm could not fetch {RUNTIME} ({last})")
+        if sha256(archive) != _RUNTIME_SHA256:
+            archive.unlink()
+            raise Unavailable(f"npm's {RUNTIME} is not the file that this course knows")
+    return archive
+
+
+def exported_generator(name: str, work: Path) -> Path:
+    """The folder of an exported checkpoint; made again when its weights or the exporter changed."""
+    from rs_course import checkpoints, datasets, simulated_earth
+    from rs_course.checkpoints import export
+
+    checkpoint = checkpoints.load(name)
+    state = json.dumps([checkpoint.card.hash, _STEPS, sha256(Path(export.__file__))], sort_keys=True)
+    folder, stamp = work / name, work / f"{name}.stamp"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != state:
+        stamp.unlink(missing_ok=True)
+        prompts = {
+            label: datasets.class_prompt(label, GENERATORS.get(name, "simulated"))
+            for label in simulated_earth.CLASSES
+        }
+        export.export(checkpoint, folder, name=name, prompts=prompts, steps=_STEPS)
+        stamp.write_text(state, encoding="utf-8")
+    return folder
+
+
+def from_noise(classes=("AnnualCrop", "Highway", "Residential", "River"), seed: int = 3) -> bytes:
+    """Four generated places step by step, from noise to tile, side by side as a moving picture."""
+    import numpy as np
+    from PIL import Image
+
+    from rs_course import checkpoints, datasets
+    from rs_course.sampling.engine import decode, trajectory
+
+    generator, frames = checkpoints.load("mini-text2earth"), []
+    prompts = [datasets.class_prompt(label, GENERATORS["mini-text2earth"]) for label in classes]
+    for state in trajectory(generator, prompts, steps=16, sampler="dpmsolver++", seed=seed):
+        tiles = decode(generator, state.latents).permute(0, 2, 3, 1).mul(255).round().byte().numpy()
+        strip = Image.fromarray(np.concatenate([*tiles], axis=1))
+        frames.append(strip.resize((strip.width * 2, strip.height * 2), Image.Resampling.BICUBIC))
+    buffer, pauses = io.BytesIO(), [160] * (len(frames) - 1) + [3000]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=pauses, loop=0)
+    return buffer.getvalue()
+
+
+def _wrap(name: str, content: bytes, folder: Path) -> None:
+    path = folder / f"{name}.js"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = base64.b64encode(content).decode()
+    path.write_text(f'window.drawFiles[{json.dumps(name)}] = "{text}";\n', encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 import site_links
 
 from rs_course import cli
-from rs_course.execution import book, normalise, pages
+from rs_course.execution import book, pages, runner
 
 pytest.importorskip("myst_nb", reason="needs the extra `book` (make book installs it)")
 
@@ -56,7 +56,7 @@ def test_each_lesson_is_there_with_its_pictures_described(site, executed):
         shown = re.findall(r'<img alt="([^"]*)"[^>]*_images/', text)
         assert len(shown) == len(described) and min(map(len, shown)) > 15
         assert "widget-view" not in text
-        folded = sum(map(normalise.hides_outputs, lesson.notebook.cells))
+        folded = sum(map(runner.hides_outputs, lesson.notebook.cells))
         assert text.count("Show what the cell shows") == folded > 0
         assert f"notebooks/{lesson.name}.html" in front and f"{lesson.name}.png" in front
         assert pages.promise_of(lesson.notebook)
@@ -267,11 +267,11 @@ def test_an_old_browser_is_told_so(site, page):
 
 
 def test_without_npm_the_book_has_no_such_page(tmp_path, monkeypatch, executed):
-    from rs_course.execution import draw
+    from rs_course.execution import ways_in
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(draw.Unavailable, match="npm is not installed"):
-        draw.write(tmp_path, tmp_path / "work")
+    with pytest.raises(ways_in.Unavailable, match="npm is not installed"):
+        ways_in.write_drawing(tmp_path, tmp_path / "work")
     sources = tmp_path / "sources"
     book.assemble(_ROOT, book.executed(executed, _ROOT / "notebooks"), sources)
     assert "/draw" in (sources / "index.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 import site_links
 
 from rs_course import cli
-from rs_course.execution import book, normalise, slides
+from rs_course.execution import book, runner, slides
 
 _ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("sphinx_revealjs", reason="needs the extra `book` (make slides installs it)")
@@ -70,7 +70,7 @@ def test_an_answer_does_not_stand_on_the_slide_that_asks():
     cells[1].outputs = [nbformat.v4.new_output("stream", text="up")]
     (slide,) = slides.deck(nbformat.v4.new_notebook(cells=cells))[0]
     assert len(slide.pieces) == 2
-    asks, answers = slides.deck(normalise.normalise(nbformat.v4.new_notebook(cells=cells)))[0]
+    asks, answers = slides.deck(runner.normalise(nbformat.v4.new_notebook(cells=cells)))[0]
     assert "Predict" in asks.pieces[0] and "up" in answers.pieces[-1]
 
 

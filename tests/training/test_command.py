@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 from rs_course.cli import main
-from rs_course.commands.train import TRAINABLE, trainer
+from rs_course.commands.research import TRAINABLE, trainer
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
