@@ -69,6 +69,7 @@ def tiles(
     scale: float = 1.5,
     suptitle=None,
     row_labels=None,
+    framed: bool = True,
 ) -> Figure:
     """Draw a batch of images as a grid.
 
@@ -81,6 +82,7 @@ def tiles(
         scale: Width of one tile in inches.
         suptitle: Title of the whole figure.
         row_labels: One string per row, written up its left side.
+        framed: False where the frames would give an answer away; the badges stay.
 
     Raises:
         ValueError: Not an image batch, or not one title (or provenance) per image, or label per row.
@@ -109,7 +111,8 @@ def tiles(
     labels = [_fitted(label, high) for label in row_labels or []]
     left = 10 + 14 * (1 + max(label.count("\n") for label in labels)) if labels else _GAP
     top = 34 if suptitle else _GAP
-    badges = [provenance] if isinstance(provenance, str) else list(dict.fromkeys(provenance))
+    entries = [provenance] if isinstance(provenance, str) else provenance
+    badges = list(dict.fromkeys(entries if framed else sorted(entries)))  # their order tells nothing either
     # As wide as the tiles, or as the badges below them.
     across = max(left + columns * (wide + _GAP), sum(24 + _LETTER * len(entry) for entry in badges))
     down = top + sum(heads) + rows * (high + _GAP) + _BADGE_INCHES * _DPI
@@ -122,7 +125,7 @@ def tiles(
         axis.set_axis_off()
         axis.imshow(image, interpolation="nearest" if zoom else "antialiased", aspect="auto")
         axis.set_title(titles[i], fontsize=8, loc="center", pad=3)
-        if not isinstance(provenance, str):
+        if framed and not isinstance(provenance, str):
             _frame(axis, _colour_of(provenance[i]))
         if row_labels and column == 0:
             label = _fitted(row_labels[row], high)
@@ -226,7 +229,7 @@ def film(frames, alt: str, *, scale: int = 1, seconds: float = 0.25) -> None:
     # The browser enlarges: stored pixel by pixel, noise would take many times the bytes.
     size = f'width="{scale * first.width}" style="image-rendering: pixelated; max-width: 100%"'
     moving = f'<img alt="{escape(alt)}" src="{source}" {size}>'
-    html = f"<details><summary>▶ Film: {escape(alt)}</summary>{moving}</details>"
+    html = f"<details><summary>Film: {escape(alt)}</summary>{moving}</details>"
     display({"text/html": html, "text/plain": f"<Film: {alt}>"}, raw=True)
 
 

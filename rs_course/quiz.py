@@ -135,10 +135,11 @@ def show_origins(tiles: np.ndarray, provenance: Sequence[str], network: Sequence
     sheet = plots.tiles(
         tiles,
         [str(number) for number in range(1, len(tiles) + 1)],
-        provenance="   ".join(sorted(set(provenance), reverse=True)),
+        provenance=provenance,
         columns=6,
         scale=1.2,
         suptitle="Where does each come from?",
+        framed=False,
     )
     alt = f"{len(tiles)} numbered tiles of different origin; the answers are folded below."
     widget = origins_widget(tiles, provenance, network)

@@ -47,6 +47,9 @@ def test_a_list_of_provenances_frames_each_tile_and_lists_each_once():
     colours = plots.PROVENANCE_COLOURS
     assert edges == [colours["real"], colours["generated"], colours["generated"]]
     assert [text.get_text() for text in figure.texts] == ["generated", "real"]
+    asked = plots.tiles(np.zeros((2, 8, 8, 3), np.uint8), provenance=["real", "generated"], framed=False)
+    assert [text.get_text() for text in asked.texts] == ["real", "generated"]
+    assert not any(axis.axison for axis in asked.axes)
 
 
 def test_badge_survives_cropping_and_marks_single_axes():
@@ -146,7 +149,7 @@ def test_a_film_stands_still_until_it_is_opened_and_says_what_moves(monkeypatch)
     figures = [plots.tiles(batch[k : k + 1], provenance="computed") for k in range(2)]
     plots.film(figures, "Two figures")
     details = BeautifulSoup(shown[0], "html.parser").details
-    assert "open" not in details.attrs and details.summary.text == "▶ Film: Grey & brighter"
+    assert "open" not in details.attrs and details.summary.text == "Film: Grey & brighter"
     assert details.img["alt"] == "Grey & brighter" and "script" not in shown[0]
     moving = Image.open(io.BytesIO(b64decode(details.img["src"].partition(",")[2])))
     assert (moving.n_frames, moving.size, moving.info["duration"]) == (3, (6, 4), 100)

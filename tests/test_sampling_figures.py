@@ -24,7 +24,7 @@ def closed():
 
 def test_guidance_draws_intervals_and_the_true_tiles():
     figure = figures.guidance(
-        [1, 4], [6, 27], [0.4, 0.1], trials=30, reference=(0.8, 0.3), provenance="generated · x"
+        [1, 4], [6, 27], [[0.3, 0.5], [0.1, 0.1]], trials=30, reference=(0.8, 0.3), provenance="generated · x"
     )
     left, right = figure.axes
     line = left.lines[0]
@@ -32,7 +32,10 @@ def test_guidance_draws_intervals_and_the_true_tiles():
     (bars,) = left.collections
     low = [segment[0][1] for segment in bars.get_segments()]
     np.testing.assert_allclose(low, [wilson(6, 30).low, wilson(27, 30).low])
-    np.testing.assert_allclose(right.lines[0].get_ydata(), [0.4, 0.1])
+    np.testing.assert_allclose(right.lines[0].get_ydata().astype(float), [0.4, 0.1])
+    (bars,) = right.collections
+    heights = [float(high[1] - low[1]) for low, high in bars.get_segments()]
+    np.testing.assert_allclose(heights, [2 * 1.96 * 0.1, 0])
     assert {tuple(axis.lines[-1].get_ydata()) for axis in (left, right)} == {(0.8, 0.8), (0.3, 0.3)}
 
 
@@ -43,6 +46,7 @@ def test_obedience_has_a_panel_and_a_correlation_per_field():
         "generated": [0, 1, 1],
         "measure": "m",
         "correlation": 0.87,
+        "tiles per value": 36,
     }
     figure = figures.obedience({"month": row, "gsd": {**row, "correlation": -0.1}}, provenance="computed")
     titles = [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes]

@@ -34,6 +34,8 @@ def matrix(values, *, title="", provenance):
     figure, axis = plots.subplots(figsize=(4.2, 3.4))
     shown = _matrix(axis, values)
     axis.set(title=title, xlabel="caption", ylabel="image")
+    for ticks in (axis.xaxis, axis.yaxis):
+        ticks.get_major_locator().set_params(integer=True)
     figure.colorbar(shown, label="probability", shrink=0.8)
     return plots.badge(figure, provenance)
 
@@ -49,7 +51,7 @@ def confusion(labels, guesses, classes, *, provenance):
     count = len(classes)
     table = np.zeros((count, count))
     np.add.at(table, (np.asarray(labels), np.asarray(guesses)), 1)
-    figure, axis = plots.subplots(figsize=(6.4, 4.8))
+    figure, axis = plots.subplots(figsize=(5.4, 4.6))
     shown = _matrix(axis, table / table.sum(1, keepdims=True).clip(1))
     figure.colorbar(shown, label="share of the true class", shrink=0.8)
     axis.set_xticks(range(count), classes, rotation=60, ha="right", rotation_mode="anchor")
@@ -93,7 +95,7 @@ def trade_off(generators: dict, true: dict, *, provenance):
         points = [(row["CLIP score, mini-clip"]["mean"], row["FID, mini-clip-b"]) for row in line.values()]
         axes[0].plot(*zip(*points, strict=True), "o-", color=colour, label=name)
         # The two lines cross: each has its numbers on its own side.
-        side = (-9, 4) if colour == plots.COLOURS[0] else (5, -9)
+        side = (5, 4) if colour == plots.COLOURS[0] else (-9, -9)
         for scale, point in zip(line, points, strict=True):
             axes[0].annotate(scale, point, xytext=side, textcoords="offset points", fontsize=8, color=colour)
         scales = [float(scale) for scale in line]
@@ -103,6 +105,7 @@ def trade_off(generators: dict, true: dict, *, provenance):
     axes[0].plot(*star, "k*", ms=11, label="true tiles")
     axes[0].set(xlabel="CLIP score (100 cos) of mini-clip", ylabel="FID in mini-clip-b's features")
     axes[0].set_title("numbers: guidance scale")
+    axes[1].set_title("colours as on the left")
     axes[0].legend()
     axes[1].set(xlabel="guidance scale", ylabel="share of tiles", ylim=(0, 1))
     for measure, style in (("precision", "-"), ("recall", "--")):
@@ -122,6 +125,7 @@ def curves(lines: dict, *, provenance):
     for name, line in lines.items():
         axis.plot(line, label=name)
     axis.set(xlabel="step", ylabel="CLIP score (100 cos)")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend()
     return plots.badge(figure, provenance)
 

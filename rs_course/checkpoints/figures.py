@@ -236,7 +236,7 @@ def unet_figure(checkpoint: Checkpoint, prompt: str, *, provenance: str) -> Figu
             last = min(index - 1, len(rows) - index), (index - 1 > half) - (index - 1 < half)
             up = 0.24 if last[0] < level else -0.24
             axis.annotate("", (1.1 * side, -level + up), (1.1 * last[1], -last[0] - up), arrowprops=arrow)
-    axis.set_title("what leaves each block, channels × height × width; the time enters every one")
+    axis.set_title("What leaves each block: channels × height × width. The timestep enters every block.")
     plots.badge(figure, provenance)
     return figure
 

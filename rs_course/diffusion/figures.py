@@ -17,7 +17,7 @@ def clouds(
     Args:
         points: Title to points ``[N, 2]``.
         provenance: Of the figure.
-        colours: One colour, or a number per point.
+        colours: One colour, a colour for each title, or a number per point.
         behind: Points ``[M, 2]`` drawn in grey under each panel.
         limit: Both axes run from −limit to limit.
         width: Of the figure in inches.
@@ -28,7 +28,8 @@ def clouds(
     for ax, (title, x) in zip(axes[0], points.items(), strict=True):
         if behind is not None:
             ax.scatter(*np.asarray(behind).T, s=1, color="0.75")
-        paint = {"color": colours} if isinstance(colours, str) else {"c": colours, "cmap": "Dark2"}
+        shade = colours[title] if isinstance(colours, dict) else colours
+        paint = {"color": shade} if isinstance(shade, str) else {"c": shade, "cmap": "Dark2"}
         ax.scatter(*np.asarray(x).T, s=2, **paint)
         ax.set(title=title, aspect="equal", xlim=(-limit, limit), ylim=(-limit, limit))
     return plots.badge(fig, provenance)

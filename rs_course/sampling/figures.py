@@ -15,9 +15,9 @@ def guidance(scales, recognised, variety, *, trials: int, reference, provenance)
     Args:
         scales: Guidance scales.
         recognised: Number of tiles recognised at each scale, out of ``trials``.
-        variety: Mean distance between tiles of a class at each scale.
+        variety: Distance between tiles of a class, one number per class, at each scale.
         trials: Tiles at each scale.
-        reference: ``(share recognised, variety)`` of true tiles, drawn dashed.
+        reference: ``(share recognised, mean distance)`` of true tiles, drawn dashed.
         provenance: Of the figure.
     """
     from rs_course.metrics import wilson
@@ -28,12 +28,22 @@ def guidance(scales, recognised, variety, *, trials: int, reference, provenance)
     below = [interval.estimate - interval.low for interval in intervals]
     above = [interval.high - interval.estimate for interval in intervals]
     left.errorbar(scales, shares, yerr=[below, above], fmt="o-", capsize=3)
-    left.set(ylabel=f"recognised (95 % of {trials} tiles)", ylim=(0, 1))
-    right.plot(scales, variety, "o-", color=plots.COLOURS[1])
-    right.set(ylabel="distance within a class", ylim=(0, None))
+    left.set(title=f"share recognised, {trials} tiles a scale, 95 %", ylim=(0, 1.03))
+    means = [statistics.mean(row) for row in variety]
+    errors = [1.96 * statistics.stdev(row) / len(row) ** 0.5 for row in variety]
+    right.errorbar(scales, means, yerr=errors, fmt="o-", capsize=3, color=plots.COLOURS[1])
+    right.set(title=f"cosine distance within a class, {len(variety[0])} classes, 95 %", ylim=(0, None))
     for axis, true in zip((left, right), reference, strict=True):
         axis.axhline(true, color="k", ls="--", lw=1)
-        axis.annotate("true tiles", (max(scales), true), ha="right", va="top", fontsize=8)
+        axis.annotate(
+            "true tiles",
+            (max(scales), true),
+            (0, -3),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=8,
+        )
         axis.set(xlabel="guidance scale", xticks=list(scales))
     return plots.badge(figure, provenance)
 
@@ -52,7 +62,8 @@ def obedience(results: dict, *, provenance):
         axis.set_title(f"r = {row['correlation']:.2f}")
         axis.set(xlabel=_UNITS.get(field, field), ylabel=row["measure"])
     axes[0].legend()
-    return plots.badge(figure, provenance)
+    counts = {row["tiles per value"] for row in results.values()}
+    return plots.badge(figure, f"{provenance} · {', '.join(map(str, counts))} tiles a point")
 
 
 def speed(record: dict, *, provenance):
@@ -87,7 +98,7 @@ def speed(record: dict, *, provenance):
     for y, row in enumerate(rows.values()):
         right.text(row["times_plain"], y, f" {row['images_per_s']:.1f}/s", va="center", fontsize=8)
     right.invert_yaxis()
-    right.set(xlabel="times plain diffusers (images per second)")
+    right.set(xlabel="times as fast as plain diffusers")
     right.margins(x=0.2)
     return plots.badge(figure, provenance)
 
