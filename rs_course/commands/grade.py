@@ -8,71 +8,48 @@ from pathlib import Path
 
 
 def grade_arguments(parser):
-    parser.add_argument(
-        "submissions", help="nbgrader's submitted/ folder, a folder of notebooks, or an LMS zip"
-    )
-    parser.add_argument("--assignment", required=True, help="name, e.g. a3_super_resolution")
-    parser.add_argument("--roster", help="CSV with id, last_name, first_name, email")
-    parser.add_argument("--out", default="grades", help="folder for records and reports (default: grades)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="submissions at the same time"
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="grade on a Dask cluster, e.g. tcp://host:8786"
-    )
-    parser.add_argument(
-        "--isolation",
-        choices=["bubblewrap", "container", "process"],
-        default="bubblewrap",
+    add = parser.add_argument
+    add("submissions", help="nbgrader's submitted/ folder, a folder of notebooks, or an LMS zip")
+    add("--assignment", required=True, help="name, e.g. a3_super_resolution")
+    add("--roster", help="CSV with id, last_name, first_name, email")
+    add("--out", default="grades", help="folder for records and reports (default: grades)")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="submissions at the same time")
+    add("--scheduler", metavar="ADDRESS", help="grade on a Dask cluster, e.g. tcp://host:8786")
+    add(
+        "--isolation", choices=["bubblewrap", "container", "process"], default="bubblewrap",
         help="container: podman or docker, where bubblewrap is missing; process: no isolation, only for "
         "submissions that you trust",
-    )
-    parser.add_argument("--due", help="2026-12-01T23:59+01:00")
-    parser.add_argument("--late", help="10%%/day, or 10%%/day,50%% to take at most half")
-    parser.add_argument(
-        "--grace", type=float, default=0.0, metavar="MINUTES", help="time after --due that is free"
-    )
-    parser.add_argument(
+    )  # fmt: skip
+    add("--due", help="2026-12-01T23:59+01:00")
+    add("--late", help="10%%/day, or 10%%/day,50%% to take at most half")
+    add("--grace", type=float, default=0.0, metavar="MINUTES", help="time after --due that is free")
+    add(
         "--extensions", metavar="FILE", help="CSV with student_id and due, days or handed_in (and assignment)"
     )
-    parser.add_argument(
-        "--late-days",
-        type=int,
-        default=0,
-        metavar="N",
+    add(
+        "--late-days", type=int, default=0, metavar="N",
         help="late days of each student for all assignments in OUT together, which cost nothing",
-    )
-    parser.add_argument(
-        "--trust-times",
-        nargs="?",
-        const="UTC",
-        metavar="ZONE",
+    )  # fmt: skip
+    add(
+        "--trust-times", nargs="?", const="UTC", metavar="ZONE",
         help="the dates of files are when they were handed in (a drop folder, not an export); times "
         "without a zone are in this one, e.g. Europe/Berlin (default: UTC)",
-    )
-    parser.add_argument(
+    )  # fmt: skip
+    add(
         "--nbgrader",
         action="store_true",
         help="also write OUT/nbgrader, a course folder that nbgrader's formgrader opens (needs nbgrader)",
     )
-    parser.add_argument(
-        "--csv",
-        action="append",
-        metavar="LMS",
+    add(
+        "--csv", action="append", metavar="LMS",
         help="also write final grades and a zip of feedback for canvas, moodle, blackboard or d2l",
-    )
-    parser.add_argument(
-        "--column", metavar="NAME", help="the grade column in the LMS, as its export calls it"
-    )
-    parser.add_argument("--question", action="append", metavar="ID", help="grade only this question again")
-    parser.add_argument("--force", action="store_true", help="grade everything again")
-    parser.add_argument("--release", metavar="NOTEBOOK", help="the student version, if it lies elsewhere")
-    parser.add_argument(
-        "--exam", metavar="FILE", help="Python file that defines exam, for your own assignment"
-    )
-    parser.add_argument(
-        "--seed-file", metavar="FILE", help="secret seed of hidden inputs (default: OUT/secret_seed.txt)"
-    )
+    )  # fmt: skip
+    add("--column", metavar="NAME", help="the grade column in the LMS, as its export calls it")
+    add("--question", action="append", metavar="ID", help="grade only this question again")
+    add("--force", action="store_true", help="grade everything again")
+    add("--release", metavar="NOTEBOOK", help="the student version, if it lies elsewhere")
+    add("--exam", metavar="FILE", help="Python file that defines exam, for your own assignment")
+    add("--seed-file", metavar="FILE", help="secret seed of hidden inputs (default: OUT/secret_seed.txt)")
 
 
 def grade(args):
@@ -82,17 +59,18 @@ def grade(args):
     rs-course grade submissions --assignment a2_classification --due 2026-12-01T23:59+01:00 --late 10%/day
     """
     from rs_course import jobs
-    from rs_course.grading import batch, formgrader, intake, lms, notebooks, paths, reports, roster
+    from rs_course.grading import batch, formgrader, intake, lms, notebooks, reports, roster
     from rs_course.grading.grader import Assignment
     from rs_course.grading.policy import LatePolicy, read_extensions, spent_late_days, time_zone
+    from rs_course.grading.release import exam_source, release_notebook, secret_seed
 
     if args.nbgrader:
         formgrader.require()
     for system in args.csv or ():
         lms.require(system, bool(args.roster))
-    release = paths.release_notebook(args.assignment, args.release)
-    exam = paths.exam_source(args.assignment, args.exam, release)
-    seed = paths.secret_seed(Path(args.seed_file or Path(args.out, "secret_seed.txt")))
+    release = release_notebook(args.assignment, args.release)
+    exam = exam_source(args.assignment, args.exam, release)
+    seed = secret_seed(Path(args.seed_file or Path(args.out, "secret_seed.txt")))
     if not args.scheduler:
         batch.prepare(args.isolation, args.workers)
     assignment = Assignment.load(release, exam, seed)
@@ -165,13 +143,14 @@ def grade(args):
 
 
 def mark_arguments(parser):
-    parser.add_argument("assignment", help="name, e.g. a3_super_resolution; grade it first")
-    parser.add_argument("--out", default="grades", help="folder that was graded into (default: grades)")
-    parser.add_argument("--names", action="store_true", help="show whose answers they are (default: blind)")
-    parser.add_argument("--release", metavar="NOTEBOOK", help="the student version, if it lies elsewhere")
-    parser.add_argument("--source", metavar="NOTEBOOK", help="the source with the mark schemes, if elsewhere")
-    parser.add_argument("--port", type=int, default=0, help="port of this machine (default: any free one)")
-    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    add = parser.add_argument
+    add("assignment", help="name, e.g. a3_super_resolution; grade it first")
+    add("--out", default="grades", help="folder that was graded into (default: grades)")
+    add("--names", action="store_true", help="show whose answers they are (default: blind)")
+    add("--release", metavar="NOTEBOOK", help="the student version, if it lies elsewhere")
+    add("--source", metavar="NOTEBOOK", help="the source with the mark schemes, if elsewhere")
+    add("--port", type=int, default=0, help="port of this machine (default: any free one)")
+    add("--no-browser", action="store_true", help="only print the address")
 
 
 def mark(args):
@@ -179,10 +158,11 @@ def mark(args):
 
     rs-course mark a3_super_resolution
     """
-    from rs_course.grading import marking, paths
+    from rs_course.grading import marking
+    from rs_course.grading.release import release_notebook, source_notebook
 
-    release = paths.release_notebook(args.assignment, args.release)
-    source = paths.source_notebook(args.assignment, args.source, release)
+    release = release_notebook(args.assignment, args.release)
+    source = source_notebook(args.assignment, args.source, release)
     asked = marking.questions(release.read_bytes(), source.read_bytes() if source else None)
     if not asked:
         raise ValueError(f"{args.assignment} has no question that is marked by hand.")
@@ -202,24 +182,21 @@ def mark(args):
 
 
 def release_arguments(parser):
-    parser.add_argument("names", nargs="*", help="assignments (default: all)")
-    parser.add_argument("--source", default="assignments/source", help="folder of the source notebooks")
-    parser.add_argument("--release", default="assignments/release", help="folder for the student versions")
-    parser.add_argument("--solution", default="build/solution", help="folder for the solution versions")
-    parser.add_argument(
-        "--check", action="store_true", help="change nothing; fail if a release is out of date"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("names", nargs="*", help="assignments (default: all)")
+    add("--source", default="assignments/source", help="folder of the source notebooks")
+    add("--release", default="assignments/release", help="folder for the student versions")
+    add("--solution", default="build/solution", help="folder for the solution versions")
+    add("--check", action="store_true", help="change nothing; fail if a release is out of date")
+    add(
         "--gradescope",
         metavar="FOLDER",
         help="also write an autograder zip for Gradescope per named assignment into this folder",
     )
-    parser.add_argument(
-        "--seed-file",
-        default="grades/secret_seed.txt",
-        metavar="FILE",
+    add(
+        "--seed-file", default="grades/secret_seed.txt", metavar="FILE",
         help="secret seed of the hidden inputs, for --gradescope (default: grades/secret_seed.txt)",
-    )
+    )  # fmt: skip
 
 
 def release(args):
@@ -260,9 +237,10 @@ def release(args):
 
 def _autograder(name, args):
     from rs_course.commands.setup import CPU_INDEX
-    from rs_course.grading import gradescope, paths
+    from rs_course.grading import gradescope
+    from rs_course.grading.release import exam_source, secret_seed
 
     release = Path(args.release, name, f"{name}.ipynb")
-    seed = paths.secret_seed(Path(args.seed_file))
-    exam = paths.exam_source(name, None, release.resolve())
+    seed = secret_seed(Path(args.seed_file))
+    exam = exam_source(name, None, release.resolve())
     return gradescope.build(Path(args.gradescope, f"{name}.zip"), name, release, exam, seed, CPU_INDEX)

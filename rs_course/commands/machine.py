@@ -164,12 +164,11 @@ _HEADINGS = {
 
 
 def fetch_arguments(parser):
-    parser.add_argument("names", nargs="*", metavar="NAME", help="what to fetch, e.g. eurosat")
-    parser.add_argument("--list", action="store_true", help="show what can be fetched and what is here")
-    parser.add_argument(
-        "--from", dest="source", type=Path, metavar="FILE", help="use this file or folder, no download"
-    )
-    parser.add_argument("--mirror", metavar="URL", help="base address with NAME/FILE below it")
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="what to fetch, e.g. eurosat")
+    add("--list", action="store_true", help="show what can be fetched and what is here")
+    add("--from", dest="source", type=Path, metavar="FILE", help="use this file or folder, no download")
+    add("--mirror", metavar="URL", help="base address with NAME/FILE below it")
 
 
 def fetch(args):

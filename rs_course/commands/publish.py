@@ -14,15 +14,15 @@ from rs_course.files import sha256
 from rs_course.paths import checkout_dir, notebooks_dir, writable
 
 
-def _build_folder(parser, what: str = "the executed notebooks") -> None:
-    parser.add_argument(
-        "--build", type=Path, default=Path("build"), help=f"folder with {what} (default: build)"
-    )
+def _folders(parser, made: str, name: str, found: str = "the executed notebooks") -> None:
+    found = f"folder with {found} (default: build)"
+    parser.add_argument("--build", type=Path, default=Path("build"), help=found)
+    made = f"folder for {made} (default: {name}/ in the build folder)"
+    parser.add_argument("--out", type=Path, help=made)
 
 
 def book_arguments(parser):
-    _build_folder(parser)
-    parser.add_argument("--out", type=Path, help="folder for the site (default: book/ in the build folder)")
+    _folders(parser, "the site", "book")
 
 
 def book(args):
@@ -57,10 +57,7 @@ def book(args):
 
 
 def slides_arguments(parser):
-    _build_folder(parser)
-    parser.add_argument(
-        "--out", type=Path, help="folder for the decks (default: slides/ in the build folder)"
-    )
+    _folders(parser, "the decks", "slides")
 
 
 def slides(args):
@@ -75,10 +72,7 @@ def slides(args):
 
 
 def release_files_arguments(parser):
-    _build_folder(parser, "notebooks and book")
-    parser.add_argument(
-        "--out", type=Path, help="folder for the files (default: release/ in the build folder)"
-    )
+    _folders(parser, "the files", "release", "notebooks and book")
 
 
 def release_files(args):
@@ -104,26 +98,19 @@ def release_files(args):
     writable(out)
     for old in out.glob("rs[_-]course-*"):
         old.unlink()
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", str(out), str(root)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "build", "--outdir", str(out), str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the package could not be built: {(done.stdout + done.stderr).strip()[-500:]}")
     name = f"rs-course-{__version__}"
     pack(args.build / "book", out / f"{name}-book.zip")
     if (args.build / "slides" / "index.html").is_file():
         pack(args.build / "slides", out / f"{name}-slides.zip")
-    wanted = {f"{lesson.name}.{kind}" for lesson in lessons for kind in ("ipynb", "html", "json")} | {
-        MATHJAX.name
-    }
+    wanted = {f"{lesson.name}.{kind}" for lesson in lessons for kind in ("ipynb", "html", "json")}
     pack(args.build / "notebooks", out / f"{name}-notebooks.zip", wanted | {MATHJAX.name})
     files = sorted(path for path in out.iterdir() if path.name != "SHA256SUMS")
-    (out / "SHA256SUMS").write_text(
-        "".join(f"{sha256(path)}  {path.name}\n" for path in files), encoding="utf-8"
-    )
+    sums = "".join(f"{sha256(path)}  {path.name}\n" for path in files)
+    (out / "SHA256SUMS").write_text(sums, encoding="utf-8")
     for path in files:
         print(f"{path.stat().st_size / 2**20:8.1f} MiB  {path}")
 

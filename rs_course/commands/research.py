@@ -9,34 +9,35 @@ from pathlib import Path
 
 
 def generate_arguments(parser):
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "prompts",
         metavar="PROMPTS",
         help="a .txt, .jsonl, .csv or .parquet file, classes:simulated (eurosat, fmow), or captions:DATASET",
     )
-    parser.add_argument("--checkpoint", required=True, metavar="NAME", help="name or folder of a generator")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the Parquet shards")
-    parser.add_argument(
+    add("--checkpoint", required=True, metavar="NAME", help="name or folder of a generator")
+    add("--out", required=True, type=Path, metavar="DIR", help="folder of the Parquet shards")
+    add(
         "--per-prompt", "--per-class", type=int, default=1, metavar="N",
         help="images for each prompt (default: 1)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="one or several (default: 0)")
-    parser.add_argument("--steps", type=int, help="sampler steps")
-    parser.add_argument("--guidance", type=float, help="guidance scale; 1 turns guidance off")
-    parser.add_argument(
+    add("--seed", type=int, nargs="+", default=[0], help="one or several (default: 0)")
+    add("--steps", type=int, help="sampler steps")
+    add("--guidance", type=float, help="guidance scale; 1 turns guidance off")
+    add(
         "--guidance-interval", type=float, nargs=2, metavar=("LOW", "HIGH"), help="guide only for t/T between"
     )
-    parser.add_argument("--sampler", help="ddim, ddpm, euler, dpmsolver++, sde-dpmsolver++ or unipc")
-    parser.add_argument("--eta", type=float, help="share of DDPM's noise that ddim adds back, 0 to 1")
-    parser.add_argument("--size", type=int, nargs="+", metavar="PIXELS", help="side, or height and width")
-    parser.add_argument("--negative-prompt", help="what guidance pushes away from")
-    parser.add_argument("--workers", type=int, help="processes here (default: one per GPU, else one)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster, e.g. tcp://host:8786")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    parser.add_argument("--dtype", help="float32, bfloat16 or float16")
-    parser.add_argument("--compile", dest="compiled", action="store_true", help="compile the UNet first")
-    parser.add_argument("--batch-size", type=int, help="images per pass (default: what memory allows)")
-    parser.add_argument("--shard-size", type=int, default=64, help="images per file (default: 64)")
+    add("--sampler", help="ddim, ddpm, euler, dpmsolver++, sde-dpmsolver++ or unipc")
+    add("--eta", type=float, help="share of DDPM's noise that ddim adds back, 0 to 1")
+    add("--size", type=int, nargs="+", metavar="PIXELS", help="side, or height and width")
+    add("--negative-prompt", help="what guidance pushes away from")
+    add("--workers", type=int, help="processes here (default: one per GPU, else one)")
+    add("--scheduler", metavar="ADDRESS", help="a Dask cluster, e.g. tcp://host:8786")
+    add("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    add("--dtype", help="float32, bfloat16 or float16")
+    add("--compile", dest="compiled", action="store_true", help="compile the UNet first")
+    add("--batch-size", type=int, help="images per pass (default: what memory allows)")
+    add("--shard-size", type=int, default=64, help="images per file (default: 64)")
 
 
 def generate(args):
@@ -83,28 +84,19 @@ def trainer(name: str):
 
 
 def train_arguments(parser):
-    parser.add_argument("name", choices=TRAINABLE, metavar="NAME", help=", ".join(TRAINABLE))
-    parser.add_argument(
-        "--out", type=Path, help="folder of the model and its training state (default: runs/NAME)"
-    )
-    parser.add_argument(
-        "--minutes", type=float, help="time to train in all (default: as for the shipped weights)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("name", choices=TRAINABLE, metavar="NAME", help=", ".join(TRAINABLE))
+    add("--out", type=Path, help="folder of the model and its training state (default: runs/NAME)")
+    add("--minutes", type=float, help="time to train in all (default: as for the shipped weights)")
+    add(
         "--batch", type=int, help="images a step (latent minis only; default: small, as a processor likes it)"
     )
-    parser.add_argument("--compile", action="store_true", help="compile the network (latent minis, on a GPU)")
-    parser.add_argument("--teacher", help="the checkpoint that mini-text2earth-fast is distilled from")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--data", help="the real data set: a name, folder or archive (default: the registry's)"
-    )
-    parser.add_argument(
-        "--start", help="a checkpoint of the same network to go on from (generators only; default: none)"
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="start again although an unfinished training lies there"
-    )
+    add("--compile", action="store_true", help="compile the network (latent minis, on a GPU)")
+    add("--teacher", help="the checkpoint that mini-text2earth-fast is distilled from")
+    add("--seed", type=int, default=0)
+    add("--data", help="the real data set: a name, folder or archive (default: the registry's)")
+    add("--start", help="a checkpoint of the same network to go on from (generators only; default: none)")
+    add("--fresh", action="store_true", help="start again although an unfinished training lies there")
 
 
 def train(args):
@@ -139,11 +131,9 @@ def convert_arguments(parser):
     parser.add_argument("source", metavar="SRC", help="folder, file or name of a checkpoint or ControlNet")
     parser.add_argument("target", metavar="DST", type=Path, help="folder to write; must not exist yet")
     parser.add_argument(
-        "--dtype",
-        default="float32",
-        choices=("float32", "float16", "bfloat16"),
+        "--dtype", default="float32", choices=("float32", "float16", "bfloat16"),
         help="type of the stored weights (default: float32)",
-    )
+    )  # fmt: skip
 
 
 def convert(args):
@@ -194,14 +184,11 @@ def opens_where(checkpoint) -> str:
 
 
 def export_arguments(parser):
-    parser.add_argument("checkpoint", help="a name such as mini-diffusionsat, a folder, or a hub id")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for denoiser, decoder and generator.json"
-    )
-    parser.add_argument(
-        "--steps", type=int, nargs="+", default=[4, 6, 8, 12], help="numbers of sampler steps"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("checkpoint", help="a name such as mini-diffusionsat, a folder, or a hub id")
+    add("--out", type=Path, required=True, help="folder for denoiser, decoder and generator.json")
+    add("--steps", type=int, nargs="+", default=[4, 6, 8, 12], help="numbers of sampler steps")
+    add(
         "--classes",
         default="simulated",
         help="collection whose class prompts are encoded (default: simulated)",
@@ -226,20 +213,19 @@ def export(args):
 
 
 def study_arguments(parser):
-    parser.add_argument("config", help="a TOML file, or the name of one in data/studies")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the records and the ledger")
+    add = parser.add_argument
+    add("config", help="a TOML file, or the name of one in data/studies")
+    add("--out", type=Path, required=True, help="folder of the records and the ledger")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--workers", type=int, default=0, help="local worker processes (default: this process)"
     )
     where.add_argument("--scheduler", help="address of a Dask scheduler, such as tcp://10.0.0.1:8786")
-    parser.add_argument(
+    add(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="changes",
         help="change a value of the file by its dotted name: -p base.seed 7; may be repeated",
     )  # fmt: skip
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say how many tasks there are and what they cost, and stop"
-    )
+    add("--dry-run", action="store_true", help="say how many tasks there are and what they cost, and stop")
 
 
 def study(args):

@@ -34,20 +34,17 @@ class Job:
 
 
 def run_arguments(parser):
-    parser.add_argument(
-        "notebooks", nargs="*", help="files, or names such as 00 (default: all of notebooks/)"
-    )
-    parser.add_argument("--profile", choices=["fast", "full"], help="value of the parameter PROFILE")
-    parser.add_argument(
-        "--out", type=Path, default=Path("build"), help="folder for the results (default: build)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("notebooks", nargs="*", help="files, or names such as 00 (default: all of notebooks/)")
+    add("--profile", choices=["fast", "full"], help="value of the parameter PROFILE")
+    add("--out", type=Path, default=Path("build"), help="folder for the results (default: build)")
+    add(
         "-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="parameters",
         help="set one parameter; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="run even what is done and unchanged")
-    parser.add_argument("--jobs", type=int, default=1, help="notebooks at the same time (default: 1)")
-    parser.add_argument("--in-place", action="store_true", help="refresh the outputs stored in the notebooks")
+    add("--force", action="store_true", help="run even what is done and unchanged")
+    add("--jobs", type=int, default=1, help="notebooks at the same time (default: 1)")
+    add("--in-place", action="store_true", help="refresh the outputs stored in the notebooks")
 
 
 def run(args):

@@ -33,11 +33,9 @@ _STAMP = "rs-course-setup.json"
 
 def setup_arguments(parser):
     parser.add_argument(
-        "--torch",
-        choices=["auto", "cpu", "default"],
-        default="auto",
+        "--torch", choices=["auto", "cpu", "default"], default="auto",
         help="auto: a CPU build unless a GPU is seen; cpu: always; default: whatever pip chooses",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--with", nargs="+", choices=ON_REQUEST, default=[], dest="extras", metavar="EXTRA",
         help=f"also install what these need: {', '.join(ON_REQUEST)}",

@@ -80,12 +80,11 @@ def _sha256(content: bytes) -> str:
 
 
 def check_arguments(parser):
-    parser.add_argument("notebook", help="your assignment notebook")
-    parser.add_argument("--assignment", help="its name, if the file is called something else")
-    parser.add_argument("--release", metavar="NOTEBOOK", help="the student version, if it lies elsewhere")
-    parser.add_argument(
-        "--exam", metavar="FILE", help="Python file that defines exam, for your instructor's own"
-    )
+    add = parser.add_argument
+    add("notebook", help="your assignment notebook")
+    add("--assignment", help="its name, if the file is called something else")
+    add("--release", metavar="NOTEBOOK", help="the student version, if it lies elsewhere")
+    add("--exam", metavar="FILE", help="Python file that defines exam, for your instructor's own")
 
 
 def check(args):
@@ -93,20 +92,17 @@ def check(args):
 
     rs-course check assignments/release/a3_super_resolution/a3_super_resolution.ipynb
     """
-    from rs_course.grading import notebooks, paths, sandbox
+    from rs_course.grading import sandbox
     from rs_course.grading.grader import Assignment, run_public
+    from rs_course.grading.release import assignment_name, exam_source, release_notebook
 
-    notebook = Path(args.notebook)
-    if not notebook.is_file():
-        raise FileNotFoundError(f"There is no notebook {notebook}.")
-    try:
-        notebooks.read_file(notebook)
-    except notebooks.Unreadable as error:
-        raise ValueError(f"{notebook} would not be graded: {error}.") from None
-    name = args.assignment or paths.assignment_name(notebook)
-    release = paths.release_notebook(name, args.release)
-    assignment = Assignment.load(release, paths.exam_source(name, args.exam, release), seed="public")
-    isolation = paths.best_isolation()
+    notebook, _ = _read(args.notebook, "would not be graded")
+    name = args.assignment or assignment_name(notebook)
+    release = release_notebook(name, args.release)
+    exam = exam_source(name, args.exam, release)
+    assignment = Assignment.load(release, exam, seed="public")
+    missing = sandbox.why_no_bubblewrap()  # one's own code may run without
+    isolation = sandbox.PROCESS if missing else sandbox.BUBBLEWRAP
     with sandbox.Sandbox(isolation, preload=assignment.exam.preload) as place:
         record = run_public(assignment, notebook.read_bytes(), place)
     for note in record["notes"]:
@@ -126,8 +122,8 @@ def check(args):
     prose = [item["question"] for item in record["manual"] if item["score"] == 0.0]
     for question in prose:
         print(f"… {question}: not answered (graded by hand)")
-    if isolation == sandbox.PROCESS:
-        print(f"Run as a plain process: {sandbox.why_no_bubblewrap()}. The grader isolates it.")
+    if missing:
+        print(f"Run as a plain process: {missing}. The grader isolates it.")
     print("All public checks are right." if right and not prose else "There is something left to do.")
     return 0 if right else 1
 
@@ -143,19 +139,14 @@ def submit(args):
 
     rs-course submit a3_super_resolution.ipynb --student ada
     """
-    from rs_course.grading import archives, notebooks, paths, records
+    from rs_course.grading import archives, records
     from rs_course.grading.intake import MANIFEST
+    from rs_course.grading.release import assignment_name
 
-    notebook = Path(args.notebook)
-    if not notebook.is_file():
-        raise FileNotFoundError(f"There is no notebook {notebook}.")
-    try:
-        cells, _ = notebooks.read_file(notebook)
-    except notebooks.Unreadable as error:
-        raise ValueError(f"{notebook} cannot be submitted: {error}.") from None
-    name = paths.assignment_name(notebook)
+    notebook, cells = _read(args.notebook, "cannot be submitted")
+    name = assignment_name(notebook)
     if not any(cell.is_answer for cell in cells):
-        if not _has_answers(cells, name, paths, notebooks):
+        if not _has_answers(cells, name):
             raise ValueError(f"{notebook} has no answer cells: is it the assignment's notebook?")
         print(
             "The cells have lost the marks by which answers are found; the grader finds functions by their "
@@ -171,10 +162,26 @@ def submit(args):
     print(f"{target} is ready to upload. Keep this receipt of your notebook: {digest[:16]}")
 
 
-def _has_answers(cells, name, paths, notebooks):
-    """Whether the grader would find answers of the assignment, or of any if its release is not here."""
+def _read(name, otherwise):
+    """The path of a student's notebook, and its cells."""
+    from rs_course.grading import notebooks
+
+    notebook = Path(name)
+    if not notebook.is_file():
+        raise FileNotFoundError(f"There is no notebook {notebook}.")
     try:
-        release, _ = notebooks.read_file(paths.release_notebook(name))
+        return notebook, notebooks.read_file(notebook)[0]
+    except notebooks.Unreadable as error:
+        raise ValueError(f"{notebook} {otherwise}: {error}.") from None
+
+
+def _has_answers(cells, name):
+    """Whether the grader would find answers of the assignment, or of any if its release is not here."""
+    from rs_course.grading import notebooks
+    from rs_course.grading.release import release_notebook
+
+    try:
+        release, _ = notebooks.read_file(release_notebook(name))
     except FileNotFoundError:
         return any(cell.kind == "code" and notebooks.defined_names(cell.source) for cell in cells)
     return bool(notebooks.transplant(release, cells).answers)

@@ -35,20 +35,13 @@ _DROPPED_METADATA = {"papermill", "widgets", "toc", "signature"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one execution took and gave.
+    """What one execution took and gave."""
 
-    Attributes:
-        notebook: The executed notebook (up to the failing cell).
-        seconds: Wall time, kernel start included.
-        peak_bytes: Largest resident memory of the kernel and its children together (memory they share counts
-            once for each).
-        error: One sentence, or ``None`` if every cell ran.
-    """
-
-    notebook: object
-    seconds: float
+    notebook: object  # the executed notebook (up to the failing cell)
+    seconds: float  # wall time, kernel start included
+    # Largest resident memory of the kernel and its children together (memory they share counts once for each)
     peak_bytes: int
-    error: str | None = None
+    error: str | None = None  # one sentence, or ``None`` if every cell ran
 
 
 def declared_parameters(notebook) -> dict:

@@ -20,17 +20,12 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive.
+    """One file of an archive."""
 
-    Attributes:
-        name: Its path with forward slashes, for matching only; never used to write a file.
-        data: Its bytes, the reason (``ValueError``) why it was not read, or ``b""`` where nobody wanted it.
-        modified: Time stored in the archive (local time of whoever made it), or ``None``.
-    """
-
-    name: str
+    name: str  # its path with forward slashes, for matching only; never used to write a file
+    # Its bytes, the reason (``ValueError``) why it was not read, or ``b""`` where nobody wanted it
     data: bytes | ValueError
-    modified: datetime | None
+    modified: datetime | None  # time stored in the archive (local time of whoever made it), or ``None``
 
 
 class _Budget:
@@ -55,16 +50,14 @@ def members(
     owner: Callable[[str], str] = lambda name: name.split("/")[0],
     _budget: _Budget | None = None,
 ) -> Iterator[Member]:
-    """Files of a zip; a zip inside it (``rs-course submit`` makes one) is opened once more.
+    """Every regular file of a zip; a zip inside it (``rs-course submit`` makes one) is opened once more.
+
+    Links, absolute paths, ``..`` and what is beyond a limit come with a reason instead of data.
 
     Args:
         source: Path, or bytes of an archive.
         wanted: Whether a file of this name is to be read; all are listed.
         owner: To whom the limits of one student apply; called with the name.
-
-    Yields:
-        Every regular file. Links, absolute paths, ``..`` and what is beyond a limit are yielded with a
-        reason instead of data.
 
     Raises:
         ValueError: Not a zip, or so many files that it is an attack rather than a class.
@@ -75,9 +68,8 @@ def members(
     try:
         archive = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ValueError(
-            f"{'The zip' if isinstance(source, bytes) else source} cannot be opened: {error}"
-        ) from None
+        what = "The zip" if isinstance(source, bytes) else source
+        raise ValueError(f"{what} cannot be opened: {error}") from None
     nested, budgets = _budget is not None, {}
     with archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -146,12 +138,7 @@ def _read(archive, entry, name):
 
 
 def pack(files: Iterable[tuple[str, bytes]], *, programs: Collection[str] = ()) -> bytes:
-    """A zip with fixed dates: the same files give the same bytes.
-
-    Args:
-        files: Names and contents.
-        programs: Names that may be executed.
-    """
+    """A zip with fixed dates, so that the same files give the same bytes; ``programs`` may be executed."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, data in files:
@@ -166,11 +153,8 @@ def pack(files: Iterable[tuple[str, bytes]], *, programs: Collection[str] = ()) 
 def is_clutter(name: str) -> bool:
     """Whether a path belongs to the bookkeeping of a system, and not to what somebody handed in."""
     last = name.rsplit("/", 1)[-1]
-    return (
-        "__MACOSX/" in name
-        or last.startswith(("._", "~$"))
-        or last in (".DS_Store", "Thumbs.db", "desktop.ini")
-    )
+    known = last in (".DS_Store", "Thumbs.db", "desktop.ini")
+    return known or "__MACOSX/" in name or last.startswith(("._", "~$"))
 
 
 def _modified(entry):

@@ -29,21 +29,13 @@ _SPARES, _taking = 2, threading.Lock()
 
 @dataclass(frozen=True)
 class Plan:
-    """What one batch does.
+    """What one batch does."""
 
-    Attributes:
-        assignment: What is graded.
-        folder: Where ``records/`` lies.
-        isolation: ``"bubblewrap"``, ``"container"`` or ``"process"``.
-        only: Questions to grade again whatever the records say, or ``None``.
-        force: Grade everything again.
-    """
-
-    assignment: Assignment
-    folder: Path
-    isolation: str = BUBBLEWRAP
-    only: frozenset[str] | None = None
-    force: bool = False
+    assignment: Assignment  # what is graded
+    folder: Path  # where ``records/`` lies
+    isolation: str = BUBBLEWRAP  # ``"bubblewrap"``, ``"container"`` or ``"process"``
+    only: frozenset[str] | None = None  # questions to grade again whatever the records say, or ``None``
+    force: bool = False  # grade everything again
 
     def path(self, student: str) -> Path:
         """Where the record of a student lies."""
@@ -79,7 +71,7 @@ def run(
     scheduler: str | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[dict]:
-    """Grade all submissions that have no valid record yet.
+    """Grade all submissions that have no valid record yet; returns all records in their order.
 
     Args:
         plan: What to do.
@@ -87,9 +79,6 @@ def run(
         workers: Sandboxes at work at the same time on this machine.
         scheduler: Address of a Dask scheduler instead; its workers need the same course and isolation.
         progress: Called with a line after each submission.
-
-    Returns:
-        The records, in the order of the submissions.
 
     Raises:
         RuntimeError: The isolation does not work here, or the cluster cannot be used.
@@ -160,10 +149,9 @@ def _grade(plan, submission, previous, sandbox):
     only = plan.only
     if only is not None and (previous is None or previous["submission_sha256"] is None):
         only = None
+    data, student = submission.data, submission.student
     try:
-        record = grade(
-            plan.assignment, submission.data, submission.student, sandbox, only=only, previous=previous
-        )
+        record = grade(plan.assignment, data, student, sandbox, only=only, previous=previous)
     except Exception as error:
         return _fault(plan, submission, error)
     if record["status"] == "unreadable" and previous is not None and previous["status"] == "graded":
@@ -189,12 +177,8 @@ def _as_handed_in(record, submission):
     """The record with what is known today of how the submission was handed in."""
     if isinstance(submission.data, bytes) or record["submission_sha256"] is None:
         moment = submission.timestamp
-        now = {
-            "timestamp": moment.isoformat() if moment else "",
-            "late_flag": submission.late,
-            "intake_notes": submission.notes,
-            "source": submission.source,
-        }
+        now = {"timestamp": moment.isoformat() if moment else "", "late_flag": submission.late}
+        now |= {"intake_notes": submission.notes, "source": submission.source}
     else:
         begin = "Nothing to grade in the last collection"
         note = f"{begin} ({submission.data}); the submission graded before counts."
@@ -286,14 +270,10 @@ class _Progress:
     def done(self, record, previous):
         self._done += 1
         left = (time.monotonic() - self._start) / self._done * (self._waiting - self._done)
-        when = f" · about {_duration(left)} left" if left >= 1 else ""
+        about = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
+        when = f" · about {about} left" if left >= 1 else ""
         reason = f" · {record['reason']}" if record["reason"] else ""
-        change = ""
-        if previous is not None and records.score(previous) != records.score(record):
-            change = f" (was {records.score(previous):g})"
-        result = f"{records.score(record):g}/{records.max_score(record):g}"
+        score, before = records.score(record), records.score(previous) if previous else None
+        change = f" (was {before:g})" if before not in (None, score) else ""
+        result = f"{score:g}/{records.max_score(record):g}"
         self._say(f"[{self._done}/{self._waiting}] {record['student']} {result}{change}{reason}{when}")
-
-
-def _duration(seconds):
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

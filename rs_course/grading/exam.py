@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rs_course.grading import own_line
+from rs_course.grading import own_work
 from rs_course.grading.sandbox import Limits
 
 EXAMS = {
@@ -43,9 +44,7 @@ class Wrong(Exception):
             answer could tell what the hidden inputs are.
     """
 
-    def __init__(
-        self, message: str, fraction: float = 0.0, measure: float | None = None, *, detail: str = ""
-    ):
+    def __init__(self, message: str, fraction=0.0, measure: float | None = None, *, detail=""):
         super().__init__(message)
         self.message, self.fraction, self.measure, self.detail = message, fraction, measure, detail
 
@@ -84,12 +83,11 @@ class Check:
 def of_call(question: str, call: str, **shared) -> Callable[..., Check]:
     """A maker of several checks of one call: ``make(name, points, inputs, **fields)``.
 
-    Args:
-        question: See :class:`Check`.
-        call: See there too.
-        shared: Fields that the checks have in common; each may give its own.
+    Fields in ``shared`` are those that the checks have in common; each may give its own, and another call.
     """
-    return lambda name, points, inputs, **own: Check(name, question, points, call, inputs, **shared | own)
+    return lambda name, points, inputs, call=call, **own: Check(
+        name, question, points, call, inputs, **shared | own
+    )
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class Exam:
         preload: Modules that the sandbox imports once.
         limits: What one submission may use.
         explain: ``(grade_id of a prose answer, question, function)``: the prose explains one line of that
-            function, which :mod:`rs_course.grading.own_line` picks; or ``None``.
+            function, which :mod:`rs_course.grading.own_work` picks; or ``None``.
     """
 
     name: str
@@ -138,12 +136,10 @@ class Exam:
         checks = [check for check in self.checks if check.question == question and check.public]
         if not checks:
             raise ValueError(f"{self.name} has no public checks for {question!r}; it has {self.questions}.")
-        names = {function.__name__: function for function in functions}
         right = True
         for check in checks:
-            examined = Examined(check, seed="public")
             try:
-                examined.judge(eval(check.call, {**names, **examined.sent}))
+                Examined(check, seed="public").call(functions)
                 print(f"✓ {check.name}")
             except NotImplementedError:
                 print(f"… {check.name}: not done yet")
@@ -162,32 +158,27 @@ class Exam:
         Raises:
             AssertionError: Names the first mistake.
         """
-        names = {function.__name__: function for function in functions}
         for check in self.checks:
             if check.question == question:
-                examined = Examined(check, seed="nbgrader")
                 try:
-                    examined.judge(eval(check.call, {**names, **examined.sent}))
+                    Examined(check, seed="nbgrader").call(functions)
                 except Wrong as wrong:
                     raise AssertionError(f"{check.name}: {wrong.message}") from None
 
     def own_line(self, function) -> None:
         """Print the line of the student's function that is to be explained, as the grader picks it."""
-        line = own_line.choose(inspect.getsource(function), self.explain[2])
+        line = own_work.line_to_explain(inspect.getsource(function), self.explain[2])
         print("there is no line to explain yet" if line is None else f"Your line: {line}")
 
     def prose(self, question: str, answers: dict[str, str]) -> str:
-        """A prose answer as whoever marks it should read it: with the line that it explains, if it does.
-
-        Args:
-            question: ``grade_id`` of the prose.
-            answers: All answers of the submission by ``grade_id``.
+        """A prose answer as whoever marks it should read it, out of all answers of the submission: with the
+        line that it explains, if it does.
         """
         text = answers.get(question, "")
         if not text.strip() or self.explain is None or question != self.explain[0]:
             return text
         _, code, function = self.explain
-        line = own_line.choose(answers.get(code, ""), function)
+        line = own_work.line_to_explain(answers.get(code, ""), function)
         asked = f"has no line to explain in {function}" if line is None else f"is to explain: {line}"
         return f"[This submission {asked}]\n\n{text}"
 
@@ -215,6 +206,11 @@ class Examined:
     def sent(self) -> dict:
         """The inputs without what stays with the grader."""
         return {key: value for key, value in self.inputs.items() if not key.startswith("_")}
+
+    def call(self, functions) -> None:
+        """Call functions here and judge their value; raises :class:`Wrong`, or what they raise."""
+        names = {function.__name__: function for function in functions}
+        self.judge(eval(self.check.call, {**names, **self.sent}))
 
     @cached_property
     def payload(self) -> dict:
@@ -282,6 +278,25 @@ def compare(value, expected, tolerance: float, mistakes=dict) -> None:
     raise Wrong("the values are not the expected ones")
 
 
+def by_steps(reached: float, steps, otherwise: str) -> float:
+    """Points for a number, which is returned where it earns all of them.
+
+    Args:
+        reached: The number.
+        steps: ``(least, fraction of the points, what is said below the step before)``, the largest first.
+        otherwise: What is said below them all.
+
+    Raises:
+        Wrong: With what the number earns, and the number for the leaderboard.
+    """
+    for least, fraction, sentence in steps:
+        if reached >= least:
+            if fraction == 1.0:
+                return reached
+            raise Wrong(sentence, fraction, measure=reached)
+    raise Wrong(otherwise, measure=reached)
+
+
 def wrong_shape(given, wanted, sentence: str = "the result has another shape than expected") -> Wrong:
     """A result of another shape; ``sentence`` may say what usually makes it so."""
     return Wrong(sentence, detail=f"shape {list(given)} instead of {list(wanted)}")
@@ -308,15 +323,10 @@ def numbers(value) -> np.ndarray:
                 return array.astype(np.float64)
         except (ValueError, OverflowError):
             pass
-        if _is_huge(value):
+        items = value if isinstance(value, list | tuple) else [value]
+        if any(type(item) is int and item.bit_length() > 64 for item in items):
             raise Wrong("the result contains a whole number that is too large to compare")
     raise Wrong(f"the result is a {type(value).__name__}, expected numbers")
-
-
-def _is_huge(value) -> bool:
-    """Whether a number, or one of a list of numbers, is a whole one beyond every machine integer."""
-    items = value if isinstance(value, list | tuple) else [value]
-    return any(type(item) is int and item.bit_length() > 64 for item in items)
 
 
 def close(given: np.ndarray, wanted: np.ndarray, tolerance: float) -> bool:
@@ -345,8 +355,6 @@ def load(name_or_file: str | Path) -> Exam:
         raise ValueError(f"There is no exam {str(name_or_file)!r}; the course has {', '.join(EXAMS)}.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no exam file {path}.")
-    import sys
-
     name = "exam_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(name, path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)

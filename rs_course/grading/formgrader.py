@@ -49,8 +49,8 @@ def write(course: Path, assignment: Assignment, graded: list[dict], rows: list[d
         course: The folder.
         assignment: What was graded; other assignments of the folder stay as they are.
         graded: The records, with points given by hand.
-        rows: Their rows from :func:`rs_course.grading.gradebook.rows`.
-        given: From :func:`rs_course.grading.gradebook.read_manual`: which points a person gave.
+        rows: Their rows from :func:`.gradebook.rows`.
+        given: From :func:`.gradebook.read_manual`: which points a person gave.
     """
     name = assignment.name
     records.write_text(course / "source" / name / f"{name}.ipynb", assignment.release.decode("utf-8"))

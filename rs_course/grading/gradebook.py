@@ -13,9 +13,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from rs_course.grading import records, spreadsheet
+from rs_course.grading import records
 from rs_course.grading.policy import LatePolicy
-from rs_course.grading.roster import Student
+from rs_course.grading.roster import Student, read_table, spelling
 
 # The header of ``nbgrader export``, in its order.
 HEADER = [
@@ -118,11 +118,11 @@ def write_manual(
     """Write the list of answers to grade by hand; what the instructor has filled in stays.
 
     A row may also be of an automatic question: its points then replace the automatic ones. The last version
-    of the list is kept beside it.
+    of the list is kept beside it. Records of other students in ``records/`` count too.
 
     Args:
         path: The list.
-        graded: The records; those of other students in ``records/`` count too.
+        graded: The records.
         typed: Points typed elsewhere (in formgrader), for rows that are still empty.
         changed: Points that replace those of the list (typed on the marking page); ``("", "")`` takes back.
 
@@ -176,9 +176,8 @@ def _same_student(identity, question, items):
     """The student of a row: a spreadsheet may have cut leading zeros off the id."""
     if (identity, question) in items:
         return identity
-    fits = [
-        s for s, q in items if q == question and s.lstrip("0").casefold() == identity.lstrip("0").casefold()
-    ]
+    wanted = identity.lstrip("0").casefold()
+    fits = [s for s, q in items if q == question and s.lstrip("0").casefold() == wanted]
     return fits[0] if len(fits) == 1 else None
 
 
@@ -204,21 +203,16 @@ def read_rows(path: Path) -> dict[tuple[str, str], dict]:
     """
     if not path.is_file():
         return {}
-    table = spreadsheet.read(path)
-    names = {
-        "student_id": ("student_id", "id", "student"),
-        "question": ("question",),
-        "points": ("points", "score", "mark", "marks"),
-    }
+    table = read_table(path)
+    names = {"student_id": ("student_id", "id", "student"), "question": ("question",)}
+    names |= {"points": ("points", "score", "mark", "marks")}
     for name, known in names.items():
         if not table.columns(*known):
             raise ValueError(
                 f"{path} has no column “{name}”; its header is “{', '.join(table.header)[:100]}”."
             )
-    spelled = Counter(map(spreadsheet.spelling, table.header))
-    if twice := [
-        name for known in names.values() for name in known if spelled[spreadsheet.spelling(name)] > 1
-    ]:
+    spelled = Counter(map(spelling, table.header))
+    if twice := [name for known in names.values() for name in known if spelled[spelling(name)] > 1]:
         raise ValueError(f"{path} has two columns “{twice[0]}”: keep the one that counts.")
     found: dict[tuple[str, str], dict] = {}
     for number, row in table.rows:
@@ -229,9 +223,8 @@ def read_rows(path: Path) -> dict[tuple[str, str], dict]:
             entry[name] = plain(table.first(row, name))
         key = plain(identity), question
         if found.setdefault(key, entry)["points"] != entry["points"]:
-            raise ValueError(
-                f"{path}, line {number}: {question} of {identity} stands there twice; keep one row."
-            )
+            where = f"{path}, line {number}"
+            raise ValueError(f"{where}: {question} of {identity} stands there twice; keep one row.")
     return found
 
 
@@ -277,20 +270,14 @@ _NO_QUESTION = {*HEADER, *("status", "reason", "days_late", "late_days", "late_n
 
 
 def log_changes(folder: Path, rows: list[dict], by_hand: dict[tuple[str, str], dict]) -> int:
-    """Add to ``changes.csv`` what differs between the grade table that lies in ``folder`` and the new one.
+    """Add to ``changes.csv`` what differs between ``grades_by_question.csv`` in ``folder`` and the new rows.
 
-    Args:
-        folder: ``grades/NAME``; its ``grades_by_question.csv`` is the table so far.
-        rows: The new table.
-        by_hand: From :func:`read_rows`; ``by`` and ``why`` tell who and why.
-
-    Returns:
-        The number of changes.
+    ``by_hand`` comes from :func:`read_rows`: its ``by`` and ``why`` tell who and why. Returns the number.
     """
     table = folder / "grades_by_question.csv"
     if not table.is_file():
         return 0
-    before = {row["student_id"]: row for _, row in spreadsheet.read(table).rows}
+    before = {row["student_id"]: row for _, row in read_table(table).rows}
     now, lines = datetime.now(UTC).isoformat(timespec="seconds"), []
     for row in rows:
         old = before.get(str(row["student_id"]), {})
@@ -302,7 +289,7 @@ def log_changes(folder: Path, rows: list[dict], by_hand: dict[tuple[str, str], d
             lines.append((now, who, row["student_id"], name, was, value, why))
     if lines:
         path = folder / "changes.csv"
-        earlier = spreadsheet.read(path).rows if path.is_file() else []
+        earlier = read_table(path).rows if path.is_file() else []
         kept = [tuple(row.get(name, "") for name in CHANGES) for _, row in earlier]
         write_table(path, CHANGES, [*kept, *sorted(lines)])
     return len(lines)

@@ -28,17 +28,11 @@ from rs_course.grading.sandbox import Sandbox
 
 @dataclass(frozen=True)
 class Assignment:
-    """A release notebook and its exam.
+    """A release notebook and its exam."""
 
-    Attributes:
-        release: Bytes of the student version.
-        exam: What is checked.
-        seed: The secret seed of the hidden inputs.
-    """
-
-    release: bytes
-    exam: Exam
-    seed: str
+    release: bytes  # bytes of the student version
+    exam: Exam  # what is checked
+    seed: str  # the secret seed of the hidden inputs
     exam_source: str = ""
 
     @classmethod
@@ -96,18 +90,14 @@ def grade(
     only=None,
     previous=None,
 ) -> dict:
-    """Grade one submission.
+    """Grade one submission; returns its record. One that cannot be graded gets a record too, with the reason.
 
     Args:
         assignment: What it answers.
         submission: Bytes of the notebook, or the reason why there are none.
         student: Student id.
         sandbox: Where its code runs.
-        only: Questions to grade anew; the others are taken from ``previous``.
-        previous: The record so far, for ``only`` and for points given by hand.
-
-    Returns:
-        The record. A submission that cannot be graded gets one too, with the reason.
+        only: Questions to grade anew; the others are taken from ``previous``, the record so far.
 
     Raises:
         MachineFault: This machine could not run it, which says nothing about the submission.
@@ -135,10 +125,8 @@ def grade(
         record |= {"status": "unreadable", "reason": str(error)}
         notes, answered = [], notebooks.transplant(assignment.cells, [])
     if record["status"] == "graded" and not answered.answers:
-        record |= {
-            "status": "unreadable",
-            "reason": "none of the assignment's answer cells is in this notebook",
-        }
+        reason = "none of the assignment's answer cells is in this notebook"
+        record |= {"status": "unreadable", "reason": reason}
     questions = [q for q in assignment.exam.questions if only is None or q in only]
     results = _examine(assignment, answered, questions, sandbox) if record["status"] == "graded" else {}
     record["notes"] = notes + (answered.notes if record["status"] == "graded" else [])
@@ -146,7 +134,7 @@ def grade(
     record["questions"] = [
         _question(assignment, q, results, answered, record)
         if q in questions
-        else kept.get(q) or _blank(assignment, q)
+        else kept.get(q) or _row(assignment, q, [], "not graded yet")
         for q in assignment.exam.questions
     ]
     record["manual"] = [
@@ -187,10 +175,8 @@ def _examine(assignment, answered, questions, sandbox) -> dict:
     stopped = set(answered.untouched)  # Questions whose code is not run (again).
     left = _Left(assignment.exam.limits)
     for hidden in (False, True):
-        waiting = [
-            e for e in assignment.checks if e.check.question in questions and e.check.public is not hidden
-        ]
-        waiting = [e for e in waiting if e.check.question not in stopped]
+        asked = [e for e in assignment.checks if e.check.question in questions]
+        waiting = [e for e in asked if e.check.public is not hidden and e.check.question not in stopped]
         if waiting or not hidden:
             _run(assignment, answered, waiting, sandbox, results, stopped, left, hidden)
     return results
@@ -218,29 +204,28 @@ def _run(assignment, answered, waiting, sandbox, results, stopped, left, hidden)
     while True:
         if (limits := left.limits()) is None:
             return _fail(waiting, results, "not reached: your answers used up the time of one submission")
-        cells = [
-            cell for cell in answered.cells if not (cell["id"] in stopped and f"end:{cell['id']}" in results)
-        ]
+        ended = {cell["id"] for cell in answered.cells if f"end:{cell['id']}" in results}
+        cells = [cell for cell in answered.cells if cell["id"] not in ended & stopped]
         job = {"cells": cells, "probes": [e.payload for e in waiting]}
         outcome = sandbox.run(job, limits)
         left.take(outcome)
         last = _collect(outcome.events, cells, waiting, results, assignment.sentences, hidden)
         # An exit status could spell out a hidden input.
-        ended = outcome.fixed if hidden else outcome.ended
+        how = outcome.fixed if hidden else outcome.ended
         if outcome.ended == "finished":
             return _fail(waiting, results, "your code left no result")
         if last is None:
-            return _fail(waiting, results, f"your code {ended}")
+            return _fail(waiting, results, f"your code {how}")
         if last in {cell["id"] for cell in cells}:
             question = last
             results[f"end:{last}"] = {}
             if not hidden:
-                results[f"cell:{last}"] = {"error": f"this cell {ended}", "output": ""}
+                results[f"cell:{last}"] = {"error": f"this cell {how}", "output": ""}
         else:
             question = next(e.check.question for e in waiting if e.check.name == last)
         stopped.add(question)
         of_it = [e for e in assignment.checks if e.check.question == question]
-        _fail([e for e in of_it if e.check.public], results, f"your code {ended}")
+        _fail([e for e in of_it if e.check.public], results, f"your code {how}")
         _fail(of_it, results, f"your code {outcome.fixed}")
         waiting = [e for e in waiting if e.check.name not in results]
 
@@ -273,12 +258,11 @@ def _collect(events, cells, waiting, results, sentences, hidden):
 
 def _judge(examined, event, *, shown):
     if "error" in event:
-        message = records.error_sentence(event["error"], shown=shown)
-        return {"fraction": 0.0, "message": message, "measure": None}
+        return _wrong(records.error_sentence(event["error"], shown=shown))
     try:
         value = codec.decode(event.get("value"))
     except (ValueError, TypeError, RecursionError, MemoryError, binascii.Error):
-        return {"fraction": 0.0, "message": records.UNREADABLE, "measure": None}
+        return _wrong(records.UNREADABLE)
     try:
         measure = examined.judge(value)
         return {"fraction": 1.0, "message": "", "measure": measure}
@@ -286,9 +270,13 @@ def _judge(examined, event, *, shown):
         return {"fraction": wrong.fraction, "message": wrong.message, "measure": wrong.measure}
 
 
+def _wrong(message):
+    return {"fraction": 0.0, "message": message, "measure": None}
+
+
 def _fail(examined, results, message):
     for e in examined:
-        results.setdefault(e.check.name, {"fraction": 0.0, "message": message, "measure": None})
+        results.setdefault(e.check.name, _wrong(message))
 
 
 def _question(assignment, question, results, answered, record):
@@ -300,17 +288,10 @@ def _question(assignment, question, results, answered, record):
             continue
         result = results.get(check.name)
         if result is None:
-            reason = record["reason"] or ("not answered" if untouched else "not reached")
-            result = {"fraction": 0.0, "message": reason, "measure": None}
-        checks.append(
-            {
-                "name": check.name,
-                "public": check.public,
-                "points": check.points,
-                "score": round(check.points * result["fraction"], 6),
-                "message": result["message"],
-            }
-        )
+            result = _wrong(record["reason"] or ("not answered" if untouched else "not reached"))
+        score = round(check.points * result["fraction"], 6)
+        item = {"name": check.name, "public": check.public, "points": check.points}
+        checks.append(item | {"score": score, "message": result["message"]})
     records.mark_hard_coded(checks)
     message = cell.get("error", "")
     name, module = records.missing_name(message, checks)
@@ -318,25 +299,13 @@ def _question(assignment, question, results, answered, record):
         message = f"{name} is defined in another cell, but only answer cells are run: move it here"
     elif module:
         message = f"{module} is not available to answers: write it with numpy and torch"
-    return {
-        "question": question,
-        "points": assignment.exam.points(question),
-        "score": round(sum(item["score"] for item in checks), 6),
-        "message": message,
-        "output": cell.get("output", ""),
-        "checks": checks,
-    }
+    return _row(assignment, question, checks, message, cell.get("output", ""))
 
 
-def _blank(assignment, question):
-    return {
-        "question": question,
-        "points": assignment.exam.points(question),
-        "score": 0.0,
-        "message": "not graded yet",
-        "output": "",
-        "checks": [],
-    }
+def _row(assignment, question, checks, message, output=""):
+    score = round(sum((item["score"] for item in checks), 0.0), 6)
+    row = {"question": question, "points": assignment.exam.points(question), "score": score}
+    return row | {"message": message, "output": output, "checks": checks}
 
 
 def _versions() -> dict:

@@ -4,7 +4,7 @@ After *Autograder Specifications* (gradescope-autograders.readthedocs.io): the z
 once as root when the image is built, and ``run_autograder``, run as root for each submission in a fresh
 container. The zip's files are in ``/autograder/source``, the student's in ``/autograder/submission``, and
 ``/autograder/results/results.json`` is what counts. A student's code may not become root there, so it runs
-as :class:`.containers.AnotherUser`, and everything under ``/autograder`` is readable by root alone.
+as :class:`.isolation.AnotherUser`, and everything under ``/autograder`` is readable by root alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from rs_course.grading import archives, mounts, notebooks, records
+from rs_course.grading import archives, isolation, notebooks, records
 
 _SETUP = """#!/usr/bin/env bash
 # Runs once, as root, when Gradescope builds the image.
@@ -61,7 +61,7 @@ def build(target: Path, name: str, release: Path, exam: str, seed: str, torch_in
     from rs_course.paths import data_dir
 
     files = [*_files(Path(rs_course.__file__).parent, "rs_course"), *_files(data_dir(), "rs_course/_data")]
-    files += [(place.lstrip("/"), Path(source).read_bytes()) for source, place in mounts.grader_files()]
+    files += [(place.lstrip("/"), Path(source).read_bytes()) for source, place in isolation.grader_files()]
     own = Path(exam).is_file()
     if own:
         files.append(("assignment/exam.py", Path(exam).read_bytes()))
@@ -92,11 +92,9 @@ def _requirements():
 
     lines = [Requirement(line) for line in metadata.requires("rs-course") or ()]
     names = {line.name for line in lines if not line.marker or line.marker.evaluate({"extra": ""})}
-    pins = []
-    for name in sorted(names | set(mounts.ALWAYS), key=str.lower):
-        # Which build it is (“+cpu”) is the index's business.
-        pins.append(f"{name}=={metadata.version(name).partition('+')[0]}\n")
-    return "".join(pins)
+    names = sorted(names | set(isolation.ALWAYS), key=str.lower)
+    # Which build it is (“+cpu”) is the index's business.
+    return "".join(f"{name}=={metadata.version(name).partition('+')[0]}\n" for name in names)
 
 
 def _is_notebook(name):
@@ -105,11 +103,7 @@ def _is_notebook(name):
 
 
 def find(folder: Path, name: str) -> bytes | ValueError:
-    """The submitted notebook: called ``NAME.ipynb``, or the only one; it may lie in a zip.
-
-    Returns:
-        Its bytes, or the reason why there are none.
-    """
+    """The submitted notebook, called ``NAME.ipynb`` or the only one, also in a zip; or why there is none."""
     found: dict[str, bytes | ValueError] = {}
     for path in sorted(folder.rglob("*")):
         # A link could name the exam, which only root can read, and this is root.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
-from rs_course.grading import archives, gradebook, policy, roster, spreadsheet
+from rs_course.grading import archives, gradebook, policy, roster
 from rs_course.grading.notebooks import MAX_BYTES
 from rs_course.grading.owners import Owners, read_name
 from rs_course.grading.roster import Student
@@ -26,27 +26,16 @@ _IGNORED = (MANIFEST, _TIMESTAMP, ".csv", ".html", ".htm")
 
 @dataclass
 class Submission:
-    """What one student handed in.
+    """What one student handed in."""
 
-    Attributes:
-        student: Student id; for a file that fits nobody on the roster, a name made from its own.
-        data: Bytes of the notebook, or the reason why there are none.
-        timestamp: When it was handed in (UTC), or ``None`` where that is not known.
-        late: The LMS marked it as late.
-        notes: What was unusual.
-        source: Path inside the zip or folder.
-        lms_judged: The LMS says of every file whether it was late.
-        unassigned: Why the file is nobody's on the roster, or ``""``.
-    """
-
-    student: str
-    data: bytes | ValueError
-    timestamp: datetime | None = None
-    late: bool = False
-    notes: list[str] = field(default_factory=list)
-    source: str = ""
-    lms_judged: bool = False
-    unassigned: str = ""
+    student: str  # student id; for a file that fits nobody on the roster, a name made from its own
+    data: bytes | ValueError  # bytes of the notebook, or the reason why there are none
+    timestamp: datetime | None = None  # when it was handed in (UTC), or ``None`` where that is not known
+    late: bool = False  # the LMS marked it as late
+    notes: list[str] = field(default_factory=list)  # what was unusual
+    source: str = ""  # path inside the zip or folder
+    lms_judged: bool = False  # the LMS says of every file whether it was late
+    unassigned: str = ""  # why the file is nobody's on the roster, or ""
 
 
 def collect(
@@ -62,7 +51,7 @@ def collect(
 
     Args:
         source: ``submitted/`` in nbgrader's layout, any folder of notebooks, or a zip.
-        assignment: Name of the assignment.
+        assignment: Its name.
         students: The roster; students without a file get a submission that says so. May be empty.
         answers: Text that only this assignment's notebooks hold: of several files one that holds it counts.
         assigned: Path of a file → id of the student whose it is, as the instructor has decided.
@@ -100,7 +89,7 @@ def read_assigned(path: Path) -> dict[str, str]:
     """What an instructor has filled in for files that fit nobody: path → student id."""
     if not path.is_file():
         return {}
-    table = spreadsheet.read(path)
+    table = roster.read_table(path)
     files, ids = table.columns("file"), table.columns("student_id")
     if not files or not ids:
         raise ValueError(f"{path} needs the columns file and student_id.")
@@ -144,11 +133,8 @@ def _budget_key(name):
 
 
 def _is_wanted(name):
-    last = name.rsplit("/", 1)[-1]
-    return (
-        bool(_NOTEBOOK.search(name))
-        or last.endswith((MANIFEST, _TIMESTAMP))
-        or bool(_MAYBE_NOTEBOOK.search(name))
+    return bool(
+        name.endswith((MANIFEST, _TIMESTAMP)) or _NOTEBOOK.search(name) or _MAYBE_NOTEBOOK.search(name)
     )
 
 
@@ -163,6 +149,11 @@ def _read(path, root):
         return path.read_bytes()
     except OSError as error:
         return ValueError(f"it cannot be read ({error.strerror})")
+
+
+def _looks_like_one(data):
+    begins = data[:400].lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"{"
+    return begins and b'"cells"' in data and b'"nbformat' in data
 
 
 class _Found:
@@ -188,11 +179,7 @@ class _Found:
             (self._manifests if last == MANIFEST else self._timestamps)[folder] = data
             return
         is_notebook = _NOTEBOOK.search(last) or (
-            _MAYBE_NOTEBOOK.search(member.name)
-            and isinstance(data, bytes)
-            and data[:400].lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"{"
-            and b'"cells"' in data
-            and b'"nbformat' in data
+            _MAYBE_NOTEBOOK.search(member.name) and isinstance(data, bytes) and _looks_like_one(data)
         )
         if not is_notebook and last.lower().endswith(_IGNORED):
             return
@@ -225,9 +212,8 @@ class _Found:
         moment = policy.local_time(upload.when) if upload and upload.when else None
         if self._trust is None:
             if moment:
-                made.notes.append(
-                    f"The name says {upload.when} without a time zone, which was not used to judge lateness."
-                )
+                said = "without a time zone, which was not used to judge lateness"
+                made.notes.append(f"The name says {upload.when} {said}.")
             return
         moment = moment or (None if upload and upload.system == "canvas" else member.modified)
         if moment:
@@ -260,11 +246,9 @@ class _Found:
         """The chosen submission of each student who handed in anything."""
         chosen = {identity: made for identity, (_, made) in self._best.items()}
         for identity, made in chosen.items():
-            name = made.source.rpartition("/")[2]
-            if self._count[identity] > 1:
-                made.notes.append(
-                    f"{self._count[identity]} files were handed in; the latest was graded: {name[:80]}."
-                )
+            name, count = made.source.rpartition("/")[2], self._count[identity]
+            if count > 1:
+                made.notes.append(f"{count} files were handed in; the latest was graded: {name[:80]}.")
             elif "-checkpoint" in name:
                 made.notes.append("Only an automatic copy (checkpoint) was handed in.")
         chosen = {**self._others, **chosen}
@@ -294,7 +278,7 @@ class _Found:
         if text is None or not self._is_exchange(folder):
             return
         try:
-            made.timestamp = policy.parse_time(spreadsheet.decode(text[:200]))
+            made.timestamp = policy.parse_time(roster.decode(text[:200]))
         except ValueError as error:
             made.notes.append(f"The time of handing in is not known: in {_TIMESTAMP}, {error}.")
 
@@ -315,20 +299,14 @@ def _manifest_note(manifest, data):
 
 def _share_in_teams(chosen, students):
     """Who handed in nothing gets what was handed in last for the team."""
+    begin = datetime.min.replace(tzinfo=UTC)
     for student in students:
         if not student.team or isinstance(getattr(chosen.get(student.id), "data", None), bytes):
             continue
-        mates = [
-            chosen[s.id] for s in students if s.team == student.team and s.id != student.id and s.id in chosen
-        ]
-        mates = [
-            mate
-            for mate in mates
-            if isinstance(mate.data, bytes) and "for the team" not in " ".join(mate.notes)
-        ]
+        mates = [chosen[s.id] for s in students if s.team == student.team and s.id in chosen]
+        mates = [mate for mate in mates if isinstance(mate.data, bytes)]
+        mates = [mate for mate in mates if "for the team" not in " ".join(mate.notes)]
         if mates:
-            last = max(
-                mates, key=lambda mate: (mate.timestamp or datetime.min.replace(tzinfo=UTC), mate.student)
-            )
+            last = max(mates, key=lambda mate: (mate.timestamp or begin, mate.student))
             note = f"Handed in by {last.student} for the team {student.team}."
             chosen[student.id] = replace(last, student=student.id, notes=[*last.notes, note])

@@ -26,8 +26,7 @@ from pathlib import Path
 
 from rs_course.grading import archives, records
 from rs_course.grading.gradebook import cell
-from rs_course.grading.roster import Student
-from rs_course.grading.spreadsheet import spelling
+from rs_course.grading.roster import Student, spelling
 
 FINAL = ("graded", "unreadable")
 
@@ -180,17 +179,13 @@ def d2l_place(grade: Grade, page: str) -> tuple[str, bytes] | None:
 
 @dataclass(frozen=True)
 class System:
-    """What one LMS reads.
+    """What one LMS reads."""
 
-    Attributes:
-        table: ``table(grades, column, most)``: the text of the grade file.
-        column: Name of the grade column where none is given, with ``{title}`` of the assignment.
-        place: ``place(grade, page)``: name and bytes of a feedback file in the zip, ``None`` where the LMS
-            could not tell whose it is. ``None`` where no such upload is documented.
-    """
-
+    # ``table(grades, column, most)``: the text of the grade file
     table: Callable[[list[Grade], str, float], str]
-    column: str
+    column: str  # name of the grade column where none is given, with ``{title}`` of the assignment
+    # ``place(grade, page)``: name and bytes of a feedback file in the zip, ``None`` where the LMS could not
+    # tell whose it is. ``None`` where no such upload is documented.
     place: Callable[[Grade, str], tuple[str, bytes] | None] | None
 
 
@@ -211,9 +206,8 @@ def require(system: str, has_roster: bool) -> None:
     if system not in SYSTEMS:
         raise ValueError(f"There is no format {system!r}; there are {', '.join(SYSTEMS)}.")
     if not has_roster:
-        raise ValueError(
-            f"--csv {system} needs --roster: {system} wants the names and numbers it gave itself."
-        )
+        why = f"{system} wants the names and numbers it gave itself"
+        raise ValueError(f"--csv {system} needs --roster: {why}.")
 
 
 def write(
@@ -259,10 +253,8 @@ def write(
     if strangers := len(rows) - len(known):
         said.append(f"  left out, because they are not on the roster: {strangers}")
     if form.place is None:
-        said.append(
-            f"  {system} documents no upload of feedback for a whole class: hand out feedback/ yourself"
-        )
-        return said
+        why = "documents no upload of feedback for a whole class"
+        return [*said, f"  {system} {why}: hand out feedback/ yourself"]
     return said + _write_feedback(folder, system, form.place, final)
 
 
@@ -280,7 +272,7 @@ def _write_feedback(folder, system, place, final):
     for grade in final:
         page = folder / "feedback" / f"{records.file_name(grade.student.id)}.html"
         found = place(_own_place(grade, shared), page.read_text(encoding="utf-8"))
-        files += [found] if found else []
+        files += filter(None, [found])
         unplaced += found is None and bool(grade.source)
     target = folder / f"{system}_feedback.zip"
     records.write_bytes(target, archives.pack(files))

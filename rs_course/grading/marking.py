@@ -33,21 +33,13 @@ _IMAGE = re.compile(
 
 @dataclass(frozen=True)
 class Question:
-    """A question that is marked by hand.
+    """A question that is marked by hand."""
 
-    Attributes:
-        grade_id: Its name.
-        points: What can be reached.
-        prompt: The text above the answer in the student version.
-        reference: The source's own answer.
-        criteria: ``(points, text)`` of each line ``- 1.5: …`` of the mark scheme.
-    """
-
-    grade_id: str
-    points: float
-    prompt: str
-    reference: str
-    criteria: list[tuple[float, str]]
+    grade_id: str  # its name
+    points: float  # what can be reached
+    prompt: str  # the text above the answer in the student version
+    reference: str  # the source's own answer
+    criteria: list[tuple[float, str]]  # ``(points, text)`` of each line ``- 1.5: …`` of the mark scheme
 
 
 def questions(release: bytes, source: bytes | None) -> list[Question]:
@@ -110,17 +102,10 @@ class Marking:
                     continue
                 draft = drafts.get(student, {})
                 text, figures = _figures(item)
-                found.append(
-                    {
-                        "key": self._key(record, question),
-                        "student": student if self.names else "",
-                        "text": text,
-                        "figures": figures,
-                        "points": points,
-                        "comment": comment or draft.get("comment", ""),
-                        "criteria": draft.get("criteria", []),
-                    }
-                )
+                answer = {"key": self._key(record, question), "student": student if self.names else ""}
+                answer |= {"text": text, "figures": figures, "points": points}
+                answer |= {"comment": comment or draft.get("comment", "")}
+                found.append(answer | {"criteria": draft.get("criteria", [])})
         return sorted(found, key=lambda answer: answer["key"])
 
     def save(self, question: str, key: str, points: str, comment: str, criteria: list[int]) -> None:
@@ -202,11 +187,7 @@ _MOST_BYTES = 200_000
 
 
 def serve(marking: Marking, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
-    """A server for 127.0.0.1 only, and the secret address of its index.
-
-    Args:
-        marking: What is marked.
-        port: 0 for any free one.
+    """A server for 127.0.0.1 only, at a port or at any free one (0), and the secret address of its index.
 
     Raises:
         OSError: The port is taken.
@@ -257,12 +238,9 @@ class _Handler(BaseHTTPRequestHandler):
         # What a student wrote is text on these pages; were it ever more, it still could not run or send.
         policy = f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
         policy += "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
-        for name, value in (
-            ("Content-Security-Policy", policy),
-            ("Cache-Control", "no-store"),
-            ("Referrer-Policy", "no-referrer"),
-            ("X-Content-Type-Options", "nosniff"),
-        ):
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
+        headers |= {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
+        for name, value in headers.items():
             self.send_header(name, value)
         # A page that was closed meanwhile does not wait for the answer.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

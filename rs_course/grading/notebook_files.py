@@ -29,24 +29,16 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class Cell:
-    """What matters of a notebook cell.
+    """What matters of a notebook cell."""
 
-    Attributes:
-        kind: ``"code"``, ``"markdown"`` or ``"raw"``.
-        source: Its text.
-        grade_id: nbgrader's name of the cell.
-        cell_id: The notebook format's own, or the one that Colab and Deepnote keep in the metadata.
-        nbgrader: Marks of nbgrader that matter here.
-        figures: Attached pictures: name → ``(media type, base64)``.
-        drawn: Pictures in the outputs of a code cell, likewise.
-    """
-
-    kind: str
-    source: str
-    grade_id: str | None
-    cell_id: str | None
-    nbgrader: dict
+    kind: str  # ``"code"``, ``"markdown"`` or ``"raw"``
+    source: str  # its text
+    grade_id: str | None  # nbgrader's name of the cell
+    cell_id: str | None  # the notebook format's own, or the one that Colab and Deepnote keep in the metadata
+    nbgrader: dict  # marks of nbgrader that matter here
+    # Attached pictures: name → ``(media type, base64)``
     figures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    # Pictures in the outputs of a code cell, likewise
     drawn: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property

@@ -16,16 +16,8 @@ from functools import lru_cache
 
 from rs_course.grading.notebook_files import MAX_BYTES, Cell, Unreadable, read, read_file
 
-__all__ = [
-    "MAX_BYTES",
-    "Cell",
-    "Transplant",
-    "Unreadable",
-    "defined_names",
-    "read",
-    "read_file",
-    "transplant",
-]
+__all__ = ["MAX_BYTES", "Cell", "Transplant", "Unreadable"]
+__all__ += ["defined_names", "read", "read_file", "transplant"]
 
 _FENCE = re.compile(r"\s*```[\w ]*\n(.*?)\n?```\s*", re.S)
 _LINKED = re.compile(r"""!\[[^\]]*\]\(\s*<?([^)\s>]+)|<img[^>]+src\s*=\s*["']?([^"'\s>]+)""", re.I)
@@ -39,34 +31,23 @@ _LONGEST_CODE = 200_000
 
 @dataclass
 class Transplant:
-    """The release with a student's answers.
+    """The release with a student's answers."""
 
-    Attributes:
-        cells: ``[{"id", "source"}]`` to execute: setup cells and code answers, in the order of the release.
-        answers: ``grade_id`` → source of every answer that was found, prose and work on tasks too. Prose
-            whose cell is missing is there too, with whatever could be it.
-        untouched: ``grade_id`` of answers that are still the stub, or missing.
-        attachments: ``grade_id`` of prose → its pictures as the notebook format keeps them:
-            ``{name: {media type: base64}}``.
-        notes: What was unusual, one sentence each, for the record.
-        elsewhere: Names that the student defined outside the answer cells, which are not run.
-    """
-
+    # ``[{"id", "source"}]`` to execute: setup cells and code answers, in the order of the release
     cells: list = field(default_factory=list)
+    # ``grade_id`` → source of every answer that was found, prose and work on tasks too. Prose whose cell is
+    # missing is there too, with whatever could be it.
     answers: dict = field(default_factory=dict)
-    untouched: set = field(default_factory=set)
+    untouched: set = field(default_factory=set)  # ``grade_id`` of answers that are still the stub, or missing
+    # ``grade_id`` of prose → its pictures as the notebook format keeps them: ``{name: {media type: base64}}``
     attachments: dict = field(default_factory=dict)
-    notes: list = field(default_factory=list)
+    notes: list = field(default_factory=list)  # what was unusual, one sentence each, for the record
+    # Names that the student defined outside the answer cells, which are not run
     elsewhere: set = field(default_factory=set)
 
 
 def transplant(release: list[Cell], submitted: list[Cell]) -> Transplant:
-    """Put the answers of a submission into the cells of the release.
-
-    Args:
-        release: Cells of the pristine student version.
-        submitted: Cells of the submission.
-    """
+    """Put the answers of a submission into the cells of the release."""
     result, search = Transplant(), _Search(release, submitted)
     for cell in release:
         if cell.is_task and (work := search.work_on(cell)):
@@ -85,9 +66,8 @@ def transplant(release: list[Cell], submitted: list[Cell]) -> Transplant:
         if cell.is_setup:
             result.cells.append({"id": cell.grade_id or cell.cell_id or "setup", "source": cell.source})
         elif cell.is_answer and cell.kind == "code":
-            result.cells.append(
-                {"id": cell.grade_id, "source": result.answers.get(cell.grade_id, cell.source)}
-            )
+            source = result.answers.get(cell.grade_id, cell.source)
+            result.cells.append({"id": cell.grade_id, "source": source})
     for cell in search.unclaimed():
         if cell.kind == "code":
             result.elsewhere |= _bound_names(cell.source)
@@ -125,11 +105,8 @@ class _Search:
         """Cells with the ``grade_id`` of an answer, else with its cell id; they are claimed."""
         found = [n for n, s in enumerate(self.submitted) if s.grade_id == cell.grade_id]
         if not found and cell.cell_id:
-            found = [
-                n
-                for n, s in enumerate(self.submitted)
-                if s.cell_id == cell.cell_id and s.grade_id not in self.ids
-            ]
+            cells = enumerate(self.submitted)
+            found = [n for n, s in cells if s.cell_id == cell.cell_id and s.grade_id not in self.ids]
             if found:
                 notes.append(f"The cell {cell.grade_id} had lost its grade_id; it was found by its cell id.")
         self._claimed.update(found)
@@ -167,13 +144,10 @@ class _Search:
     def rest_of(self, cell, source) -> str | None:
         """The next cell's text, where it continues code that was cut in two."""
         place = self.submitted.index(cell) + 1
-        following = self.submitted[place] if place < len(self.submitted) else None
-        if (
-            following is None
-            or place in self._claimed
-            or following.kind != "code"
-            or self._is_given(following)
-        ):
+        if place == len(self.submitted) or place in self._claimed:
+            return None
+        following = self.submitted[place]
+        if following.kind != "code" or self._is_given(following):
             return None
         if _tree(source) is not None and _tree(following.source) is not None:
             return None
@@ -214,9 +188,8 @@ def _take_code(result, search, cell, found):
     if missing and (source is None or _tree(source) is not None):
         others, shared = search.by_names(missing)
         if others:
-            source = _joined_code(
-                [*([source] if source else []), *(o.source for o in others)], cell.grade_id, []
-            )
+            parts = [*filter(None, [source]), *(other.source for other in others)]
+            source = _joined_code(parts, cell.grade_id, [])
             how = "was answered in the cell of another answer" if shared else "had lost its grade_id"
             how = "is not complete in its own cell" if found and not shared else how
             notes.append(f"The cell {cell.grade_id} {how}; it was found by what it defines.")
@@ -239,10 +212,8 @@ def _take_prose(result, search, cell, found):
     if not written:
         written = [one for one in search.unclaimed() if _is_prose(one)]
         if written:
-            what = "is not filled in" if found else "is missing"
-            notes.append(
-                f"The cell {cell.grade_id} {what}; text from other cells of the notebook stands for it."
-            )
+            what = f"{cell.grade_id} {'is not filled in' if found else 'is missing'}"
+            notes.append(f"The cell {what}; text from other cells of the notebook stands for it.")
     if written:
         if len(found) > 1:
             notes.append(f"The cell {cell.grade_id} occurs {len(found)} times; all of them count.")
@@ -310,6 +281,8 @@ def _joined_prose(cells):
 
 def _keep_figures(result, cell, written, beside=()):
     """Pictures attached to the text, then those that code in it or beside it has drawn."""
+    from urllib.parse import unquote
+
     pictures = {name: pair for one in written for name, pair in one.figures.items()}
     bundles = (bundle for kept in result.attachments.values() for bundle in kept.values())
     left = _MAX_DRAWN - sum(len(data) for bundle in bundles for data in bundle.values())
@@ -324,17 +297,11 @@ def _keep_figures(result, cell, written, beside=()):
         for found in _LINKED.finditer(one.source):
             link = found.group(1) or found.group(2)
             kind, _, name = link.partition(":")
-            if kind == "data" or (kind == "attachment" and _unquoted(name) in pictures):
+            if kind == "data" or (kind == "attachment" and unquote(name) in pictures):
                 continue
             result.notes.append(
                 f"The figure {link[:80]} of {cell.grade_id} is not in the notebook: it was only linked."
             )
-
-
-def _unquoted(name):
-    from urllib.parse import unquote
-
-    return unquote(name)
 
 
 def _is_prose(cell):

@@ -30,42 +30,25 @@ _YEAR = re.compile(r"(19|20)\d\d")
 
 @dataclass(frozen=True)
 class Upload:
-    """What a learning system says by the name that it gives to a file or folder.
+    """What a learning system says by the name that it gives to a file or folder."""
 
-    Attributes:
-        system: ``"canvas"``, ``"moodle"``, ``"blackboard"`` or ``"d2l"``.
-        person: The owner's name or user name, as the system writes it.
-        number: The owner's number there, or ``""``.
-        late: It marks the file as late.
-        upload: Number of the upload, which grows with time, or 0.
-        when: Time of the upload without a time zone, as text, or ``""``.
-    """
-
-    system: str
-    person: str
-    number: str = ""
-    late: bool = False
-    upload: int = 0
-    when: str = ""
+    system: str  # ``"canvas"``, ``"moodle"``, ``"blackboard"`` or ``"d2l"``
+    person: str  # the owner's name or user name, as the system writes it
+    number: str = ""  # the owner's number there, or ""
+    late: bool = False  # it marks the file as late
+    upload: int = 0  # number of the upload, which grows with time, or 0
+    when: str = ""  # time of the upload without a time zone, as text, or ""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose a file is.
+    """Whose a file is."""
 
-    Attributes:
-        student: The student, or ``None``.
-        label: A name for whoever is not on the roster.
-        why: Why it is nobody's, as a sentence.
-        upload: What the learning system says, where its pattern was recognized.
-        notes: What was unusual.
-    """
-
-    student: Student | None
-    label: str
-    why: str = ""
-    upload: Upload | None = None
-    notes: tuple[str, ...] = field(default=())
+    student: Student | None  # the student, or ``None``
+    label: str  # a name for whoever is not on the roster
+    why: str = ""  # why it is nobody's, as a sentence
+    upload: Upload | None = None  # what the learning system says, where its pattern was recognized
+    notes: tuple[str, ...] = field(default=())  # what was unusual
 
 
 def read_name(parts: list[str], assignment: str = "") -> tuple[int, Upload] | None:
@@ -87,12 +70,9 @@ def read_name(parts: list[str], assignment: str = "") -> tuple[int, Upload] | No
 
 
 class Owners:
-    """Finds the owners of all files of one collection.
+    """Finds the owners of all files of one collection, whose ``paths`` show which folders are students'.
 
-    Args:
-        students: The roster.
-        assignment: Name of the assignment, whose words in a file name say nothing.
-        paths: All paths of the collection: they show which folders are those of students.
+    The words of the assignment's name say nothing in that of a file.
     """
 
     def __init__(self, students: list[Student], assignment: str, paths: Iterable[str] = ()):
@@ -110,7 +90,7 @@ class Owners:
             if student.lms_id:
                 self._numbers.setdefault(student.lms_id, set()).add(student)
                 self._ids.setdefault(_words_key(student.lms_id), set()).add(student)
-        split = [self._split(path) for path in paths]
+        split = [_split(path) for path in paths]
         uploads = [found[1] for parts in split if (found := read_name(parts, assignment))]
         self._live = {u.system for u in uploads if u.number in self._numbers}
         # Folders around the whole collection are nobody's name.
@@ -118,22 +98,13 @@ class Owners:
         levels = zip(*folders, strict=False)  # as far as the shortest goes
         same = [len(set(level)) == 1 for level in levels] if len(folders) > 1 else []
         self._around = (*same, False).index(False)
-        self._level = next(
-            (
-                level
-                for level in range(max(map(len, split), default=0))
-                if any(len(parts) > level + 1 and self._named(parts[level]) for parts in split)
-            ),
-            None,
-        )
-
-    @staticmethod
-    def _split(path):
-        return [part for part in path.split("/") if part]
+        levels = range(max(map(len, split), default=0))
+        inside = ([parts[level] for parts in split if len(parts) > level + 1] for level in levels)
+        self._level = next((n for n, parts in enumerate(inside) if any(map(self._named, parts))), None)
 
     def find(self, path: str) -> Owner:
         """The owner of a file, with the reason where it is nobody's."""
-        parts = self._split(path)
+        parts = _split(path)
         found = read_name(parts, self._assignment)
         if found:
             index, upload = found
@@ -148,9 +119,8 @@ class Owners:
         teams = {student.team for student in fits}
         if len(fits) == 1 or (len(teams) == 1 and all(teams)):
             student = min(fits, key=lambda one: one.id)
-            return Owner(
-                student, label, "", upload, notes + self._misnamed(parts[index + 1 :], path, student, upload)
-            )
+            notes += self._misnamed(parts[index + 1 :], path, student, upload)
+            return Owner(student, label, "", upload, notes)
         if not self._students:
             return Owner(None, label, "", upload)
         if fits:
@@ -170,16 +140,11 @@ class Owners:
         """Students that an upload of a learning system fits, and what to say about it."""
         name = upload.person
         named = self._whole(name)
-        if not named and upload.system == "moodle":  # "Group A-Min Kim", where groups hand in
-            pieces = name.split("-")
-            named = next(
-                (f for n in range(1, len(pieces)) if (f := self._whole("-".join(pieces[n:])))), set()
-            )
-        if not named and upload.system == "blackboard":  # "Assignment 1_user_name"
-            pieces = name.split("_")
-            named = next(
-                (f for n in range(1, len(pieces)) if (f := self._whole("_".join(pieces[n:])))), set()
-            )
+        # "Group A-Min Kim", where groups hand in; "Assignment 1_user_name"
+        if not named and (sign := {"moodle": "-", "blackboard": "_"}.get(upload.system)):
+            pieces = name.split(sign)
+            ends = (self._whole(sign.join(pieces[n:])) for n in range(1, len(pieces)))
+            named = next(filter(None, ends), set())
         numbered = {s for s in self._numbers.get(upload.number, ()) if s.lms in ("", upload.system)}
         if upload.system == "d2l":
             numbered = numbered or self._ids.get(_words_key(upload.number), set())
@@ -188,9 +153,8 @@ class Owners:
                 return numbered, ()
             others = ", ".join(sorted(s.id for s in named))
             if upload.system == "canvas":
-                return numbered, (
-                    f"The number {upload.number} decided; the name {name!r} is that of {others}.",
-                )
+                said = f"The number {upload.number} decided; the name {name!r} is that of {others}."
+                return numbered, (said,)
             return named | numbered, ()
         same = {s for s in named if upload.number and upload.number in (s.id, *s.aliases)}
         if same:
@@ -220,10 +184,8 @@ class Owners:
             return whole
         words = _words(part)
         given = set(_words(self._assignment))
-        rest = [word for word in words if word not in given and not _NOISE.fullmatch(word)] or [
-            word for word in words if word not in given
-        ]
-        if whole := self._whole(" ".join(rest)):
+        rest = [word for word in words if word not in given]
+        if whole := self._whole(" ".join([word for word in rest if not _NOISE.fullmatch(word)] or rest)):
             return whole
         for length in range(len(words), 0, -1):
             spans = [words[start : start + length] for start in range(len(words) - length + 1)]
@@ -250,16 +212,18 @@ class Owners:
         """A note where the student's own part of a path names a classmate."""
         if upload and upload.system in ("canvas", "moodle", "blackboard"):
             pattern = {"canvas": _CANVAS, "moodle": _MOODLE, "blackboard": _BLACKBOARD}[upload.system]
-            part = next(p for p in self._split(path) if pattern.fullmatch(p))
+            part = next(p for p in _split(path) if pattern.fullmatch(p))
             inside = [pattern.fullmatch(part)["rest"] or "", *inside]
         for part in inside:
             others = self._named(part) - {student} if part else set()
             if len(others) == 1 and student not in self._named(part):
-                (other,) = others
-                return (
-                    f"The file {part[:80]!r} is named after {other.id}; the place of the upload decided.",
-                )
+                other = next(iter(others)).id
+                return (f"The file {part[:80]!r} is named after {other}; the place of the upload decided.",)
         return ()
+
+
+def _split(path):
+    return [part for part in path.split("/") if part]
 
 
 def _label(parts, assignment):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from rs_course.grading import records, roster, spreadsheet
+from rs_course.grading import records, roster
 
 if TYPE_CHECKING:
     from rs_course.grading.intake import Submission
@@ -26,71 +26,43 @@ _ZONES = {
     **{"AWST": 8.0, "NZST": 12.0, "NZDT": 13.0, "NST": -3.5, "NDT": -2.5, "EST": -5.0, "EDT": -4.0},
     **{"CDT": -5.0, "MDT": -6.0, "PST": -8.0, "PDT": -7.0, "AKST": -9.0, "AKDT": -8.0, "HST": -10.0},
 }
-_LOCAL = (
-    "%Y-%m-%d-%H-%M-%S",
-    "%b %d, %Y %I%M %p",
-    "%B %d, %Y %I%M %p",
-    "%d %B, %Y %I%M %p",
-    "%d %b, %Y %I%M %p",
-)
+_LOCAL = ("%Y-%m-%d-%H-%M-%S", "%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p")
+_LOCAL += ("%d %B, %Y %I%M %p", "%d %b, %Y %I%M %p")
 _LEDGER = "late_days.csv"
 _DUE = ("due", "due_date", "duedate")
 
 
 @dataclass(frozen=True)
 class Extension:
-    """What one student was granted.
+    """What one student was granted."""
 
-    Attributes:
-        due: A due date of the student's own, or ``None``.
-        days: Days added to the due date.
-        handed_in: When it was handed in, where an export does not say so.
-        reason: For the record.
-    """
-
-    due: datetime | None = None
-    days: float = 0.0
-    handed_in: datetime | None = None
-    reason: str = ""
+    due: datetime | None = None  # a due date of the student's own, or ``None``
+    days: float = 0.0  # days added to the due date
+    handed_in: datetime | None = None  # when it was handed in, where an export does not say so
+    reason: str = ""  # for the record
 
 
 @dataclass(frozen=True)
 class Lateness:
-    """What being late costs one submission.
+    """What being late costs one submission."""
 
-    Attributes:
-        lost: Points.
-        days: Begun days after the student's due date.
-        late_days: Of these, days paid from the pool.
-        notes: Sentences for the student and the record.
-    """
-
-    lost: float = 0.0
-    days: int = 0
-    late_days: int = 0
-    notes: tuple[str, ...] = ()
+    lost: float = 0.0  # points
+    days: int = 0  # begun days after the student's due date
+    late_days: int = 0  # of these, days paid from the pool
+    notes: tuple[str, ...] = ()  # sentences for the student and the record
 
 
 @dataclass(frozen=True)
 class LatePolicy:
-    """How much a late submission loses.
+    """How much a late submission loses."""
 
-    Attributes:
-        due: When it was due, or ``None`` for no penalty.
-        per_day: Fraction of the *reached* score that each begun day costs.
-        grace: Time after ``due`` that costs nothing.
-        most: Largest fraction that can be lost.
-        extensions: Student id → what was granted.
-        pool: Late days of each student for the whole course, which cost nothing.
-        spent: Student id → late days that earlier assignments have taken from the pool.
-    """
-
-    due: datetime | None = None
-    per_day: float = 0.0
-    grace: timedelta = timedelta(0)
-    most: float = 1.0
-    extensions: Mapping[str, Extension] = field(default_factory=dict)
-    pool: int = 0
+    due: datetime | None = None  # when it was due, or ``None`` for no penalty
+    per_day: float = 0.0  # fraction of the *reached* score that each begun day costs
+    grace: timedelta = timedelta(0)  # time after ``due`` that costs nothing
+    most: float = 1.0  # largest fraction that can be lost
+    extensions: Mapping[str, Extension] = field(default_factory=dict)  # student id → what was granted
+    pool: int = 0  # late days of each student for the whole course, which cost nothing
+    # Student id → late days that earlier assignments have taken from the pool
     spent: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -144,7 +116,7 @@ class LatePolicy:
         paid = min(days, left)
         lost = round(score * min(self.per_day * (days - paid), self.most), 6)
         if days and handed_in is not None:
-            notes.append(f"{_days(days)} late.")
+            notes.append(f"{days} day{'s' * (days != 1)} late.")
         if paid:
             notes.append(f"Late days used: {paid}; {left - paid} of {self.pool} left.")
         return Lateness(lost, days, paid, tuple(notes))
@@ -156,15 +128,6 @@ class LatePolicy:
         if not self.per_day or known or not isinstance(submission.data, bytes):
             return ""
         return "It is not known when this was handed in: nothing was taken off for being late."
-
-    def penalty(self, score: float, handed_in: datetime | None, marked_late: bool = False) -> float:
-        """Points that somebody without extension and late days loses."""
-        plain = replace(self, extensions={}, pool=0)
-        return plain.lateness("", score, handed_in, marked_late).lost
-
-
-def _days(number):
-    return f"{number} day" if number == 1 else f"{number} days"
 
 
 def _moment(text, what, zone):
@@ -190,14 +153,8 @@ def read_extensions(
     """Extensions of one assignment: a table with ``student_id`` and ``due``, ``days`` or ``handed_in``.
 
     A student may be named by any id that the roster has: number, login, e-mail address, number of the LMS.
-
     Rows of another ``assignment`` are skipped; where that column is empty or missing a row is for all.
-
-    Args:
-        path: The table.
-        assignment: Name of the assignment.
-        students: The roster; empty for none.
-        zone: Of moments that name none, as a spreadsheet writes them: that of the due date.
+    Moments without a zone, as a spreadsheet writes them, are in ``zone``.
 
     Raises:
         FileNotFoundError: No such file.
@@ -207,17 +164,15 @@ def read_extensions(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no table of extensions {path}.")
-    table = spreadsheet.read(path)
+    table = roster.read_table(path)
     if not (ids := roster.id_columns(table)):
         raise ValueError(f"{path} has no column “student_id”.")
     if not table.columns(*_DUE, "days", "handed_in"):
         raise ValueError(f"{path} grants nothing: it needs a column “due”, “days” or “handed_in”.")
     found: dict[str, Extension] = {}
     for line, row in table.rows:
-        for_, due, days, when, reason = (
-            table.first(row, *names)
-            for names in (("assignment",), _DUE, ("days",), ("handed_in",), ("reason", "comment"))
-        )
+        known = (("assignment",), _DUE, ("days",), ("handed_in",), ("reason", "comment"))
+        for_, due, days, when, reason = (table.first(row, *names) for names in known)
         given = [row[column] for column in ids if row[column]]
         if for_ not in ("", assignment):
             continue
@@ -252,7 +207,7 @@ def spent_late_days(out: Path, assignment: str, due: datetime | None) -> dict[st
     for path in sorted(out.glob(f"*/{_LEDGER}")):
         if path.parent.name == assignment or due is None:
             continue
-        for _, row in spreadsheet.read(path).rows:
+        for _, row in roster.read_table(path).rows:
             if datetime.fromisoformat(row["duedate"]) < due:
                 spent[row["student_id"]] = spent.get(row["student_id"], 0) + int(row["late_days"])
     return spent

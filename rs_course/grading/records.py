@@ -23,22 +23,12 @@ _NOT_PLAIN = "the result is not made of numbers, text, lists, dicts, arrays or t
 _OUT_OF_TIME = "your code took too long: it was stopped by the limit on processor time"
 # What a hidden check may name: enough to find a mistake, too little to spell out the inputs with.
 _NAMED = ("TypeError", "ValueError", "IndexError", "KeyError", "RuntimeError", "MemoryError")
-_FIXED = frozenset(
-    (
-        *("", "not done yet", UNREADABLE, _NOT_PLAIN, _OUT_OF_TIME, "your code stopped with an error"),
-        *(f"your code stopped with {name}" for name in _NAMED),
-    )
-)
+_FIXED = {"", "not done yet", UNREADABLE, _NOT_PLAIN, _OUT_OF_TIME, "your code stopped with an error"}
+_FIXED |= {f"your code stopped with {name}" for name in _NAMED}
 
 
 def key(submission: bytes, assignment: str, seed: str) -> str:
-    """Hash of everything that a grade depends on.
-
-    Args:
-        submission: Bytes of the notebook.
-        assignment: Fingerprint of the release notebook and the exam.
-        seed: The exam's secret seed; only its hash is stored.
-    """
+    """Hash of what a grade depends on: the notebook, the fingerprint of release and exam, the secret seed."""
     digest = hashlib.sha256()
     for part in (ENGINE.encode(), assignment.encode(), seed.encode(), submission):
         digest.update(len(part).to_bytes(8, "big") + part)
@@ -128,10 +118,9 @@ def error_sentence(error: object, *, shown: bool) -> str:
         if family == "NotPlain":
             return _NOT_PLAIN
         return f"your code stopped with {family if family in _NAMED else 'an error'}"
-    text = (
-        f"your code stopped with {str(error.get('type', family))[:80]}: {str(error.get('message', ''))[:500]}"
-    )
-    return f"{text} ({line})" if (line := str(error.get("line", ""))[:300]) else text
+    kind, message, line = (str(error.get(k, d)) for k, d in (("type", family), ("message", ""), ("line", "")))
+    text = f"your code stopped with {kind[:80]}: {message[:500]}"
+    return f"{text} ({line[:300]})" if line else text
 
 
 def mark_hard_coded(checks: list[dict]) -> None:

@@ -1,5 +1,4 @@
-"""Make the student and the solution version of an assignment from its one source notebook (nbgrader's
-format).
+"""The versions of an assignment: made from its one source notebook (nbgrader's format), and where they lie.
 
 Answers stand between ``### BEGIN SOLUTION`` and ``### END SOLUTION``, hidden checks between ``### BEGIN
 HIDDEN TESTS`` and ``### END HIDDEN TESTS``, mark schemes between ``=== BEGIN MARK SCHEME ===`` and ``===
@@ -8,19 +7,24 @@ END MARK SCHEME ===``; metadata follow nbgrader's schema 3, so its own tools rea
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import os
 import re
+import secrets
 from pathlib import Path
 from urllib.parse import unquote
 
+from rs_course.grading.records import write_text
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
 STUB = ("# YOUR CODE HERE", "raise NotImplementedError()")
 _PROSE_STUB = "YOUR ANSWER HERE"
-_REGIONS = {
-    "solution": (r"[ \t]*###\s*BEGIN SOLUTION[^\n]*\n.*?###\s*END SOLUTION[^\n]*(?:\n|$)"),
-    "hidden": (r"[ \t]*###\s*BEGIN HIDDEN TESTS[^\n]*\n.*?###\s*END HIDDEN TESTS[^\n]*(?:\n|$)"),
-    "marks": (r"[ \t]*===\s*BEGIN MARK SCHEME\s*===[^\n]*\n.*?===\s*END MARK SCHEME\s*===[^\n]*(?:\n|$)"),
-}
+_SOLUTION, _HIDDEN, _SCHEME = (
+    rf"[ \t]*{sign}\s*BEGIN {what}[^\n]*\n.*?{sign}\s*END {what}[^\n]*(?:\n|$)"
+    for sign, what in (("###", "SOLUTION"), ("###", "HIDDEN TESTS"), ("===", r"MARK SCHEME\s*==="))
+)
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MARKERS = re.compile(
     r"^[ \t]*(###\s*(BEGIN|END) (SOLUTION|HIDDEN TESTS)|===\s*(BEGIN|END) MARK SCHEME\s*===).*\n?", re.M
@@ -28,10 +32,7 @@ _MARKERS = re.compile(
 
 
 def release(source):
-    """The student version: stubs for answers, no hidden checks, no mark schemes, no outputs.
-
-    Args:
-        source: The source notebook (``nbformat`` node, version 4).
+    """The student version of a source notebook: stubs for answers, no hidden checks, mark schemes or outputs.
 
     Raises:
         ValueError: A region is not closed, a ``grade_id`` is missing or used twice, or an answer cell has
@@ -44,19 +45,17 @@ def release(source):
         text = cell.source
         if marks.get("solution"):
             if cell.cell_type == "code":
-                if not re.search(_REGIONS["solution"], text, re.S):
-                    raise ValueError(
-                        f"The answer cell {marks['grade_id']} has no ### BEGIN SOLUTION … ### END SOLUTION."
-                    )
-                text = re.sub(_REGIONS["solution"], _stub, text, flags=re.S)
+                if not re.search(_SOLUTION, text, re.S):
+                    where = f"The answer cell {marks['grade_id']}"
+                    raise ValueError(f"{where} has no ### BEGIN SOLUTION … ### END SOLUTION.")
+                text = re.sub(_SOLUTION, _stub, text, flags=re.S)
             else:
                 text = _PROSE_STUB
-        text = re.sub(_REGIONS["hidden"], "", text, flags=re.S)
-        text = re.sub(_REGIONS["marks"], "", text, flags=re.S).rstrip()
+        text = re.sub(_HIDDEN, "", text, flags=re.S)
+        text = re.sub(_SCHEME, "", text, flags=re.S).rstrip()
         if left := _MARKERS.search(text):
-            raise ValueError(
-                f"In cell {marks.get('grade_id', '?')} “{left.group().strip()}” has no counterpart."
-            )
+            marker, where = left.group().strip(), marks.get("grade_id", "?")
+            raise ValueError(f"In cell {where} “{marker}” has no counterpart.")
         _finish(cell, text)
         _drop_unused_figures(cell)
     # What widgets showed is an output that lies outside the cells.
@@ -69,8 +68,7 @@ def _drop_unused_figures(cell):
     if "attachments" not in cell:
         return
     used = {unquote(name) for name in re.findall(r"attachment:([^\s)>\"']+)", cell.source)}
-    kept = {name: data for name, data in cell.attachments.items() if name in used}
-    if kept:
+    if kept := {name: data for name, data in cell.attachments.items() if name in used}:
         cell.attachments = kept
     else:
         del cell["attachments"]
@@ -85,17 +83,10 @@ def solution(source):
 
 
 def make(source: Path, release_folder: Path, solution_folder: Path) -> list[Path]:
-    """Write both versions of one source notebook; the same source gives the same bytes.
-
-    Returns:
-        The files written.
-    """
+    """Write both versions of a source notebook; returns their paths. The same source gives the same bytes."""
     import nbformat
 
-    from rs_course.grading.records import write_text
-
-    notebook = load(source)
-    written = []
+    notebook, written = load(source), []
     for folder, version in ((release_folder, release), (solution_folder, solution)):
         target = folder / source.parent.name / source.name
         write_text(target, nbformat.writes(version(notebook)) + "\n")
@@ -165,8 +156,6 @@ def _mend_ids(tree):
 
 
 def _copy(source):
-    import copy
-
     import nbformat
 
     notebook = copy.deepcopy(source)
@@ -210,3 +199,63 @@ def checksum(cell) -> str:
     parts = [cell.source, cell.cell_type, str(grade), str(solution), str(locked), marks["grade_id"]]
     parts += [str(float(marks["points"]))] if grade else []
     return hashlib.md5("".join(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def assignment_name(notebook: Path) -> str:
+    """The assignment that a notebook answers, by its file name without what browsers and systems add.
+
+    ``warmup (1).ipynb``, ``warmup.ipynb.json`` and ``warmup-Copy1.ipynb`` are all ``warmup``.
+    """
+    stem = re.sub(r"\.ipynb.*$", "", notebook.name, flags=re.I) or notebook.stem
+    return re.sub(r"(?:\s*\(\d+\)|-Copy\d+|[ -]+(?:copy|Copy|Kopie)(?: \d+)?)+$", "", stem) or stem
+
+
+def release_notebook(name: str, given: str | None = None) -> Path:
+    """The student version: the given file, or that in ``assignments/release`` here or in the checkout.
+
+    Raises:
+        FileNotFoundError: Says which command makes it.
+    """
+    if given:
+        places = [Path(given)]
+    else:
+        tail = Path("assignments", "release", name, f"{name}.ipynb")
+        places = [Path.cwd() / tail, _CHECKOUT / tail]
+    for place in places:
+        if place.is_file():
+            return place
+    how = f"make it with “rs-course release {name}”"
+    raise FileNotFoundError(f"There is no release notebook {places[0]}: {how}.")
+
+
+def exam_source(name: str, given: str | None, release: Path) -> str:
+    """The exam: the given file, an ``exam.py`` beside the source notebook, or the course's own."""
+    beside = release.parents[2] / "source" / name / "exam.py" if len(release.parents) > 2 else Path("exam.py")
+    return given or (str(beside) if beside.is_file() else name)
+
+
+def source_notebook(name: str, given: str | None, release: Path) -> Path | None:
+    """The source notebook, which has the mark schemes: the given file, or the one beside the release.
+
+    Raises:
+        FileNotFoundError: The given file is not there.
+    """
+    if given and not Path(given).is_file():
+        raise FileNotFoundError(f"There is no source notebook {given}.")
+    tail = Path("source", name, f"{name}.ipynb")
+    beside = release.parents[2] / tail if len(release.parents) > 2 else tail
+    return Path(given) if given else beside if beside.is_file() else None
+
+
+def secret_seed(path: Path) -> str:
+    """The secret seed stored in a file; made on first use. Whoever knows it knows the hidden inputs."""
+    if path.is_file():
+        if seed := path.read_text(encoding="utf-8").strip():
+            return seed
+        raise ValueError(f"The seed file {path} is empty: write any secret text into it, or delete it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seed = secrets.token_hex(16)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as stream:
+        stream.write(seed + "\n")
+    return seed

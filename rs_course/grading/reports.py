@@ -16,7 +16,7 @@ from collections import defaultdict
 from html import escape
 from pathlib import Path
 
-from rs_course.grading import formgrader, gradebook, records, similarity
+from rs_course.grading import formgrader, gradebook, own_work, records
 from rs_course.grading import policy as policies
 from rs_course.grading.grader import Assignment
 from rs_course.grading.policy import LatePolicy
@@ -63,12 +63,9 @@ def write(
         text = feedback(record, title, penalty=row["late_submission_penalty"], late=row["late_notes"])
         records.write_text(folder / "feedback" / name, text)
     release = "\n".join(cell.source for cell in assignment.cells if cell.kind == "code")
-    teams = {student.id: student.team or student.id for student in students}
-    alike = [
-        pair
-        for pair in similarity.pairs(graded, release)
-        if teams.get(pair[0], pair[0]) != teams.get(pair[1], pair[1])
-    ]
+    teams = {student.id: student.team for student in students if student.team}
+    alike = own_work.pairs(graded, release)
+    alike = [pair for pair in alike if teams.get(pair[0], pair[0]) != teams.get(pair[1], pair[1])]
     gradebook.write_table(folder / "similarity.csv", ["first", "second", "shared", "fingerprints"], alike)
     records.write_text(folder / "summary.html", summary(title, rows, graded, alike))
     if assignment.exam.leaderboard:
@@ -80,21 +77,14 @@ def write(
 def alias(student: str, salt: str) -> str:
     """Name on the leaderboard, known to its owner from the feedback.
 
-    Args:
-        student: Student id.
-        salt: ``seed_sha256`` of the record: without it an alias could be found by trying the class list.
+    ``salt`` is ``seed_sha256`` of the record: without it an alias could be found by trying the class list.
     """
     return "tile-" + hashlib.sha256(f"{salt}/{student}".encode()).hexdigest()[:6]
 
 
 def feedback(record: dict, title: str, *, penalty: float = 0.0, late: str = "") -> str:
-    """The feedback page of one record (with points given by hand already applied).
-
-    Args:
-        record: The record.
-        title: Title of the assignment.
-        penalty: Points lost for being late.
-        late: What the policy says about it: days, extension, late days.
+    """The feedback page of one record, to which points given by hand are already applied; ``penalty`` is lost
+    for being late, of which the policy says ``late``.
     """
     return render(
         "feedback.html",
@@ -128,13 +118,8 @@ def _findings(question):
 
 
 def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]) -> str:
-    """Scores, questions, failures, what waits for a hand, and similar pairs.
-
-    Args:
-        title: Name of the assignment.
-        rows: From :func:`rs_course.grading.gradebook.rows`.
-        graded: The records.
-        alike: From :func:`rs_course.grading.similarity.pairs`.
+    """Scores, questions, failures, what waits for a hand, and similar pairs: ``rows`` come from
+    :func:`.gradebook.rows`, ``alike`` from :func:`.own_work.pairs`.
     """
     present = [row for row in rows if row["status"] != "unassigned"]
     scores = [row["score"] for row in present if row["status"] != "grader error"]
@@ -143,7 +128,7 @@ def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]
         found = [row for row in rows if row["status"] in statuses]
         return [[row["student_id"], row["reason"] or "prose"] for row in found]
 
-    groups = [members for members in similarity.rings(alike) if len(members) > 2]
+    groups = [members for members in own_work.rings(alike) if len(members) > 2]
     grouped = {student for members in groups for student in members}
     return render(
         "summary.html",
@@ -158,7 +143,7 @@ def summary(title: str, rows: list[dict], graded: list[dict], alike: list[tuple]
         questions=_questions(graded),
         pairs=len(alike),
         groups=[[len(group), ", ".join(group)] for group in groups],
-        runs_text=similarity.runs_text(graded),
+        runs_text=own_work.runs_text(graded),
         alone=[pair for pair in alike if pair[0] not in grouped],
         isolation=sorted({record["isolation"] for record in graded}),
     )
@@ -168,23 +153,18 @@ def _questions(graded):
     lines, reasons = [], {record["reason"] for record in graded}
     names = dict.fromkeys(q["question"] for r in graded for q in (*r["questions"], *r["manual"]))
     for name in names:
-        items = [q for r in graded for q in (*r["questions"], *r["manual"]) if q["question"] == name]
+        every = [(r["status"], q) for r in graded for q in (*r["questions"], *r["manual"])]
+        items = [(status, q) for status, q in every if q["question"] == name]
         # Who handed in nothing is no part of how hard a question is.
-        items_graded = [
-            q
-            for r in graded
-            if r["status"] == "graded"
-            for q in (*r["questions"], *r["manual"])
-            if q["question"] == name
-        ]
-        known = [q["score"] for q in items_graded if q["score"] is not None]
-        waiting = len(items_graded) - len(known)
-        messages = [c["message"] for q in items for c in q.get("checks", [])]
+        scores = [q["score"] for status, q in items if status == "graded"]
+        known = [score for score in scores if score is not None]
+        waiting = len(scores) - len(known)
+        messages = [c["message"] for _, q in items for c in q.get("checks", [])]
         wrong = [text for text in messages if text not in ("", "not answered", "not done yet", *reasons)]
         common = statistics.mode(wrong) if wrong else ""
         mean = f"{statistics.fmean(known):.2f}" if any(known) or (known and not waiting) else "–"
         mean += f" ({waiting} waiting)" if waiting else ""
-        lines.append([name, mean, f"{items[0]['points']:g}", common[:120]])
+        lines.append([name, mean, f"{items[0][1]['points']:g}", common[:120]])
     return lines
 
 
@@ -194,10 +174,8 @@ def leaderboard(title: str, label: str, graded: list[dict]) -> str:
     entries = [r for r in graded if r["leaderboard"] is not None and math.isfinite(r["leaderboard"])]
     entries.sort(key=lambda r: (-r["leaderboard"], alias(r["student"], r["seed_sha256"])))
     values = [r["leaderboard"] for r in entries]
-    lines = [
-        [values.index(r["leaderboard"]) + 1, alias(r["student"], r["seed_sha256"]), f"{r['leaderboard']:.3f}"]
-        for r in entries
-    ]
+    names = [alias(r["student"], r["seed_sha256"]) for r in entries]
+    lines = [[values.index(v) + 1, name, f"{v:.3f}"] for name, v in zip(names, values, strict=True)]
     return render("leaderboard.html", title=f"{title}: leaderboard", lines=lines, values=values, label=label)
 
 
@@ -229,20 +207,16 @@ def histogram(values: list[float], top: float, label: str, *, bins: int = 10) ->
     parts = []
     for number, count in enumerate(counts):
         tall = height * count / most
-        left = 10 + number * step
-        parts.append(
-            f'<rect x="{left}" y="{20 + height - tall:.1f}" width="{step - 6}" height="{tall:.1f}"/>'
-        )
+        left, top_of_bar = 10 + number * step, 20 + height - tall
+        parts.append(f'<rect x="{left}" y="{top_of_bar:.1f}" width="{step - 6}" height="{tall:.1f}"/>')
         if count:
             parts.append(f'<text x="{left + step / 2 - 6:.0f}" y="{15 + height - tall:.1f}">{count}</text>')
         parts.append(f'<text x="{left}" y="{height + 36}">{top * number / bins:.3g}</text>')
     parts.append(f'<text x="{10 + bins * step - 8}" y="{height + 36}">{top:.3g}</text>')
-    summary = f"{label}: " + ", ".join(
+    said = (
         f"{top * n / bins:.3g} to {top * (n + 1) / bins:.3g}: {count}"
         for n, count in enumerate(counts)
         if count
     )
-    return (
-        f'<svg viewBox="0 0 {30 + bins * step} {height + 44}" role="img" aria-label="{escape(summary)}">'
-        f"{''.join(parts)}</svg>"
-    )
+    box, summary = f"0 0 {30 + bins * step} {height + 44}", escape(f"{label}: {', '.join(said)}")
+    return f'<svg viewBox="{box}" role="img" aria-label="{summary}">{"".join(parts)}</svg>'

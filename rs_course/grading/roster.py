@@ -1,13 +1,16 @@
-"""The class list: who should have a row, under which id, and in which team."""
+"""The class list, who should have a row, under which id, and in which team; and the tables that people bring.
+
+Spreadsheets and learning systems save tables with any delimiter, encoding and spelling.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from rs_course.grading import spreadsheet
 
 # Column names of Canvas, Moodle (in several languages), Blackboard, D2L and Sakai. The first column that a
 # *row* has filled in counts.
@@ -38,32 +41,23 @@ _CANVAS, _MOODLE = ("canvas id", "canvas user id"), ("identifier", "participant"
 _NUMBER = ("lms id", *_CANVAS, *_MOODLE, "identifiant", "identificador", "identificatore")
 _PARTICIPANT = re.compile(r"(?:part[ei]cipa\w*|teilnehm\w*\S*|deelnemer|deltag\w+|uczestnik)\s*(\d+)", re.I)
 _TEAM, _PARTNER = ("team", "pair", "group name"), ("partner",)
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n", re.I)
 
 
 @dataclass(frozen=True)
 class Student:
-    """One row of the roster.
+    """One row of the roster."""
 
-    Attributes:
-        id: What identifies the student in every table of grades.
-        last_name: Family name.
-        first_name: Given name.
-        email: Address.
-        lms_id: Number that the LMS puts into file names.
-        lms: Whose number it is: ``"canvas"``, ``"moodle"``, or ``""`` where the roster does not say.
-        aliases: Other ids in the same row, such as a login beside a student number.
-        team: Name of the team that hands in together, or ``""``.
-        row: The row as it was read, by column, for exports that need it back.
-    """
-
-    id: str
+    id: str  # what identifies the student in every table of grades
     last_name: str = ""
     first_name: str = ""
     email: str = ""
-    lms_id: str = ""
-    lms: str = ""
-    aliases: tuple[str, ...] = ()
-    team: str = ""
+    lms_id: str = ""  # the number that the LMS puts into file names
+    lms: str = ""  # whose number it is: "canvas", "moodle", or "" where the roster does not say
+    aliases: tuple[str, ...] = ()  # other ids in the same row, such as a login beside a student number
+    team: str = ""  # name of the team that hands in together
+    # The row as it was read, by column, for exports that need it back.
     row: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -88,7 +82,7 @@ def read(path: str | Path) -> list[Student]:
         raise FileNotFoundError(
             f"There is no roster {path}: give a CSV with the columns id, last_name, first_name, email."
         )
-    table = spreadsheet.read(path)
+    table = read_table(path)
     is_canvas = bool(table.columns("student") and table.columns("id"))
     if not table.columns("id", *_ID, *_EMAIL, *_NUMBER):
         raise ValueError(f"{path} has no column “id” (or “email”); its header is “{_short(table.header)}”.")
@@ -101,19 +95,16 @@ def read(path: str | Path) -> list[Student]:
                 raise ValueError(f"{path}, line {line}: {name!r} has no id and no email address.")
             continue
         if re.fullmatch(r"\d[.,]\d+E\+?\d+", student.id, re.I):
-            raise ValueError(
-                f"{path}, line {line}: a spreadsheet has cut the id to {student.id!r}; export the roster "
-                "again and do not save it in between."
-            )
+            said = f"a spreadsheet has cut the id to {student.id!r}; export the roster again"
+            raise ValueError(f"{path}, line {line}: {said} and do not save it in between.")
         if any(student.id == other.id for other in students):
             raise ValueError(f"{path} lists the id {student.id!r} twice.")
         students.append(student)
         if partner := table.first(row, *_PARTNER):
             partners[student.id] = (line, partner)
     if not students:
-        raise ValueError(
-            f"{path} lists nobody: the header “{_short(table.header)}” is followed by no student."
-        )
+        header = _short(table.header)
+        raise ValueError(f"{path} lists nobody: the header “{header}” is followed by no student.")
     return _with_partners(path, students, partners)
 
 
@@ -126,7 +117,7 @@ def _student(table, row, is_canvas):
     number_column, number = "", ""
     for column in (*table.columns(*_NUMBER), *(table.columns("id") if is_canvas else ())):
         if row[column]:
-            number_column, number = spreadsheet.spelling(column), row[column]
+            number_column, number = spelling(column), row[column]
             break
     plain = "" if is_canvas else table.first(row, "id")
     if found := _PARTICIPANT.fullmatch(plain):  # Moodle's worksheet in a language that calls this column ID
@@ -171,7 +162,7 @@ def find(students: list[Student], text: str) -> Student | None:
     return None
 
 
-def id_columns(table: spreadsheet.Table) -> list[str]:
+def id_columns(table: Table) -> list[str]:
     """Columns of a table that may tell which student a row is about."""
     return table.columns("student_id", "id", *_ID, *_EMAIL, *_NUMBER)
 
@@ -185,7 +176,104 @@ def _with_partners(path, students, partners):
         team = " and ".join(sorted({one, fits.id}))
         for member in (one, fits.id):
             if teams.setdefault(member, team) != team:
-                raise ValueError(
-                    f"{path}, line {line}: {member} has two partners; use a column “team” instead."
-                )
+                said = f"{member} has two partners; use a column “team” instead"
+                raise ValueError(f"{path}, line {line}: {said}.")
     return [replace(s, team=teams.get(s.id, s.team)) for s in students]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text."""
+
+    path: Path  # of its file, for messages
+    header: list[str]  # names of the columns as they stand there
+    rows: list[tuple[int, dict[str, str]]]  # number of the line where each row ends, and its cells by column
+
+    def columns(self, *names: str) -> list[str]:
+        """The columns that have one of these names, in the order of the names; spelling does not matter."""
+        known = {}
+        for column in self.header:
+            known.setdefault(spelling(column), column)
+        return list(dict.fromkeys(known[key] for name in names if (key := spelling(name)) in known))
+
+    def first(self, row: dict[str, str], *names: str) -> str:
+        """What a row says in the first of these columns that it has filled in, else ``""``."""
+        return next((row[column] for column in self.columns(*names) if row[column]), "")
+
+
+def read_table(path: str | Path) -> Table:
+    """Read a table: comma, semicolon or tab; UTF-8, UTF-16 or Windows-1252; with or without byte order mark.
+
+    Cells lose surrounding space and the signs by which spreadsheets keep text from becoming a number or a
+    formula (``'001``, ``="001"``). Rows without any text are left out.
+
+    Raises:
+        ValueError: A workbook instead of text, a row with more cells than the header, a quotation mark that
+            is never closed (it would swallow the rows below it), or a cell that is too long.
+    """
+    path = Path(path)
+    raw = path.read_bytes()
+    if raw[:4] in _WORKBOOKS:
+        raise ValueError(f"{path} is a workbook: save it as CSV and give that file.")
+    text = decode(raw)
+    separator = _SEPARATOR_LINE.match(text)
+    text = text[separator.end() :] if separator else text.lstrip("\r\n")
+    first = re.sub(r'"[^"]*"', "", text.splitlines()[0]) if text.strip() else ""
+    delimiter = separator.group(1) if separator else max(",;\t", key=first.count)
+    _check_quotes(path, text, delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header, rows = [], []
+    for cells in reader:
+        cells = [plain_cell(cell) for cell in cells]
+        if not any(cells):
+            continue
+        if not header:
+            header = cells
+            continue
+        if any(cells[len(header) :]):
+            what = f"put text that contains the delimiter {delimiter!r} in quotation marks"
+            raise ValueError(f"{path}, line {reader.line_num} has more cells than the header: {what}.")
+        cells += [""] * (len(header) - len(cells))
+        row: dict[str, str] = {}
+        for name, cell in zip(header, cells, strict=False):
+            row.setdefault(name, cell)
+        rows.append((reader.line_num, row))
+    return Table(path, header, rows)
+
+
+def _check_quotes(path, text, delimiter):
+    """Refuse a table whose last quoted cell runs to the end of the file."""
+    reader, last = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), 0
+    try:
+        for _ in reader:
+            last = reader.line_num
+    except csv.Error as error:
+        # Of what else is not strict, such as text behind a closing quotation mark, the meaning is clear.
+        if "end of data" in str(error) or "field limit" in str(error):
+            why = "a quotation mark is never closed, or a cell is too long; correct that row"
+            raise ValueError(f"{path}, line {last + 1}: {why}.") from None
+
+
+def decode(raw: bytes) -> str:
+    """Text of a file that says nothing of its encoding, or says it by a byte order mark."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw.decode("utf-16", errors="replace")
+    if raw[1:2] == b"\0" and raw[:1] != b"\0":
+        return raw.decode("utf-16-le", errors="replace")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors="replace")
+
+
+def plain_cell(cell: str) -> str:
+    """A cell without space around it and without the signs that protect it in a spreadsheet."""
+    cell = cell.replace("\u00a0", " ").strip()
+    if found := re.fullmatch(r'="(.*)"', cell):
+        return found.group(1).strip()
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@", *"0123456789") else cell
+
+
+def spelling(name: str) -> str:
+    """A column's name without capitals, underscores and hyphens: ``"Last_Name"`` is ``"last name"``."""
+    return re.sub(r"[\s_-]+", " ", name.strip().casefold())

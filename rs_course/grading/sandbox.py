@@ -1,7 +1,7 @@
 """Run a student's code where it can neither see nor reach anything but its inputs.
 
 The host side of :mod:`rs_course.grading.inside`: it starts a sandbox, hands it jobs, and reads back plain
-results. The design is explained in ``inside/zygote.py``; what a sandbox shows, in :mod:`.mounts`.
+results. The design is explained in ``inside/zygote.py``; what a sandbox shows, in :mod:`.isolation`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from rs_course.grading import bubblewrap, containers, notebooks, records
+from rs_course.grading import notebooks, records
 from rs_course.grading.inside import watch
-from rs_course.grading.mounts import ENVIRONMENT, INSIDE
+from rs_course.grading.isolation import (
+    ENVIRONMENT,
+    INSIDE,
+    AnotherUser,
+    Bubblewrap,
+    Container,
+    container_engine,
+    why_no_bubblewrap,
+    why_no_other_user,
+)
 
 BUBBLEWRAP, CONTAINER, USER, PROCESS = "bubblewrap", "container", "another user", "process"
 ISOLATIONS = (BUBBLEWRAP, CONTAINER, USER, PROCESS)
@@ -34,27 +43,17 @@ class Limits:
 
     Seconds of a clock that stands still while the code waits for a processor are *own* seconds.
 
-    Attributes:
-        step_s: Processor seconds of one cell, and of all calls of one question.
-        total_s: Processor seconds of all runs of the submission together.
-        wall_s: Own seconds of all runs of the submission together; in one step, four times ``step_s``.
-        memory_mb: Memory beyond what the imports take.
-        disk_mb: Temporary files, all together.
-        files: How many of them.
-        threads: At the same time.
-        result_mb: Everything that is handed back.
-        output_bytes: Printed text kept for one cell.
     """
 
-    step_s: float = 30.0
-    total_s: float = 300.0
-    wall_s: float = 300.0
-    memory_mb: int = 3000
-    disk_mb: int = 256
-    files: int = 10_000
-    threads: int = 64
-    result_mb: int = 64
-    output_bytes: int = 20_000
+    step_s: float = 30.0  # processor seconds of one cell, and of all calls of one question
+    total_s: float = 300.0  # processor seconds of all runs of the submission together
+    wall_s: float = 300.0  # own seconds of all runs together; in one step, four times ``step_s``
+    memory_mb: int = 3000  # beyond what the imports take
+    disk_mb: int = 256  # temporary files, all together
+    files: int = 10_000  # how many of them
+    threads: int = 64  # at the same time
+    result_mb: int = 64  # everything that is handed back
+    output_bytes: int = 20_000  # printed text kept for one cell
 
 
 # For the answers of a notebook to be read out of it, which runs none of its code.
@@ -63,23 +62,14 @@ _READING = Limits(step_s=20.0, wall_s=80.0, memory_mb=1500, disk_mb=1, files=10,
 
 @dataclass
 class Outcome:
-    """What one run left behind.
+    """What one run left behind; times and memory are not measured without isolation."""
 
-    Attributes:
-        events: The JSON lines of the runner, in order; untrusted.
-        ended: ``"finished"``, or a sentence's end such as ``"was stopped after 60 s"``.
-        fixed: The same without what the code could choose: no exit status, no signal.
-        cpu_s: Processor seconds; not measured without isolation.
-        wall_s: Own seconds, see :class:`Limits`; likewise.
-        memory_mb: Largest resident memory; likewise.
-    """
-
-    events: list = field(default_factory=list)
-    ended: str = "finished"
-    fixed: str = "finished"
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
-    memory_mb: int = 0
+    events: list  # the JSON lines of the runner, in order; untrusted
+    ended: str  # "finished", or a sentence's end such as "was stopped after 60 s"
+    fixed: str  # the same without what the code could choose: no exit status, no signal
+    cpu_s: float  # processor seconds
+    wall_s: float  # own seconds, see :class:`Limits`
+    memory_mb: int  # largest resident memory
 
 
 class MachineFault(RuntimeError):
@@ -95,21 +85,16 @@ def require(isolation: str) -> None:
     """
     if isolation not in ISOLATIONS:
         raise ValueError(f"Isolation is {', '.join(map(repr, ISOLATIONS))}, not {isolation!r}.")
-    if isolation == USER and (reason := containers.why_no_other_user()):
+    if isolation == USER and (reason := why_no_other_user()):
         raise RuntimeError(f"Submissions cannot run as another user here: {reason}.")
-    if isolation == CONTAINER and (reason := containers.why_not()):
+    if isolation == CONTAINER and (reason := container_engine()[1]):
         raise RuntimeError(f"Submissions cannot be isolated in containers here: {reason}.")
-    if isolation == BUBBLEWRAP and (reason := bubblewrap.why_not()):
+    if isolation == BUBBLEWRAP and (reason := why_no_bubblewrap()):
         raise RuntimeError(
             f"Submissions cannot be isolated here: {reason}; grade on a Linux machine with bubblewrap "
             "(apt install bubblewrap), say --isolation=container where podman or docker works, or "
             "--isolation=process if you trust every submission."
         )
-
-
-def why_no_bubblewrap() -> str | None:
-    """Reason why bubblewrap cannot be used on this machine, or ``None`` if it can."""
-    return bubblewrap.why_not()
 
 
 class Sandbox:
@@ -126,13 +111,11 @@ class Sandbox:
         require(isolation)
         self.isolation, self.preload = isolation, tuple(preload)
         if isolation == BUBBLEWRAP:
-            self._place = bubblewrap.Bubblewrap(self.preload, warm=warm)
-        elif isolation == CONTAINER:
-            self._place = containers.Container(self.preload)
-        elif isolation == USER:
-            self._place = containers.AnotherUser(self.preload)
-        else:
+            self._place = Bubblewrap(self.preload, warm=warm)
+        elif isolation == PROCESS:
             self._place = _Process()
+        else:
+            self._place = {CONTAINER: Container, USER: AnotherUser}[isolation](self.preload)
 
     def __enter__(self):
         return self
@@ -148,11 +131,6 @@ class Sandbox:
     def close(self) -> None:
         """End the sandbox and everything in it."""
         self._place.close()
-
-    @property
-    def nested(self) -> bool:
-        """Whether submissions are forked from one warm interpreter, each into namespaces of its own."""
-        return self._place.nested
 
     def versions(self) -> dict[str, str]:
         """What a record tells about this place besides its isolation."""
@@ -171,10 +149,7 @@ class Sandbox:
         return self._run(json.dumps(payload).encode(), limits, most)
 
     def read(self, release: bytes, submission: bytes) -> tuple[list[str], notebooks.Transplant]:
-        """Read the answers out of a submitted notebook, with limits on time and memory.
-
-        Returns:
-            Notes on what had to be mended, and the answers; see :func:`.notebooks.transplant`.
+        """Notes on what was mended in a submitted notebook, and its answers; limits apply to reading it, too.
 
         Raises:
             notebooks.Unreadable: It is no notebook.
@@ -198,24 +173,15 @@ class Sandbox:
 
     def _run(self, job, limits, most_cpu_s):
         cpu_s = max(1, int(min(most_cpu_s, limits.total_s)))
-        request = {
-            "disk_mb": limits.disk_mb,
-            "files": limits.files,
-            "limits": {
-                "cpu_s": cpu_s,
-                "memory_mb": limits.memory_mb,
-                "file_mb": limits.result_mb,
-                "threads": limits.threads,
-            },
-            "watch": {
-                "step_s": limits.step_s,
-                "idle_s": 4 * limits.step_s,
-                "wall_s": limits.wall_s,
-                "threads": limits.threads,
-                "files": limits.files,
-                "folders": [],
-            },
-        }
+        both = {"threads": limits.threads}
+        request = {"disk_mb": limits.disk_mb, "files": limits.files}
+        request["limits"] = {
+            "cpu_s": cpu_s,
+            "memory_mb": limits.memory_mb,
+            "file_mb": limits.result_mb,
+        } | both
+        watched = {"step_s": limits.step_s, "idle_s": 4 * limits.step_s, "wall_s": limits.wall_s}
+        request["watch"] = watched | both | {"files": limits.files, "folders": []}
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(2 * attempt)  # memory and processes come back when others end
@@ -239,15 +205,12 @@ class Sandbox:
 
 def _memory_file():
     """A file that no full disk can spoil, where the system has such files."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("grading"), "w+b")
-    return tempfile.TemporaryFile()
+    there = hasattr(os, "memfd_create")
+    return os.fdopen(os.memfd_create("grading"), "w+b") if there else tempfile.TemporaryFile()
 
 
 class _Process:
     """A plain child process: its time is limited, what it may see and use is not."""
-
-    nested = False
 
     def close(self):
         pass

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from rs_course.grading import own_line
 from rs_course.grading.grader import grade
+from rs_course.grading.own_work import line_to_explain
 
 from .conftest import assignment, changed_solution, source
 
@@ -28,16 +28,16 @@ EXAMS = ("a1_alignment", "a2_classification", "a3_super_resolution")
 
 
 def test_the_line_is_one_of_the_function_and_depends_on_its_code_alone():
-    line = own_line.choose(ANSWER, "f")
+    line = line_to_explain(ANSWER, "f")
     assert line in LINES
     looks = ANSWER.replace("  # the sum", "").replace("'''", '"""').replace("total > 9", "(total) > 9")
-    assert own_line.choose("%time\nimport torch\n\n" + looks + "\n\ndef g():\n    a = 1\n", "f") == line
+    assert line_to_explain("%time\nimport torch\n\n" + looks + "\n\ndef g():\n    a = 1\n", "f") == line
 
 
 def test_every_line_can_be_asked_about():
     variants = (ANSWER.replace("9", str(number)) for number in range(60))
     asked = {
-        re.sub(r"\d+", "9", own_line.choose(text, "f")).replace("total = 9", "total = 0") for text in variants
+        re.sub(r"\d+", "9", line_to_explain(text, "f")).replace("total = 9", "total = 0") for text in variants
     }
     assert asked == set(LINES)
 
@@ -46,11 +46,11 @@ def test_every_line_can_be_asked_about():
     "text", ["def f(x:", "def g(x):\n    y = 1", "def f(x):\n    '''Text.'''", "", "def f(x):\n    raise E()"]
 )
 def test_nothing_to_ask(text):
-    assert own_line.choose(text, "f") is None
+    assert line_to_explain(text, "f") is None
 
 
 def test_a_function_with_nothing_but_a_return():
-    assert own_line.choose("def f(x):\n    return x + 1", "f") == "return x + 1"
+    assert line_to_explain("def f(x):\n    return x + 1", "f") == "return x + 1"
 
 
 @pytest.mark.parametrize("name", EXAMS)
@@ -58,7 +58,7 @@ def test_notebook_and_marker_see_the_same_line(name, capsys):
     exam = assignment(name).exam
     prose, question, function = exam.explain
     (cell,) = [c for c in source(name).cells if c.metadata.get("nbgrader", {}).get("grade_id") == question]
-    line = own_line.choose(cell.source, function)
+    line = line_to_explain(cell.source, function)
     calls = [c.source for c in source(name).cells if f".own_line({function})" in c.source]
     assert len(calls) == 1 and line in ast.unparse(ast.parse(cell.source))
     text = exam.prose(prose, {question: cell.source, prose: "It centres the features."})
@@ -72,7 +72,7 @@ def test_the_line_reaches_whoever_marks(place):
     record = grade(assignment(name), data, "ada", place, only=set())
     (item,) = [item for item in record["manual"] if item["question"] == "explain"]
     cells = {c["metadata"].get("nbgrader", {}).get("grade_id"): c for c in json.loads(data)["cells"]}
-    line = own_line.choose("".join(cells["aligner"]["source"]), "fit")
+    line = line_to_explain("".join(cells["aligner"]["source"]), "fit")
     assert (
         item["answer"].startswith(f"[This submission is to explain: {line}]")
         and "My answer" in item["answer"]

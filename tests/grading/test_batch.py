@@ -248,7 +248,7 @@ def test_one_sandbox_per_submission_gives_the_same(tiny, isolated, tmp_path):
     warm = batch.run(batch.Plan(tiny, tmp_path), _some()[1:2])[0]
     with Sandbox(preload=("numpy",), warm=False) as place:
         cold = grade(tiny, _some()[1].data, "bob", place)
-        assert place.nested is False
+        assert place._place.nested is False
     assert cold["questions"] == warm["questions"]
 
 

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from rs_course.cli import main
-from rs_course.grading import paths, release
+from rs_course.grading import release
 from rs_course.grading.grader import Assignment
 
 from .conftest import ANSWERS, FULL, PROSE, TINY, as_bytes, cell, notebook
@@ -302,8 +302,8 @@ def test_a_source_of_format_3(course):
     ],
 )
 def test_names_of_copies(name):
-    assert paths.assignment_name(Path(name)).lower() == "tiny"
-    assert paths.assignment_name(Path("a3_super_resolution.ipynb")) == "a3_super_resolution"
+    assert release.assignment_name(Path(name)).lower() == "tiny"
+    assert release.assignment_name(Path("a3_super_resolution.ipynb")) == "a3_super_resolution"
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cells": []}', '{"nbformat": 4, "cells": [{"source": ""}]}'])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rs_course.grading import batch, containers, records, sandbox
+from rs_course.grading import batch, isolation, records, sandbox
 from rs_course.grading.intake import Submission
 
 from .conftest import ANSWERS, FULL, as_bytes, notebook
@@ -23,7 +23,7 @@ TRIED = (
 
 @pytest.fixture(scope="module")
 def graded(tiny, tmp_path_factory):
-    if reason := containers.why_not():
+    if reason := isolation.container_engine()[1]:
         pytest.skip(f"needs containers: {reason}")
     plan = batch.Plan(tiny, tmp_path_factory.mktemp("class"), isolation=sandbox.CONTAINER)
     made = [Submission("honest", as_bytes(notebook(ANSWERS)))]
@@ -50,10 +50,10 @@ def test_attack_is_contained(graded, name):
 
 def test_without_an_engine_it_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    containers._survey.cache_clear()
+    isolation.container_engine.cache_clear()
     with pytest.raises(RuntimeError, match="neither podman nor docker is installed"):
         sandbox.require("container")
-    containers._survey.cache_clear()
+    isolation.container_engine.cache_clear()
 
 
 def test_an_engine_that_does_not_work_is_named(tmp_path, monkeypatch):
@@ -61,7 +61,7 @@ def test_an_engine_that_does_not_work_is_named(tmp_path, monkeypatch):
     fake.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    containers._survey.cache_clear()
+    isolation.container_engine.cache_clear()
     with pytest.raises(RuntimeError, match="docker fails with “Cannot connect to the Docker daemon”"):
         sandbox.require("container")
-    containers._survey.cache_clear()
+    isolation.container_engine.cache_clear()

@@ -18,14 +18,15 @@ MOMENT = datetime(2026, 12, 1, 12, tzinfo=UTC)
 )
 def test_late_by_begun_days_after_the_grace(hours, lost):
     policy = LatePolicy.parse(DUE, "10%/day,50%", grace_minutes=30)
-    assert policy.penalty(10.0, MOMENT + timedelta(hours=hours)) == lost
+    assert policy.lateness("", 10.0, MOMENT + timedelta(hours=hours)).lost == lost
 
 
 def test_late_without_a_time():
     policy = LatePolicy.parse(DUE, "10%/day")
-    assert policy.penalty(10.0, None) == 0 and policy.penalty(10.0, None, marked_late=True) == 1
-    assert policy.penalty(10.0, MOMENT + timedelta(days=99)) == 10
-    assert LatePolicy.parse(DUE, None).penalty(10.0, MOMENT + timedelta(days=99)) == 0
+    assert policy.lateness("", 10.0, None).lost == 0
+    assert policy.lateness("", 10.0, None, marked_late=True).lost == 1
+    assert policy.lateness("", 10.0, MOMENT + timedelta(days=99)).lost == 10
+    assert LatePolicy.parse(DUE, None).lateness("", 10.0, MOMENT + timedelta(days=99)).lost == 0
 
 
 @pytest.mark.parametrize(

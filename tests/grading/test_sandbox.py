@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rs_course.grading import mounts
+from rs_course.grading import isolation
 from rs_course.grading.sandbox import Limits, MachineFault, Sandbox
 
 _WRITABLE = """
@@ -144,9 +144,9 @@ def test_only_what_answers_need_is_there(place):
 
 def test_what_reads_notebooks_needs_nothing_else_of_the_course():
     """Inside a sandbox there are these files alone."""
-    folder = Path(mounts.__file__).parent
+    folder = Path(isolation.__file__).parent
     code = "import importlib.abc, sys\n"
-    code += f"shown = {tuple(path[:-3] for path in mounts.READERS)}\n"
+    code += f"shown = {tuple(path[:-3] for path in isolation.READERS)}\n"
     code += f"sys.path.insert(0, {str(folder.parents[1])!r})\nimport rs_course.grading.notebooks\n"
     code += "print([m for m in sys.modules if m.startswith('rs_course.grading.') and m[18:] not in shown])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from rs_course.grading import reports, similarity
+from rs_course.grading import own_work, reports
 
 from .conftest import ANSWERS
 
@@ -72,7 +72,7 @@ COPIES = {
 @pytest.mark.parametrize("how", COPIES)
 def test_copies_that_hide_are_found(how):
     others = [_record("c", q=OTHER), _record("d", q=ANOTHER)]
-    found = similarity.pairs([_record("a", q=LONG), _record("b", q=COPIES[how]), *others])
+    found = own_work.pairs([_record("a", q=LONG), _record("b", q=COPIES[how]), *others])
     assert [pair[:2] for pair in found] == [("a", "b")]
 
 
@@ -93,7 +93,7 @@ def test_text_that_runs_as_code_is_named_on_the_class_page(how):
         _record("b", q=SCRAMBLED[how]),
         _record("c", q="net.eval()\nre.compile('exec')"),
     ]
-    found = similarity.runs_text(graded)
+    found = own_work.runs_text(graded)
     assert [one[:2] for one in found] == [("b", "q")]
     graded = [record | {"questions": [], "reason": "", "isolation": "process"} for record in graded]
     page = reports.summary("Tiny", [], graded, [])
@@ -123,27 +123,27 @@ def _own(seed):
 def test_a_ring_does_not_pass_for_the_usual_way(copies, others):
     ring = [_record(f"r{n}", q=RENAMED if n % 2 else LONG) for n in range(copies)]
     rest = [_record(f"o{n}", q=_own(n)) for n in range(others)]
-    groups = similarity.rings(similarity.pairs(ring + rest))
+    groups = own_work.rings(own_work.pairs(ring + rest))
     assert groups[0] == sorted(record["student"] for record in ring)
 
 
 def test_those_who_wrote_their_own_are_no_pairs():
-    assert similarity.pairs([_record(str(n), q=_own(n)) for n in range(40)]) == []
+    assert own_work.pairs([_record(str(n), q=_own(n)) for n in range(40)]) == []
 
 
 def test_what_everyone_was_given_or_wrote_does_not_count():
-    assert similarity.pairs([_record("a", q=LONG), _record("b", q=LONG)], release=LONG) == []
-    assert similarity.pairs([_record(str(n), q=LONG) for n in range(8)]) == []
+    assert own_work.pairs([_record("a", q=LONG), _record("b", q=LONG)], release=LONG) == []
+    assert own_work.pairs([_record(str(n), q=LONG) for n in range(8)]) == []
 
 
 def test_answers_are_alike_by_nature():
     """Honest answers of a few lines are too short to accuse anyone."""
-    assert similarity.pairs([_record("a", q=ANSWERS["double"]), _record("b", q=ANSWERS["double"])]) == []
+    assert own_work.pairs([_record("a", q=ANSWERS["double"]), _record("b", q=ANSWERS["double"])]) == []
 
 
 def test_rings_are_what_pairs_connect():
     alike = [("a", "b", 1.0, 9), ("c", "d", 1.0, 9), ("b", "e", 0.9, 9), ("e", "a", 0.9, 9)]
-    assert similarity.rings(alike) == [["a", "b", "e"], ["c", "d"]] and similarity.rings([]) == []
+    assert own_work.rings(alike) == [["a", "b", "e"], ["c", "d"]] and own_work.rings([]) == []
 
 
 def test_the_class_page_shows_a_ring_once_and_names_as_text():
@@ -168,5 +168,5 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_code_costs_little(kind):
     started = time.monotonic()
-    assert similarity.fingerprint(HOSTILE[kind]) is not None
+    assert own_work.fingerprint(HOSTILE[kind]) is not None
     assert time.monotonic() - started < 5

@@ -69,6 +69,7 @@ _BEYOND_MISTAKES = {
         **x, scale=np.log, back=np.exp
     )
 }
+_EACH = "[worth(budgets, accuracies, one) for one in reached]"
 _check_worth = of_call(
     "worth", "worth(budgets, accuracies, reached)", expected=_worth, mistakes=_WORTH_MISTAKES
 )
@@ -77,15 +78,7 @@ WORTH = (
         "worth.on_the_curve", 0.5, lambda rng: _points([1, 4, 16], [0.4, 0.6, 0.8], 0.7), public=True
     ),
     _check_worth("worth.between", 1, _inside),
-    Check(
-        "worth.beyond",
-        "worth",
-        0.5,
-        "[worth(budgets, accuracies, one) for one in reached]",
-        _outside,
-        _worth,
-        _BEYOND_MISTAKES,
-    ),
+    _check_worth("worth.beyond", 0.5, _outside, _EACH, mistakes=_BEYOND_MISTAKES),
 )
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from rs_course.grading import exams as earth
-from rs_course.grading.exam import Check, Wrong, numbers, wrong_shape
+from rs_course.grading.exam import Check, Wrong, by_steps, numbers, wrong_shape
 
 CLASSES = ("Forest", "Highway", "Industrial", "Residential", "River")
 GENERATOR = {"steps": 6, "guidance": 4.0}
@@ -271,13 +271,10 @@ STEPS = (
 
 
 def _graded_accuracy(value, inputs):
-    reached = _accuracy(value, inputs)
-    for least, fraction, sentence in STEPS:
-        if reached >= min(inputs["_blind"] + least * _way(inputs), inputs["_good"]):
-            if fraction == 1.0:
-                return reached
-            raise Wrong(sentence, fraction, measure=reached)
-    raise Wrong("no better than without the generated tiles, or with all of them", measure=reached)
+    blind, good = inputs["_blind"], inputs["_good"]
+    steps = [(min(blind + part * _way(inputs), good), *points) for part, *points in STEPS]
+    otherwise = "no better than without the generated tiles, or with all of them"
+    return by_steps(_accuracy(value, inputs), steps, otherwise)
 
 
 def _all_right(value, inputs):

@@ -1,4 +1,4 @@
-"""Checks of A3 about doing it: find the blur of an unknown sensor, and undo it on scenes nobody has seen.
+"""Checks of A3 about networks and sensors: adapt, distil, find an unknown blur, and undo it on unseen scenes.
 
 The sensor is drawn with the exam: a Gaussian of two widths in some direction, its centre off the pixel grid.
 Whoever assumes the degradation of the papers gains almost nothing here. The measure of a good answer is what
@@ -13,7 +13,123 @@ import torch
 import torch.nn.functional as F
 
 from rs_course.grading import exams as earth
-from rs_course.grading.exam import Check, Wrong, numbers, wrong_shape
+from rs_course.grading.exam import Check, Wrong, by_steps, numbers, of_call, wrong_shape
+
+# --- ConvLoRA ----------------------------------------------------------------------------------------------
+
+
+def _lora(rng, out_channels, in_channels, rank, alpha):
+    shapes = {
+        "weight": (out_channels, in_channels, 3, 3),
+        "A": (3 * rank, 3 * in_channels),
+        "B": (3 * out_channels, 3 * rank),
+    }
+    factors = {name: torch.from_numpy(rng.normal(size=shape)) for name, shape in shapes.items()}
+    return {**factors, "alpha": alpha}
+
+
+def _update(weight, A, B, alpha):
+    from rs_course.superres.conv_lora import delta_weight
+
+    return delta_weight(A, B, weight.shape, alpha=alpha)
+
+
+def _merged(weight, A, B, alpha):
+    return weight + _update(weight, A, B, alpha)
+
+
+def _permuted(weight, A, B, alpha):
+    out_channels, in_channels, k, _ = weight.shape
+    product = (B @ A).reshape(out_channels, k, in_channels, k).permute(0, 2, 1, 3)
+    return weight + product * alpha / (len(A) // k)
+
+
+_MERGE_MISTAKES = {
+    "the kernel's own weight is missing: this is the update alone": _update,
+    "the product is re-read row by row, you sorted its axes with permute": _permuted,
+    "the scale alpha/r is missing": lambda weight, A, B, alpha: _merged(weight, A, B, len(A) // 3),
+    "the scale is alpha/r, you multiplied by alpha only": lambda weight, A, B, alpha: _merged(
+        weight, A, B, alpha * (len(A) // 3)
+    ),
+    "r is the rank, not the number of rows of A: A has r·k rows": lambda weight, A, B, alpha: _merged(
+        weight, A, B, alpha / 3
+    ),
+    "the update is added, you subtracted it": lambda weight, A, B, alpha: _merged(weight, A, B, -alpha),
+}
+
+_check_merged_weight = of_call(
+    "merged_weight", "merged_weight(weight, A, B, alpha)", expected=_merged, mistakes=_MERGE_MISTAKES
+)
+LORA = (
+    _check_merged_weight("merge.small", 0.5, lambda rng: _lora(rng, 2, 3, 1, 1.0), public=True),
+    _check_merged_weight("merge.kernel", 1.5, lambda rng: _lora(rng, 12, 8, 2, 5.0)),
+)
+
+
+# --- Spatial affinity --------------------------------------------------------------------------------------
+
+
+def _features(rng, channels, side=(5, 7)):
+    return torch.from_numpy(rng.normal(size=(2, channels, *side)))
+
+
+def _affinity(features):
+    from rs_course.superres.distillation import affinity
+
+    return affinity(features)
+
+
+def _affinity_loss(student, teacher, reduce="mean"):
+    difference = _affinity(student) - _affinity(teacher)
+    return {
+        "mean": difference.abs().mean(),
+        "sum": difference.abs().sum(),
+        "square": (difference**2).mean(),
+        "signed": difference.mean(),
+    }[reduce]
+
+
+def _over_image(features):
+    pixels = features.flatten(2)
+    pixels = pixels / pixels.norm(dim=(1, 2), keepdim=True)
+    return pixels.transpose(1, 2) @ pixels
+
+
+_AFFINITY_MISTAKES = {
+    "each pixel's vector must be divided by its length first": lambda features: (
+        features.flatten(2).transpose(1, 2) @ features.flatten(2)
+    ),
+    "the length is that of each pixel's vector, you took that of the whole map": _over_image,
+    "the length is taken over the channels, you took it over the pixels": lambda features: (
+        lambda p: p.transpose(1, 2) @ p
+    )(features.flatten(2) / features.flatten(2).norm(dim=2, keepdim=True)),
+    "this compares channels with channels: pixels belong on both sides": lambda features: (
+        lambda p: p @ p.transpose(1, 2)
+    )(features.flatten(2) / features.flatten(2).norm(dim=1, keepdim=True)),
+    "height and width are exchanged: flatten keeps rows together": lambda features: _affinity(
+        features.transpose(2, 3)
+    ),
+}
+
+_check_affinity = of_call("affinity", "affinity(features)", expected=_affinity, mistakes=_AFFINITY_MISTAKES)
+AFFINITY = (
+    _check_affinity("affinity.map", 0.5, lambda rng: {"features": _features(rng, 3, (2, 2))}, public=True),
+    _check_affinity("affinity.features", 1.5, lambda rng: {"features": _features(rng, 6)}),
+    Check(
+        *("affinity.loss", "affinity", 1, "affinity_loss(student, teacher)"),
+        lambda rng: {"student": _features(rng, 4), "teacher": _features(rng, 9)},
+        _affinity_loss,
+        {
+            "the loss is a mean, you took the sum": lambda **x: _affinity_loss(**x, reduce="sum"),
+            "the loss takes absolute values, you squared": lambda **x: _affinity_loss(**x, reduce="square"),
+            "without absolute values errors cancel": lambda **x: _affinity_loss(**x, reduce="signed"),
+            "the loss must not be negative": lambda **x: -_affinity_loss(**x),
+        },
+    ),
+)
+
+
+# --- The sensor --------------------------------------------------------------------------------------------
 
 SCALE = 4
 SIZE = 12  # of the blur's kernel, in pixels of the high resolution
@@ -81,23 +197,16 @@ _BLUR_MISTAKES = {
 }
 
 
-def _blur_check(name, points, call, inputs, public=False):
-    return Check(
-        f"blur.{name}",
-        "blur",
-        points,
-        call,
-        inputs,
-        lambda _kernel, **_: _kernel,
-        _BLUR_MISTAKES,
-        3e-3,
-        public=public,
-    )
-
-
+_check_blur = of_call(
+    "blur",
+    "estimate_blur(low / 255, high / 255, size)",
+    expected=lambda _kernel, **_: _kernel,
+    mistakes=_BLUR_MISTAKES,
+    tolerance=3e-3,
+)
 BLUR = (
-    _blur_check("random_pixels", 0.5, "estimate_blur(low, high, size)", _seen_noise, public=True),
-    _blur_check("scenes", 1.5, "estimate_blur(low / 255, high / 255, size)", _seen),
+    _check_blur("blur.random_pixels", 0.5, _seen_noise, "estimate_blur(low, high, size)", public=True),
+    _check_blur("blur.scenes", 1.5, _seen),
 )
 
 
@@ -159,28 +268,21 @@ def gain(images, inputs) -> float:
     return float((psnr(images.double(), high, crop=SCALE) - psnr(bicubic, high, crop=SCALE)).mean())
 
 
+_LITTLE = "a little better than bicubic: neither forth nor back is this sensor's blur that of enlarge"
 # Share of the gain that knowing the blur gives: part of the points, and what is said below the next step.
 STEPS = (
     (0.95, 1.0, ""),
     (0.8, 0.8, "nearly: project back several times, each difference through the blur's own transpose"),
     (0.55, 0.55, "a good part of what is possible: use the blur that you have estimated"),
-    (
-        0.25,
-        0.25,
-        "a little better than bicubic: neither forth nor back is this sensor's blur that of enlarge",
-    ),
+    (0.25, 0.25, _LITTLE),
     (-0.05, 0.05, "no better than bicubic: find out what the sensor did, from the pairs"),
 )
 
 
 def _leaderboard(value, inputs):
-    reached = gain(_upscaled(value, inputs), inputs)
-    for least, fraction, sentence in STEPS:
-        if reached >= least * inputs["_known"]:
-            if fraction == 1.0:
-                return reached
-            raise Wrong(sentence, fraction, measure=reached)
-    raise Wrong("worse than bicubic: are the pixels shifted, or the axes exchanged?", measure=reached)
+    steps = [(least * inputs["_known"], fraction, sentence) for least, fraction, sentence in STEPS]
+    otherwise = "worse than bicubic: are the pixels shifted, or the axes exchanged?"
+    return by_steps(gain(_upscaled(value, inputs), inputs), steps, otherwise)
 
 
 _UPSCALE = "upscale(low / 255, fit(train_low / 255, train_high / 255))"

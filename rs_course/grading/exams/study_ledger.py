@@ -30,29 +30,19 @@ _MOST = {"steps": 500, "batch_size": 64, "pool": 4000, "test": 1000, "real_per_c
 _MOST_TILES = 40  # generated, per class
 _MAKING = ("dataset", "checkpoint", "per_class", "making", "steps", "guidance", "seed")
 # How a run stops because of the machine that repeats it, not of its settings.
-_FAULTS = re.compile(
-    r"MemoryError|OSError|ImportError|(?:NotFound|Permission)Error|allocate memory|home directory"
-)
+_FAULTS = "MemoryError|OSError|ImportError|(?:NotFound|Permission)Error|allocate memory|home directory"
 TOLERANCE = 0.03  # in accuracy: another processor adds in another order
 
 
 @dataclass(frozen=True)
 class Run:
-    """One line of a ledger.
+    """One line of a ledger."""
 
-    Attributes:
-        id: As the study gave it.
-        task: Its settings.
-        sets: Names of the generated sets that it used, each with its hash.
-        results: What :data:`RESULTS` names.
-        hashes: Of code, data and checkpoint.
-    """
-
-    id: str
-    task: dict
-    sets: list
-    results: dict
-    hashes: dict
+    id: str  # as the study gave it
+    task: dict  # its settings
+    sets: list  # names of the generated sets that it used, each with its hash
+    results: dict  # what :data:`RESULTS` names
+    hashes: dict  # of code, data and checkpoint
 
     @property
     def seed(self):
@@ -96,9 +86,8 @@ def pack(config, folder) -> str:
     for name, task in zip(ids, plan.tasks, strict=True):
         if name in rows:
             row = {key: rows[name][key] for key in RESULTS + HASHES if key in rows[name]}
-            lines.append(
-                {"id": name, "task": task, "sets": sorted(s for s, _ in own.of(task).values()), **row}
-            )
+            used = sorted(s for s, _ in own.of(task).values())
+            lines.append({"id": name, "task": task, "sets": used, **row})
     return "\n".join(json.dumps(line) for line in lines)
 
 
@@ -118,9 +107,8 @@ def read(text) -> Ledger:
     head = _json(head, 1)
     if not isinstance(head.get("function"), str) or not isinstance(head.get("sets"), dict):
         raise Wrong("the first line of the ledger says which function was run: paste the whole text of pack")
-    return Ledger(
-        head["function"], head["sets"], [_run(_json(line, n), n) for n, line in enumerate(lines, 2)]
-    )
+    runs = [_run(_json(line, n), n) for n, line in enumerate(lines, 2)]
+    return Ledger(head["function"], head["sets"], runs)
 
 
 def _json(line, number) -> dict:
@@ -222,10 +210,7 @@ def _makeable(sets, used, minis: set) -> bool:
 
 
 def repeat(ledger: Ledger, run: Run) -> dict | None:
-    """Run it again, as ``rs-course study`` does.
-
-    Returns:
-        The row of the new ledger; ``None`` if these settings stop with an error.
+    """Run it again, as ``rs-course study`` does: its row, or ``None`` if these settings stop with an error.
 
     Raises:
         MachineFault: It stopped for want of memory, disk or a file, which is not the student's fault.
@@ -244,6 +229,6 @@ def _repeat(plan: str) -> dict | None:
         try:
             return study.run(from_dict(json.loads(plan)), folder).to_dict("records")[0]
         except RuntimeError as error:
-            if _FAULTS.search(str(error)):
+            if re.search(_FAULTS, str(error)):
                 raise MachineFault(f"a run of a ledger could not be repeated here: {error}") from error
             return None

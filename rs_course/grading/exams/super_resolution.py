@@ -1,5 +1,8 @@
 """Exam of A3, super-resolution: measure it, degrade for it, adapt and distil for it, and do it.
 
+Here are the measures, PSNR and SSIM as papers report them, and the bicubic degradation; the rest is in
+:mod:`.sr_upscaler`.
+
 Expected values come from :mod:`rs_course.metrics` and :mod:`rs_course.superres`, which are tested against the
 official codes; images from the simulated Earth, so every secret seed is a new part of it.
 """
@@ -11,10 +14,198 @@ import torch
 import torch.nn.functional as F
 
 from rs_course.grading import exams as earth
-from rs_course.grading.exam import Check, Exam, of_call
-from rs_course.grading.exams.sr_quality import PSNR, SSIM
-from rs_course.grading.exams.sr_upscaler import BLUR, SCALE, UPSCALER
+from rs_course.grading.exam import Exam, of_call
+from rs_course.grading.exams.sr_upscaler import AFFINITY, BLUR, LORA, SCALE, UPSCALER
 from rs_course.grading.sandbox import Limits
+
+# --- PSNR and SSIM -----------------------------------------------------------------------------------------
+
+
+def _flat_pair(rng):
+    target = torch.from_numpy(rng.uniform(0.2, 0.8, (2, 3, 16, 16)).astype(np.float32))
+    return {"pred": target + torch.tensor([0.1, -0.01]).view(2, 1, 1, 1), "target": target}
+
+
+def _noisy_pair(rng):
+    target = earth.tensor(earth.tiles(rng, 3))
+    noise = torch.from_numpy(rng.normal(size=tuple(target.shape)).astype(np.float32))
+    level = torch.tensor([0.02, 0.05, 0.12]).view(3, 1, 1, 1)
+    # A dark frame, so that the border matters; the channels differ, so that their order of averaging does.
+    pred = target + level * noise * torch.tensor([0.5, 1.0, 1.5]).view(1, 3, 1, 1)
+    pred[..., :6, :] *= 0.7
+    pred[..., :, :5] *= 0.8
+    return {"pred": pred.clamp(0, 1), "target": target}
+
+
+def _same_pair(rng):
+    target = earth.tensor(earth.tiles(rng, 1))
+    return {"pred": target.clone(), "target": target}
+
+
+def _psnr(pred, target, crop=0):
+    from rs_course.metrics import psnr
+
+    return psnr(pred, target, crop=crop)
+
+
+def _mse(pred, target):
+    return ((pred.double() - target.double()) ** 2).mean((1, 2, 3))
+
+
+def _db(mse):
+    return -10 * torch.log10(mse)
+
+
+_PSNR_MISTAKES = {
+    "one value per image is wanted: you averaged the error over the whole batch": lambda pred, target, **_: (
+        _db(((pred.double() - target.double()) ** 2).mean()).expand(len(pred))
+    ),
+    "this is the mean squared error itself, not yet in decibels": lambda pred, target, **_: _mse(
+        pred, target
+    ),
+    "the sign is wrong: a smaller error must give a larger PSNR": lambda pred, target, **_: (
+        -_db(_mse(pred, target))
+    ),
+    "the logarithm must have base 10, you used the natural one": lambda pred, target, **_: (
+        -10 * _mse(pred, target).log()
+    ),
+    "10·log10 belongs to the squared error, 20·log10 to its root: you mixed them": lambda pred, target, **_: (
+        2 * _db(_mse(pred, target))
+    ),
+    "the error must be squared before it is averaged, you took absolute values": lambda pred, target, **_: (
+        _db((pred.double() - target.double()).abs().mean((1, 2, 3)) ** 2)
+    ),
+    "average the error over channels first, not the decibels of the channels": lambda pred, target, **_: _db(
+        ((pred.double() - target.double()) ** 2).mean((2, 3))
+    ).mean(1),
+    "the images lie in [0, 1]: the peak is 1, not 255": lambda pred, target, **_: (
+        _db(_mse(pred, target)) + 20 * np.log10(255)
+    ),
+}
+
+_CROP_MISTAKES = {
+    "crop was ignored": lambda pred, target, crop: _psnr(pred, target),
+    "crop only cuts the top and the left: all four sides lose the border": lambda pred, target, crop: _db(
+        _mse(pred[..., crop:, crop:], target[..., crop:, crop:])
+    ),
+    "crop only cuts the bottom and the right: all four sides lose the border": lambda pred, target, crop: _db(
+        _mse(pred[..., :-crop, :-crop], target[..., :-crop, :-crop])
+    ),
+    "half of crop was cut: each side loses crop pixels": lambda pred, target, crop: _psnr(
+        pred, target, crop // 2
+    ),
+    "twice the crop was cut: each side loses crop pixels": lambda pred, target, crop: _psnr(
+        pred, target, 2 * crop
+    ),
+}
+
+_check_psnr = of_call("psnr", "psnr(pred, target)", expected=_psnr, mistakes=_PSNR_MISTAKES)
+PSNR = (
+    _check_psnr("psnr.constant_error", 0.5, _flat_pair, public=True),
+    _check_psnr("psnr.per_image", 1, _noisy_pair),
+    _check_psnr(
+        "psnr.crop",
+        1,
+        lambda rng: {**_noisy_pair(rng), "crop": 4},
+        "psnr(pred, target, crop=crop)",
+        mistakes=_CROP_MISTAKES,
+    ),
+    _check_psnr(
+        "psnr.identical",
+        0.5,
+        _same_pair,
+        expected=lambda pred, target: np.array([np.inf]),
+        mistakes={
+            "the PSNR of equal images is infinite: do not add a small number": lambda pred, target: [80.0]
+        },
+    ),
+)
+
+
+def _window(size, sigma):
+    x = np.arange(size) - (size - 1) / 2
+    line = np.exp(-(x**2) / (2 * sigma**2))
+    return np.outer(line, line) / line.sum() ** 2
+
+
+def _window_inputs(rng):
+    return {"size": int(rng.choice([7, 9, 13])), "sigma": float(rng.uniform(0.8, 2.5))}
+
+
+def _ssim(pred, target):
+    from rs_course.metrics import ssim
+
+    return ssim(pred, target)
+
+
+def _ssim_variant(pred, target, *, window=None, pad=0, c1=0.01**2, c2=0.03**2, unbiased=False, pooled=False):
+    """SSIM with one thing done differently; with the defaults it is the right one."""
+    window = torch.from_numpy(_window(11, 1.5) if window is None else window)
+    kernel = window.expand(3, 1, *window.shape)
+
+    def average(images):
+        return F.conv2d(F.pad(images, (pad,) * 4, mode="reflect") if pad else images, kernel, groups=3)
+
+    x, y = pred.double(), target.double()
+    mx, my = average(x), average(y)
+    factor = window.numel() / (window.numel() - 1) if unbiased else 1.0
+    vx, vy, cov = (factor * (average(a * b) - average(a) * average(b)) for a, b in ((x, x), (y, y), (x, y)))
+    value = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    means = value.mean((1, 2, 3))
+    return means.mean().expand(len(pred)) if pooled else means
+
+
+def _ssim_mistake(**change):
+    return lambda pred, target: _ssim_variant(pred, target, **change)
+
+
+_SSIM_MISTAKES = {
+    "a flat window was used: the window is a Gaussian": _ssim_mistake(window=np.full((11, 11), 1 / 121)),
+    "a flat 7×7 window was used: the window is an 11×11 Gaussian": _ssim_mistake(
+        window=np.full((7, 7), 1 / 49)
+    ),
+    "the border was padded: keep only the places where the whole window fits": _ssim_mistake(pad=5),
+    "the constants C1 = 0.01² and C2 = 0.03² are missing": _ssim_mistake(c1=0.0, c2=0.0),
+    "K1 and K2 must be squared: C1 = (0.01)², C2 = (0.03)²": _ssim_mistake(c1=0.01, c2=0.03),
+    "C1 and C2 are exchanged": _ssim_mistake(c1=0.03**2, c2=0.01**2),
+    "the constants are those of a range of 255: these images lie in [0, 1]": _ssim_mistake(
+        c1=2.55**2, c2=7.65**2
+    ),
+    "the variances must not be corrected by n/(n−1)": _ssim_mistake(unbiased=True),
+    "the window has another width: sigma is 1.5": _ssim_mistake(window=_window(11, 1.0)),
+    "one value per image is wanted: you averaged over the batch": _ssim_mistake(pooled=True),
+}
+
+_check_gaussian_window = of_call("ssim", "gaussian_window(size, sigma)", expected=_window, tolerance=1e-6)
+_check_ssim = of_call("ssim", "ssim(pred, target)", expected=_ssim)
+SSIM = (
+    _check_gaussian_window(
+        "ssim.window",
+        1,
+        lambda rng: {"size": 11, "sigma": 1.5},
+        mistakes={
+            "the weights of the window must add up to 1": lambda size, sigma: (
+                _window(size, sigma) / _window(size, sigma).max()
+            ),
+            "the exponent needs the factor 1/2: exp(−x²/(2σ²))": lambda size, sigma: _window(
+                size, sigma / 2**0.5
+            ),
+            "the Gaussian is not centred": lambda size, sigma: np.roll(_window(size, sigma), 1, (0, 1)),
+        },
+        public=True,
+    ),
+    _check_gaussian_window("ssim.other_window", 0.5, _window_inputs),
+    _check_ssim("ssim.per_image", 2, _noisy_pair, mistakes=_SSIM_MISTAKES, tolerance=2e-5),
+    _check_ssim(
+        "ssim.identical",
+        0.5,
+        _same_pair,
+        expected=lambda pred, target: [1.0],
+        mistakes={"the SSIM of equal images is 1: did you return 1 − SSIM?": lambda pred, target: [0.0]},
+        tolerance=1e-5,
+    ),
+)
+
 
 # --- MATLAB's bicubic, with which the field makes its low resolution ---------------------------------------
 
@@ -143,125 +334,6 @@ BICUBIC = (
         lambda rng: {"images": earth.tensor(earth.tiles(rng, 1))[..., :48, :36], "scale": 3},
         mistakes={
             "the scale is an argument, you always shrink by 4": lambda images, scale: _downscale(images, 4)
-        },
-    ),
-)
-
-
-# --- ConvLoRA ----------------------------------------------------------------------------------------------
-
-
-def _lora(rng, out_channels, in_channels, rank, alpha):
-    shapes = {
-        "weight": (out_channels, in_channels, 3, 3),
-        "A": (3 * rank, 3 * in_channels),
-        "B": (3 * out_channels, 3 * rank),
-    }
-    factors = {name: torch.from_numpy(rng.normal(size=shape)) for name, shape in shapes.items()}
-    return {**factors, "alpha": alpha}
-
-
-def _update(weight, A, B, alpha):
-    from rs_course.superres.conv_lora import delta_weight
-
-    return delta_weight(A, B, weight.shape, alpha=alpha)
-
-
-def _merged(weight, A, B, alpha):
-    return weight + _update(weight, A, B, alpha)
-
-
-def _permuted(weight, A, B, alpha):
-    out_channels, in_channels, k, _ = weight.shape
-    product = (B @ A).reshape(out_channels, k, in_channels, k).permute(0, 2, 1, 3)
-    return weight + product * alpha / (len(A) // k)
-
-
-_MERGE_MISTAKES = {
-    "the kernel's own weight is missing: this is the update alone": _update,
-    "the product is re-read row by row, you sorted its axes with permute": _permuted,
-    "the scale alpha/r is missing": lambda weight, A, B, alpha: _merged(weight, A, B, len(A) // 3),
-    "the scale is alpha/r, you multiplied by alpha only": lambda weight, A, B, alpha: _merged(
-        weight, A, B, alpha * (len(A) // 3)
-    ),
-    "r is the rank, not the number of rows of A: A has r·k rows": lambda weight, A, B, alpha: _merged(
-        weight, A, B, alpha / 3
-    ),
-    "the update is added, you subtracted it": lambda weight, A, B, alpha: _merged(weight, A, B, -alpha),
-}
-
-_check_merged_weight = of_call(
-    "merged_weight", "merged_weight(weight, A, B, alpha)", expected=_merged, mistakes=_MERGE_MISTAKES
-)
-LORA = (
-    _check_merged_weight("merge.small", 0.5, lambda rng: _lora(rng, 2, 3, 1, 1.0), public=True),
-    _check_merged_weight("merge.kernel", 1.5, lambda rng: _lora(rng, 12, 8, 2, 5.0)),
-)
-
-
-# --- Spatial affinity --------------------------------------------------------------------------------------
-
-
-def _features(rng, channels, side=(5, 7)):
-    return torch.from_numpy(rng.normal(size=(2, channels, *side)))
-
-
-def _affinity(features):
-    from rs_course.superres.distillation import affinity
-
-    return affinity(features)
-
-
-def _affinity_loss(student, teacher, reduce="mean"):
-    difference = _affinity(student) - _affinity(teacher)
-    return {
-        "mean": difference.abs().mean(),
-        "sum": difference.abs().sum(),
-        "square": (difference**2).mean(),
-        "signed": difference.mean(),
-    }[reduce]
-
-
-def _over_image(features):
-    pixels = features.flatten(2)
-    pixels = pixels / pixels.norm(dim=(1, 2), keepdim=True)
-    return pixels.transpose(1, 2) @ pixels
-
-
-_AFFINITY_MISTAKES = {
-    "each pixel's vector must be divided by its length first": lambda features: (
-        features.flatten(2).transpose(1, 2) @ features.flatten(2)
-    ),
-    "the length is that of each pixel's vector, you took that of the whole map": _over_image,
-    "the length is taken over the channels, you took it over the pixels": lambda features: (
-        lambda p: p.transpose(1, 2) @ p
-    )(features.flatten(2) / features.flatten(2).norm(dim=2, keepdim=True)),
-    "this compares channels with channels: pixels belong on both sides": lambda features: (
-        lambda p: p @ p.transpose(1, 2)
-    )(features.flatten(2) / features.flatten(2).norm(dim=1, keepdim=True)),
-    "height and width are exchanged: flatten keeps rows together": lambda features: _affinity(
-        features.transpose(2, 3)
-    ),
-}
-
-_check_affinity = of_call("affinity", "affinity(features)", expected=_affinity, mistakes=_AFFINITY_MISTAKES)
-AFFINITY = (
-    _check_affinity("affinity.map", 0.5, lambda rng: {"features": _features(rng, 3, (2, 2))}, public=True),
-    _check_affinity("affinity.features", 1.5, lambda rng: {"features": _features(rng, 6)}),
-    Check(
-        "affinity.loss",
-        "affinity",
-        1,
-        "affinity_loss(student, teacher)",
-        lambda rng: {"student": _features(rng, 4), "teacher": _features(rng, 9)},
-        _affinity_loss,
-        {
-            "the loss is a mean, you took the sum": lambda **maps: _affinity_loss(**maps, reduce="sum"),
-            "the loss takes absolute values, you squared": lambda **maps: _affinity_loss(
-                **maps, reduce="square"
-            ),
-            "without absolute values errors cancel": lambda **maps: _affinity_loss(**maps, reduce="signed"),
-            "the loss must not be negative": lambda **maps: -_affinity_loss(**maps),
         },
     ),
 )

@@ -1,13 +1,18 @@
-"""Which submissions share more code than chance: fingerprints of the answers, compared pair by pair.
+"""Whether an answer is its student's own: what submissions share beyond chance, and a line to be explained.
 
-Winnowing after Schleimer, Wilkerson and Aiken, "Winnowing: local algorithms for document fingerprinting",
-SIGMOD 2003: names, numbers and strings are replaced by their kind, every run of ``K`` tokens is hashed, and
-of each window of ``WINDOW`` hashes the smallest is kept. Before that the code is put into a plain form: what
-does nothing is dropped, and code inside a string, encoded or not, counts as code.
+Fingerprints of the answers are compared pair by pair, after Schleimer, Wilkerson and Aiken, "Winnowing: local
+algorithms for document fingerprinting", SIGMOD 2003: names, numbers and strings are replaced by their kind,
+every run of ``K`` tokens is hashed, and of each window of ``WINDOW`` hashes the smallest is kept. Before that
+the code is put into a plain form: what does nothing is dropped, and code inside a string, encoded or not,
+counts as code.
 
 Two findings make a pair. Either most of what one of them wrote *and most of the class did not* is the same;
 or all that they wrote is nearly the same, however many others wrote it too, so that a ring of copies does
 not pass for the usual way to solve a question. Only what nearly everyone wrote is left out of that.
+
+Whoever wrote an answer can say what would change without one of its lines; whoever only handed it in often
+cannot. That line depends on the code alone, so the notebook shows the student the same one that the grader
+shows whoever marks the explanation.
 """
 
 from __future__ import annotations
@@ -15,8 +20,10 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
+import hashlib
 import io
 import keyword
+import textwrap
 import tokenize
 import zlib
 from collections import Counter
@@ -30,20 +37,20 @@ _RUNS_TEXT = {
     *("exec", "eval", "compile", "__import__", "builtins", "importlib", "marshal"),
     *("__builtins__", "__self__", "__globals__", "__subclasses__"),
 }
-_SKIPPED = {
-    tokenize.COMMENT,
-    tokenize.NL,
-    tokenize.NEWLINE,
-    tokenize.INDENT,
-    tokenize.DEDENT,
-    tokenize.ENDMARKER,
-    tokenize.ENCODING,
-}
+_SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+_SKIPPED |= {tokenize.ENDMARKER, tokenize.ENCODING}
+_NOT_PARSED = (SyntaxError, ValueError, RecursionError, MemoryError)
+_NOT_ASKED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+_NOT_ASKED += (ast.Pass, ast.Raise, ast.Global, ast.Nonlocal)
 
 
 def fingerprint(source: str) -> set[int]:
     """Winnowed hashes of Python source; independent of names, numbers, comments, layout and no-ops."""
     return set().union(*(_winnowed(text) for text in _plain(source)), set())
+
+
+def _without_magics(source):
+    return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
 
 
 def _winnowed(source):
@@ -66,9 +73,8 @@ def _plain(source: str) -> Iterator[str]:
     waiting, left = [source[:_MOST]], _MOST
     while waiting:
         text = waiting.pop()
-        lines = (line for line in text.splitlines() if not line.lstrip().startswith(("%", "!")))
         try:
-            tree = ast.parse("\n".join(lines))
+            tree = ast.parse(_without_magics(text))
             nodes = list(ast.walk(tree))
             constants = (node for node in nodes if isinstance(node, ast.Constant))
             for hidden in (hidden for node in constants for hidden in _texts(node)):
@@ -78,7 +84,7 @@ def _plain(source: str) -> Iterator[str]:
                 if _is_code(hidden):
                     waiting.append(hidden)
             yield ast.unparse(_WithoutNoOps(nodes).visit(tree))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        except _NOT_PARSED:
             yield text
 
 
@@ -111,7 +117,7 @@ def _is_code(text):
         return False
     try:
         found = ast.walk(ast.parse(text))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except _NOT_PARSED:
         return False
     return any(isinstance(node, ast.Call | ast.FunctionDef | ast.Assign | ast.Return) for node in found)
 
@@ -187,16 +193,14 @@ class _WithoutNoOps(ast.NodeTransformer):
 def pairs(
     graded: list[dict], release: str = "", *, at_least: float = 0.6
 ) -> list[tuple[str, str, float, int]]:
-    """Suspiciously similar pairs, most similar first.
+    """Suspiciously similar pairs, most similar first: ``(student, student, share, common fingerprints)``.
+
+    A pair is a reason to read both, never a verdict: short answers to a narrow question are alike by nature.
 
     Args:
         graded: Records.
         release: Source of the release, whose code nobody copied.
         at_least: Smallest share of common fingerprints (of the smaller set).
-
-    Returns:
-        ``(student, student, share, common fingerprints)``. A pair is a reason to read both, never a
-        verdict: short answers to a narrow question are alike by nature.
     """
     known = fingerprint(release)
     prints = {
@@ -221,21 +225,15 @@ def pairs(
 
 
 def runs_text(graded: list[dict]) -> list[tuple[str, str, str]]:
-    """Answers that run text as code: however it was scrambled, no comparison can see what it says.
-
-    Args:
-        graded: Records.
-
-    Returns:
-        ``(student, question, what it uses)``, in the order of the records.
-    """
+    """Answers that run text as code, of which no comparison can see what it says: ``(student, question, what
+    it uses)``, in the order of the records."""
     found = []
     for record in graded:
         for question, text in _code(record).items():
             for code in _plain(text):
                 try:
                     nodes = list(ast.walk(ast.parse(code)))
-                except (SyntaxError, ValueError, RecursionError, MemoryError):
+                except _NOT_PARSED:
                     continue
                 names = {node.id for node in nodes if isinstance(node, ast.Name)}
                 names |= {node.name.split(".")[0] for node in nodes if isinstance(node, ast.alias)}
@@ -277,3 +275,39 @@ def rings(alike: Iterable[tuple]) -> list[list[str]]:
 def _code(record):
     prose = {item["question"] for item in record["manual"]}
     return {name: text for name, text in record.get("answers", {}).items() if name not in prose}
+
+
+def line_to_explain(source: str, function: str) -> str | None:
+    """The line of a student's ``function`` that is to be explained.
+
+    Args:
+        source: Code that defines it, with comments, magics and other functions as they are.
+        function: Its name.
+
+    Returns:
+        The line in normal form, of a statement over several lines the first; ``None`` if the code does not
+        parse, or nothing in the function could be asked about.
+    """
+    try:
+        lines = _lines(source, function)
+    except _NOT_PARSED:
+        return None
+    digest = hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).digest()
+    return lines[int.from_bytes(digest[:8], "big") % len(lines)] if lines else None
+
+
+def _lines(source, function):
+    """The statements that could be asked about, in their order."""
+    tree = ast.parse(textwrap.dedent(_without_magics(source)))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function]
+    inside = [node for part in found[-1].body for node in ast.walk(part)] if found else []
+    told = [node for node in inside if isinstance(node, ast.stmt) and _tells(node)]
+    # A bare return is asked about only where there is nothing else.
+    told = [node for node in told if not isinstance(node, ast.Return)] or told
+    return [ast.unparse(node).splitlines()[0] for node in sorted(told, key=lambda node: node.lineno)]
+
+
+def _tells(node):
+    """Not a docstring, an import, a stub, or an empty statement."""
+    says = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return not says and not isinstance(node, _NOT_ASKED)
