@@ -26,9 +26,9 @@ from rs_course.grading.sandbox import Limits
 
 EXAMS = {
     "a1_alignment": "rs_course.grading.exams.alignment",
-    "a2_classification": "rs_course.grading.exams.classification",
+    "a2_classification": "rs_course.grading.exams.cl_ledger",
     "a3_super_resolution": "rs_course.grading.exams.super_resolution",
-    "final_project": "rs_course.grading.exams.final_project",
+    "final_project": "rs_course.grading.exams.study_ledger",
 }
 
 

@@ -28,6 +28,8 @@ from pathlib import Path
 INSIDE = Path(__file__).parent / "inside"
 # IPython reads the magics of a cell; matplotlib, because answers draw.
 ALWAYS = ("numpy", "IPython", "matplotlib")
+# Scripts, no package: they are bound in one by one, import nothing of rs_course, and may be read by every
+# student, so they hold no expected value, no tolerance and no check.
 _FILES = ("codec.py", "runner.py", "seccomp.py", "watch.py", "zygote.py")
 # What reads the answers out of a notebook keeps its place in the package: see ``zygote.load_reader``.
 READERS = ("notebooks.py", "notebook_files.py")
@@ -249,11 +251,10 @@ def container_engine() -> tuple[str | None, str | None]:
     if reason := why_no_filter():
         return None, reason
     failures = []
-    for name in ("podman", "docker"):
-        if shutil.which(name):
-            if not (failed := _trial(name)):
-                return name, None
-            failures.append(f"{name} fails with “{failed}”")
+    for name in filter(shutil.which, ("podman", "docker")):
+        if not (failed := _trial(name)):
+            return name, None
+        failures.append(f"{name} fails with “{failed}”")
     return None, "; ".join(failures) or "neither podman nor docker is installed"
 
 
@@ -299,7 +300,6 @@ class _OncePerJob:
         """Nothing stays between two jobs."""
 
     def execute(self, request: dict, job_file, results) -> dict:
-        """As :meth:`Bubblewrap.execute`."""
         # Processes of the same user elsewhere on this machine would count as well.
         request = {**request, "nested": False, "limits": {**request["limits"], "threads": None}}
         words, options = self._command(request["disk_mb"])

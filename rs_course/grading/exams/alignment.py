@@ -6,6 +6,8 @@ and asks for a scorer that has never seen anything else; it is measured on other
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -129,9 +131,9 @@ def _probabilities(images, prompts, scale, *, first=True, again=True, scaled=Tru
 
 
 _ZERO_SHOT_MISTAKES = {
-    "each prompt is divided by its length before the mean": lambda **x: _probabilities(**x, first=False),
-    "the mean must be divided by its length again": lambda **x: _probabilities(**x, again=False),
-    "scale multiplies the similarities before the softmax": lambda **x: _probabilities(**x, scaled=False),
+    "each prompt is divided by its length before the mean": partial(_probabilities, first=False),
+    "the mean must be divided by its length again": partial(_probabilities, again=False),
+    "scale multiplies the similarities before the softmax": partial(_probabilities, scaled=False),
     "the mean is over embeddings, you averaged probabilities over templates": lambda images, prompts, scale: (
         (scale * torch.einsum("nd,cpd->npc", _unit(images), _unit(prompts))).softmax(2).mean(1)
     ),
@@ -180,8 +182,8 @@ def _wald(right, wrong, z):
 
 
 _PAIR_MISTAKES = {
-    "a tie is no success: the scorer did not see the difference": lambda **x: _wilson(**x, ties=1),
-    "a tie counts nothing, you counted half": lambda **x: _wilson(**x, ties=0.5),
+    "a tie is no success: the scorer did not see the difference": partial(_wilson, ties=1),
+    "a tie counts nothing, you counted half": partial(_wilson, ties=0.5),
     "this is the interval share ± z·√(share(1−share)/n), which fails near 0 and 1: Wilson's is wanted": _wald,
     "right and wrong are exchanged": lambda right, wrong, z: _wilson(wrong, right, z),
     "the share itself comes first, not the middle of the interval": lambda **x: (
@@ -221,15 +223,13 @@ def _loss(image, text, scale, *, unit=True, sides=(0.5, 0.5), scaled=True, reduc
 
 
 _LOSS_MISTAKES = {
-    "only the rows (image to text) were used: average both directions": lambda **x: _loss(**x, sides=(1, 0)),
-    "only the columns (text to image) were used: average both directions": lambda **x: _loss(
-        **x, sides=(0, 1)
-    ),
-    "the two directions are averaged, you added them": lambda **x: _loss(**x, sides=(1, 1)),
-    "the embeddings must be divided by their lengths first": lambda **x: _loss(**x, unit=False),
-    "scale was not used": lambda **x: _loss(**x, scaled=False),
+    "only the rows (image to text) were used: average both directions": partial(_loss, sides=(1, 0)),
+    "only the columns (text to image) were used: average both directions": partial(_loss, sides=(0, 1)),
+    "the two directions are averaged, you added them": partial(_loss, sides=(1, 1)),
+    "the embeddings must be divided by their lengths first": partial(_loss, unit=False),
+    "scale was not used": partial(_loss, scaled=False),
     "scale is given as it is, without exp": lambda image, text, scale: _loss(image, text, np.exp(scale)),
-    "the loss is the mean over the batch, you took the sum": lambda **x: _loss(**x, reduction="sum"),
+    "the loss is the mean over the batch, you took the sum": partial(_loss, reduction="sum"),
 }
 _check_contrastive_loss = of_call(
     "contrastive_loss", "contrastive_loss(image, text, scale)", expected=_loss, mistakes=_LOSS_MISTAKES
@@ -253,14 +253,14 @@ def _read(caption):
 
 
 _BAG_MISTAKES = {
-    "a word that occurs twice counts once": lambda **x: _bag(**x, value=lambda said, word: said.count(word)),
-    "capital letters make no difference": lambda **x: _bag(
-        **x, read=lambda caption: caption.replace(",", " ").replace(".", " ").split()
+    "a word that occurs twice counts once": partial(_bag, value=lambda said, word: said.count(word)),
+    "capital letters make no difference": partial(
+        _bag, read=lambda caption: caption.replace(",", " ").replace(".", " ").split()
     ),
-    "commas and full stops are no part of a word": lambda **x: _bag(
-        **x, read=lambda caption: caption.lower().split()
+    "commas and full stops are no part of a word": partial(
+        _bag, read=lambda caption: caption.lower().split()
     ),
-    "whole words are wanted: “road” does not occur in “roads”": lambda **x: _bag(**x, read=str.lower),
+    "whole words are wanted: “road” does not occur in “roads”": partial(_bag, read=str.lower),
     "the result is [captions, words], yours is transposed": lambda **x: _bag(**x).T,
 }
 

@@ -1,4 +1,8 @@
-"""Checks of A2 on the ledger of a study: what generated tiles are worth, and what the runs allow to say.
+"""Exam of A2, classification with synthetic data: measure it, read a ledger, judge tiles, and use them.
+
+Here are the measures and the ledger of a study: what generated tiles are worth, and what the runs allow to
+say; the questions about tiles are in :mod:`.cl_tiles`. Expected values of F1 and the confusion matrix come
+from scikit-learn, of the interval from scipy, of the worth in real tiles from :mod:`rs_course.study`.
 
 A ledger is a dict of columns, as ``rs-course study`` writes them. The hidden ledgers are drawn so that *yes*,
 *no* and *not decided* are equally often right; a public one is cut from the shipped EuroSAT study.
@@ -6,16 +10,137 @@ A ledger is a dict of columns, as ``rs-course study`` writes them. The hidden le
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 
-from rs_course.grading.exam import Check, Wrong, of_call
+from rs_course.grading.exam import Check, Exam, Wrong, of_call
+from rs_course.grading.exams.cl_tiles import CLASSIFIER, LEAKS, USABLE
+from rs_course.grading.sandbox import Limits
 
 YES, NO, OPEN = "yes", "no", "not decided"
 COLUMNS = ("arm", "real_per_class", "seed", "accuracy", "n_leaked", "test_hash")
 SEEDS, T = 5, 2.776  # Student's t for 95 % and SEEDS - 1 degrees of freedom
+
+# --- Measures ----------------------------------------------------------------------------------------------
+
+
+def _predictions(rng, classes=4, count=60):
+    labels = rng.choice(classes, count, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum())
+    predicted = np.where(rng.random(count) < 0.6, labels, rng.integers(0, classes, count))
+    return _labels(labels, predicted, classes)
+
+
+def _absent_class(rng):
+    """Class 3 occurs in neither, so its F1 is 0 over 0."""
+    labels, predicted = rng.integers(0, 3, (2, 30))
+    return _labels(labels, predicted, 4)
+
+
+def _labels(labels, predicted, classes):
+    return {"labels": torch.tensor(labels), "predicted": torch.tensor(predicted), "classes": classes}
+
+
+def _confusion(labels, predicted, classes):
+    from sklearn.metrics import confusion_matrix
+
+    return confusion_matrix(labels, predicted, labels=range(classes))
+
+
+def _f1(labels, predicted, classes, average="macro"):
+    from sklearn.metrics import f1_score
+
+    return f1_score(labels, predicted, labels=range(classes), average=average, zero_division=0)
+
+
+def _f1_present(labels, predicted, classes):
+    from sklearn.metrics import f1_score
+
+    present = sorted(set(labels.tolist()) | set(predicted.tolist()))
+    return f1_score(labels, predicted, labels=present, average="macro")
+
+
+def _f1_of_means(labels, predicted, classes):
+    from sklearn.metrics import precision_score, recall_score
+
+    options = {"labels": range(classes), "average": "macro", "zero_division": 0}
+    precision, recall = (score(labels, predicted, **options) for score in (precision_score, recall_score))
+    return 2 * precision * recall / (precision + recall)
+
+
+_CONFUSION_MISTAKES = {
+    "rows are the true class, columns the prediction: yours is transposed": lambda **x: _confusion(**x).T,
+    "counts are wanted, not shares": lambda **x: (
+        _confusion(**x) / _confusion(**x).sum(1, keepdims=True).clip(1)
+    ),
+    "counts are wanted, not shares of everything": lambda **x: _confusion(**x) / len(x["labels"]),
+}
+_F1_MISTAKES = {
+    "the sum of all hits is accuracy (micro F1): average the F1 of the classes": partial(
+        _f1, average="micro"
+    ),
+    "every class counts alike: you weighted by how often it occurs": partial(_f1, average="weighted"),
+    "average the F1 of the classes, not precision and recall first": _f1_of_means,
+    "a class that never occurs has F1 = 0 and counts, you left it out": _f1_present,
+    "one value per class was returned: average them": partial(_f1, average=None),
+}
+_check_confusion = of_call(
+    "scores", "confusion(labels, predicted, classes)", expected=_confusion, mistakes=_CONFUSION_MISTAKES
+)
+_check_macro_f1 = of_call("scores", "macro_f1(labels, predicted, classes)", expected=_f1)
+SCORES = (
+    _check_confusion(
+        "scores.small", 0.5, lambda rng: _labels([0, 0, 1, 1, 1, 2], [0, 1, 1, 1, 1, 2], 3), public=True
+    ),
+    _check_confusion("scores.confusion", 0.5, _predictions),
+    _check_macro_f1("scores.f1", 1.5, _predictions, mistakes=_F1_MISTAKES),
+    _check_macro_f1(
+        "scores.absent_class",
+        0.5,
+        _absent_class,
+        mistakes={"0/0 was not caught: an absent class has F1 = 0": lambda **x: np.nan, **_F1_MISTAKES},
+    ),
+)
+
+
+def _accuracies(rng, seeds=6):
+    from scipy.stats import t
+
+    base, gain = rng.normal(0.7, 0.05, seeds), rng.normal(0.02, 0.01, seeds)
+    return {"a": torch.tensor(base + gain), "b": torch.tensor(base), "t": float(t.ppf(0.975, seeds - 1))}
+
+
+def _interval(a, b, t, *, ddof=1, paired=True, root=True, two_sided=True):
+    a, b = np.asarray(a), np.asarray(b)
+    n, mean = len(a), (a - b).mean()
+    spread = (a - b).std(ddof=ddof) if paired else np.sqrt(a.var(ddof=ddof) + b.var(ddof=ddof))
+    half = t * spread / (np.sqrt(n) if root else 1) / (1 if two_sided else 2)
+    return [mean, mean - half, mean + half]
+
+
+_INTERVAL_MISTAKES = {
+    "the runs are paired by seed: take the spread of the differences": partial(_interval, paired=False),
+    "divide by n − 1 in the variance": partial(_interval, ddof=0),
+    "the standard error has √n in its denominator, it is missing": partial(_interval, root=False),
+    "the whole interval is 2·t standard errors wide, yours is half of it": partial(
+        _interval, two_sided=False
+    ),
+    "t comes with the call: you used 1.96, which is for many runs": lambda a, b, t: _interval(a, b, 1.96),
+    "the difference is a − b": lambda a, b, t: _interval(b, a, t),
+}
+_check_paired_interval = of_call(
+    "paired_interval", "paired_interval(a, b, t)", expected=_interval, mistakes=_INTERVAL_MISTAKES
+)
+INTERVAL = (
+    _check_paired_interval(
+        "interval.two_seeds",
+        0.5,
+        lambda rng: {"a": torch.tensor([0.8, 0.9]), "b": torch.tensor([0.7, 0.6]), "t": 12.706},
+        public=True,
+    ),
+    _check_paired_interval("interval.six_seeds", 2, _accuracies, tolerance=1e-6),
+)
 
 
 # --- How many real tiles are they worth? -------------------------------------------------------------------
@@ -59,7 +184,7 @@ def _read(budgets, accuracies, reached, *, scale=lambda x: x, back=lambda x: x):
 
 _WORTH_MISTAKES = {
     "between the budgets the curve is straight over the logarithm of their number": lambda **x: _read(**x),
-    "this is the logarithm of the number: take exp": lambda **x: _read(**x, scale=np.log),
+    "this is the logarithm of the number: take exp": partial(_read, scale=np.log),
     "the nearest budget is not enough: interpolate": lambda budgets, accuracies, reached: float(
         budgets[(accuracies - reached).abs().argmin()]
     ),
@@ -201,8 +326,8 @@ def _in_order_of_rows(ledger, better, worse):
 
 
 _GAIN_MISTAKES = {
-    "runs with leaked test images were kept": lambda **x: gains(**x, clean=False),
-    "runs that were tested on other images were paired": lambda **x: gains(**x, same_test=False),
+    "runs with leaked test images were kept": partial(gains, clean=False),
+    "runs that were tested on other images were paired": partial(gains, same_test=False),
     "the difference is better − worse": lambda ledger, better, worse: gains(ledger, worse, better),
     "one value per seed is wanted: you averaged over the seeds": lambda **x: np.mean(gains(**x)),
     "the seeds must be in ascending order": _in_order_of_rows,
@@ -234,9 +359,8 @@ def _graded_verdicts(value, inputs):
         return
     wrong = [given != right for given, right in zip(value, inputs["_right"], strict=True)]
     if all(np.array(inputs["_copies_do_as_well"])[wrong]):
-        raise Wrong(
-            "what copies of the real tiles do as well is not shown to be the generated tiles' merit", 0.4
-        )
+        said = "what copies of the real tiles do as well is not shown to be the generated tiles' merit"
+        raise Wrong(said, 0.4)
     raise Wrong("some verdicts are wrong: yes needs both intervals above zero, no the first below it")
 
 
@@ -261,4 +385,15 @@ VERDICT = (
     Check("verdict.eurosat", "verdict", 0.25, _VERDICTS, _shipped, judge=_all_verdicts, public=True),
     _check_gains("verdict.gains_of_a_study", 1, _one),
     Check("verdict.hidden_ledgers", "verdict", 1.5, _VERDICTS, _twelve, judge=_graded_verdicts),
+)
+
+
+exam = Exam(
+    name="a2_classification",
+    title="A2 Classification with synthetic data",
+    checks=(*SCORES, *WORTH, *INTERVAL, *VERDICT, *LEAKS, *USABLE, *CLASSIFIER),
+    leaderboard=("classifier.hidden_scenes", "accuracy on hidden scenes"),
+    preload=("numpy", "torch", "torch.nn.functional"),
+    limits=Limits(step_s=60.0, wall_s=600.0),
+    explain=("explain", "classifier", "train"),
 )

@@ -1,4 +1,4 @@
-"""Checks of A2 on generated tiles: which hand-overs can be trained on, and a classifier that needs them.
+"""Checks of A2 on tiles: leaked ones, hand-overs that can be trained on, and a classifier that needs them.
 
 A generator (``mini-text2earth``) hands over labelled tiles. Some hand-overs are what they should be; in
 others the classes are numbered in another order, or the tiles are copies of the student's own real ones.
@@ -8,12 +8,14 @@ right hand-overs, so nothing depends on how good the generator is.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from rs_course.grading import exams as earth
-from rs_course.grading.exam import Check, Wrong, by_steps, numbers, wrong_shape
+from rs_course.grading.exam import Check, Wrong, by_steps, numbers, of_call, wrong_shape
 
 CLASSES = ("Forest", "Highway", "Industrial", "Residential", "River")
 GENERATOR = {"steps": 6, "guidance": 4.0}
@@ -48,6 +50,56 @@ def classify(images, state):
     """Class numbers 0 to 4: [N]."""
     mean, spread, weights = state
     return ((features(images) - mean) / spread @ weights).argmax(1)
+
+
+# --- Leaks -------------------------------------------------------------------------------------------------
+
+
+def _with_copies(rng, train=12, test=14):
+    """Test images of which some are training images, some turned or mirrored ones, some a little changed."""
+    known = torch.tensor(rng.random((train, 3, 12, 12)), dtype=torch.float32)
+    new = torch.tensor(rng.random((test, 3, 12, 12)), dtype=torch.float32)
+    places = rng.permutation(test)
+    for number, place in enumerate(places[:8]):
+        image = known[rng.integers(train)].rot90(number % 4, (1, 2))
+        image = image.flip(2) if number >= 4 else image
+        noise = torch.tensor(rng.uniform(-0.008, 0.008, image.shape), dtype=torch.float32)
+        new[place] = image + (noise if number % 2 else 0)
+    return {"train": known, "test": new, "tolerance": 0.01}
+
+
+def _leaked(train, test, tolerance, *, turns=4, mirrors=True):
+    found = []
+    for image in test:
+        variants = [image.rot90(k, (1, 2)) for k in range(turns)]
+        variants += [variant.flip(2) for variant in variants] if mirrors else []
+        found.append(min((train - v).abs().mean((1, 2, 3)).min().item() for v in variants) <= tolerance)
+    return np.array(found)
+
+
+_LEAK_MISTAKES = {
+    "only unturned copies were found: try all turns and mirrors": lambda **x: _leaked(
+        **x, turns=1, mirrors=False
+    ),
+    "mirrored copies were missed": partial(_leaked, mirrors=False),
+    "turned copies were missed": partial(_leaked, turns=1),
+    "slightly changed copies were missed: use the tolerance": lambda train, test, tolerance: _leaked(
+        train, test, 1e-6
+    ),
+    "this marks the clean images": lambda **x: ~_leaked(**x),
+}
+_check_leaked = of_call("leaked", "leaked(train, test, tolerance)", expected=_leaked, mistakes=_LEAK_MISTAKES)
+LEAKS = (
+    _check_leaked(
+        "leak.same_image",
+        0.5,
+        lambda rng: (lambda images: {"train": images[:3], "test": images[2:], "tolerance": 0.01})(
+            torch.tensor(rng.random((5, 3, 8, 8)))
+        ),
+        public=True,
+    ),
+    _check_leaked("leak.turned", 2, _with_copies),
+)
 
 
 # --- Hand-overs --------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ hard.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -120,9 +122,9 @@ AFFINITY = (
         lambda rng: {"student": _features(rng, 4), "teacher": _features(rng, 9)},
         _affinity_loss,
         {
-            "the loss is a mean, you took the sum": lambda **x: _affinity_loss(**x, reduce="sum"),
-            "the loss takes absolute values, you squared": lambda **x: _affinity_loss(**x, reduce="square"),
-            "without absolute values errors cancel": lambda **x: _affinity_loss(**x, reduce="signed"),
+            "the loss is a mean, you took the sum": partial(_affinity_loss, reduce="sum"),
+            "the loss takes absolute values, you squared": partial(_affinity_loss, reduce="square"),
+            "without absolute values errors cancel": partial(_affinity_loss, reduce="signed"),
             "the loss must not be negative": lambda **x: -_affinity_loss(**x),
         },
     ),

@@ -9,6 +9,8 @@ official codes; images from the simulated Earth, so every secret seed is a new p
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -155,25 +157,23 @@ def _ssim_variant(pred, target, *, window=None, pad=0, c1=0.01**2, c2=0.03**2, u
     return means.mean().expand(len(pred)) if pooled else means
 
 
-def _ssim_mistake(**change):
-    return lambda pred, target: _ssim_variant(pred, target, **change)
-
-
 _SSIM_MISTAKES = {
-    "a flat window was used: the window is a Gaussian": _ssim_mistake(window=np.full((11, 11), 1 / 121)),
-    "a flat 7×7 window was used: the window is an 11×11 Gaussian": _ssim_mistake(
-        window=np.full((7, 7), 1 / 49)
+    "a flat window was used: the window is a Gaussian": partial(
+        _ssim_variant, window=np.full((11, 11), 1 / 121)
     ),
-    "the border was padded: keep only the places where the whole window fits": _ssim_mistake(pad=5),
-    "the constants C1 = 0.01² and C2 = 0.03² are missing": _ssim_mistake(c1=0.0, c2=0.0),
-    "K1 and K2 must be squared: C1 = (0.01)², C2 = (0.03)²": _ssim_mistake(c1=0.01, c2=0.03),
-    "C1 and C2 are exchanged": _ssim_mistake(c1=0.03**2, c2=0.01**2),
-    "the constants are those of a range of 255: these images lie in [0, 1]": _ssim_mistake(
-        c1=2.55**2, c2=7.65**2
+    "a flat 7×7 window was used: the window is an 11×11 Gaussian": partial(
+        _ssim_variant, window=np.full((7, 7), 1 / 49)
     ),
-    "the variances must not be corrected by n/(n−1)": _ssim_mistake(unbiased=True),
-    "the window has another width: sigma is 1.5": _ssim_mistake(window=_window(11, 1.0)),
-    "one value per image is wanted: you averaged over the batch": _ssim_mistake(pooled=True),
+    "the border was padded: keep only the places where the whole window fits": partial(_ssim_variant, pad=5),
+    "the constants C1 = 0.01² and C2 = 0.03² are missing": partial(_ssim_variant, c1=0.0, c2=0.0),
+    "K1 and K2 must be squared: C1 = (0.01)², C2 = (0.03)²": partial(_ssim_variant, c1=0.01, c2=0.03),
+    "C1 and C2 are exchanged": partial(_ssim_variant, c1=0.03**2, c2=0.01**2),
+    "the constants are those of a range of 255: these images lie in [0, 1]": partial(
+        _ssim_variant, c1=2.55**2, c2=7.65**2
+    ),
+    "the variances must not be corrected by n/(n−1)": partial(_ssim_variant, unbiased=True),
+    "the window has another width: sigma is 1.5": partial(_ssim_variant, window=_window(11, 1.0)),
+    "one value per image is wanted: you averaged over the batch": partial(_ssim_variant, pooled=True),
 }
 
 _check_gaussian_window = of_call("ssim", "gaussian_window(size, sigma)", expected=_window, tolerance=1e-6)
@@ -254,27 +254,23 @@ def _resample(images, scale, *, a=-0.5, antialias=True, shift=0.0, normalise=Tru
     return matrix(images.shape[-2]) @ images.double() @ matrix(images.shape[-1]).T
 
 
-def _resample_mistake(**change):
-    return lambda images, scale: _resample(images, scale, **change)
-
-
 def _interpolate(images, scale, **options):
     return F.interpolate(images.double(), scale_factor=1 / scale, **options)
 
 
 _DOWNSCALE_MISTAKES = {
-    "the kernel is not stretched: without antialiasing detail folds into false patterns": _resample_mistake(
-        antialias=False
+    "the kernel is not stretched: without antialiasing detail folds into false patterns": partial(
+        _resample, antialias=False
     ),
-    "the pixel centres are off: output pixel i looks at (i + ½)·scale − ½": _resample_mistake(
-        shift=-(SCALE - 1) / 2
+    "the pixel centres are off: output pixel i looks at (i + ½)·scale − ½": partial(
+        _resample, shift=-(SCALE - 1) / 2
     ),
-    "the kernel has a = −0.75 (torch's and OpenCV's); MATLAB's is −0.5": _resample_mistake(a=-0.75),
-    "beyond the border the image is mirrored, you repeated the edge pixel": _resample_mistake(border="edge"),
-    "beyond the border the image is mirrored, you took zeros": _resample_mistake(
-        border="zero", normalise=False
+    "the kernel has a = −0.75 (torch's and OpenCV's); MATLAB's is −0.5": partial(_resample, a=-0.75),
+    "beyond the border the image is mirrored, you repeated the edge pixel": partial(_resample, border="edge"),
+    "beyond the border the image is mirrored, you took zeros": partial(
+        _resample, border="zero", normalise=False
     ),
-    "beyond the border the image is mirrored, you dropped the taps": _resample_mistake(border="zero"),
+    "beyond the border the image is mirrored, you dropped the taps": partial(_resample, border="zero"),
     "this is torch's bicubic interpolation without antialiasing": lambda images, scale: _interpolate(
         images, scale, mode="bicubic"
     ),
@@ -315,8 +311,8 @@ BICUBIC = (
         0.5,
         lambda rng: {"images": torch.full((1, 3, 32, 48), 0.25), "scale": SCALE},
         mistakes={
-            "the weights of each output pixel must add up to 1": _resample_mistake(
-                border="zero", normalise=False
+            "the weights of each output pixel must add up to 1": partial(
+                _resample, border="zero", normalise=False
             )
         },
         tolerance=1e-4,
