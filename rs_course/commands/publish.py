@@ -117,14 +117,14 @@ def release_files(args):
 
 def pack(folder: Path, target: Path, wanted: set[str] | None = None) -> None:
     """Pack a folder, or the named files of it, with its SHA256SUMS; the same files give the same bytes."""
-    from rs_course.grading import archives
+    from rs_course.grading import records
 
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
     files = [path for path in files if wanted is None or path.relative_to(folder).as_posix() in wanted]
     contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in contents.items())
     contents["SHA256SUMS"] = sums.encode()
-    target.write_bytes(archives.pack((f"{target.stem}/{name}", data) for name, data in contents.items()))
+    target.write_bytes(records.pack((f"{target.stem}/{name}", data) for name, data in contents.items()))
 
 
 def address_arguments(parser):

@@ -139,7 +139,7 @@ def submit(args):
 
     rs-course submit a3_super_resolution.ipynb --student ada
     """
-    from rs_course.grading import archives, records
+    from rs_course.grading import records
     from rs_course.grading.intake import MANIFEST
     from rs_course.grading.release import assignment_name
 
@@ -158,7 +158,7 @@ def submit(args):
     stem = f"{name}-{records.file_name(args.student)}" if args.student else name
     target = Path(args.out, f"{stem}.zip")
     files = ((notebook.name, data), (MANIFEST, json.dumps(manifest, indent=1).encode()))
-    records.write_bytes(target, archives.pack(files))
+    records.write_bytes(target, records.pack(files))
     print(f"{target} is ready to upload. Keep this receipt of your notebook: {digest[:16]}")
 
 

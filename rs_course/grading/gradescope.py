@@ -14,7 +14,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from rs_course.grading import archives, isolation, notebooks, records
+from rs_course.grading import handed_in, isolation, notebooks, records
 
 _SETUP = """#!/usr/bin/env bash
 # Runs once, as root, when Gradescope builds the image.
@@ -73,7 +73,7 @@ def build(target: Path, name: str, release: Path, exam: str, seed: str, torch_in
         (f"assignment/{name}.ipynb", release.read_bytes()),
         ("assignment/settings.json", json.dumps(settings, indent=1).encode()),
     ]
-    records.write_bytes(target, archives.pack(files, programs=("setup.sh", "run_autograder")))
+    records.write_bytes(target, records.pack(files, programs=("setup.sh", "run_autograder")))
     target.chmod(0o600)
     return target
 
@@ -111,7 +111,7 @@ def find(folder: Path, name: str) -> bytes | ValueError:
             continue
         if path.suffix.lower() == ".zip":
             try:
-                inside = archives.members(path, wanted=_is_notebook)
+                inside = handed_in.members(path, wanted=_is_notebook)
                 found |= {f"{path.name}/{member.name}": member.data for member in inside}
             except ValueError as error:
                 found[path.name] = error

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
-from rs_course.grading import archives, gradebook, policy, roster
+from rs_course.grading import gradebook, handed_in, policy, roster
+from rs_course.grading.handed_in import Owners, read_name
 from rs_course.grading.notebooks import MAX_BYTES
-from rs_course.grading.owners import Owners, read_name
 from rs_course.grading.roster import Student
 
 MANIFEST, _TIMESTAMP = "manifest.json", "timestamp.txt"
@@ -106,24 +106,24 @@ def write_unassigned(path: Path, submissions: list[Submission]) -> int:
     return len(left)
 
 
-def _members(source, wanted) -> Iterator[archives.Member]:
+def _members(source, wanted) -> Iterator[handed_in.Member]:
     """Files of a zip or folder; a zip in a folder is opened too."""
     if source.is_file():
-        yield from archives.members(source, wanted=wanted, owner=_budget_key)
+        yield from handed_in.members(source, wanted=wanted, owner=_budget_key)
         return
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source).as_posix()
-        if archives.is_clutter(name) or not (path.is_symlink() or path.is_file()):
+        if handed_in.is_clutter(name) or not (path.is_symlink() or path.is_file()):
             continue
         modified = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
         if path.suffix.lower() == ".zip" and not path.is_symlink():
             try:
-                for member in archives.members(path, wanted=wanted, owner=_budget_key):
+                for member in handed_in.members(path, wanted=wanted, owner=_budget_key):
                     yield replace(member, name=f"{name}/{member.name}", modified=modified)
             except ValueError as error:
-                yield archives.Member(name, error, modified)
+                yield handed_in.Member(name, error, modified)
         else:
-            yield archives.Member(name, _read(path, source) if wanted(name) else b"", modified)
+            yield handed_in.Member(name, _read(path, source) if wanted(name) else b"", modified)
 
 
 def _budget_key(name):

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rs_course.grading import archives, records
+from rs_course.grading import records
 from rs_course.grading.gradebook import cell
 from rs_course.grading.roster import Student, spelling
 
@@ -143,7 +143,7 @@ def canvas_place(grade: Grade, page: str) -> tuple[str, bytes] | None:
     if (name := next(fits, None)) is None:
         return None
     if name.lower().endswith(".zip"):
-        return name, archives.pack([("feedback.html", page.encode())])
+        return name, records.pack([("feedback.html", page.encode())])
     if ".ipynb" in name.lower():  # also .ipynb.json and .ipynb.txt, as browsers save it
         output = {"output_type": "display_data", "metadata": {}, "data": {"text/html": page}}
         code = {"cell_type": "code", "id": "feedback", "metadata": {}, "execution_count": None}
@@ -275,7 +275,7 @@ def _write_feedback(folder, system, place, final):
         files += filter(None, [found])
         unplaced += found is None and bool(grade.source)
     target = folder / f"{system}_feedback.zip"
-    records.write_bytes(target, archives.pack(files))
+    records.write_bytes(target, records.pack(files))
     said = [f"{target}: {len(files)} feedback files"]
     if unplaced:
         why = f"the file has no name that {system} gave it, a team mate's, or an ending that shows no page"

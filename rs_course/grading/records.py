@@ -6,9 +6,11 @@ What a record says about mistakes are fixed sentences wherever the inputs are hi
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
-from collections.abc import Container
+import zipfile
+from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 
 from rs_course.files import atomic_write
@@ -53,6 +55,19 @@ def write(path: Path, record: dict) -> None:
         OSError: It cannot be written; what was there before is untouched.
     """
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def pack(files: Iterable[tuple[str, bytes]], *, programs: Collection[str] = ()) -> bytes:
+    """A zip with fixed dates, so that the same files give the same bytes; ``programs`` may be executed."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in files:
+            entry = zipfile.ZipInfo(name, (2000, 1, 1, 0, 0, 0))
+            entry.external_attr = (0o100755 if name in programs else 0o100644) << 16
+            # Weights do not compress.
+            method = zipfile.ZIP_STORED if name.endswith(".safetensors") else zipfile.ZIP_DEFLATED
+            archive.writestr(entry, data, method)
+    return stream.getvalue()
 
 
 def clean(value):

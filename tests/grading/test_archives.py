@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from rs_course.grading import archives
+from rs_course.grading import handed_in
 
 from .conftest import ANSWERS, as_bytes, notebook
 
@@ -41,14 +41,14 @@ def test_the_limit_counts_zips_in_zips_together(bombs):
     assert len(bombs) < 15 * MB
     source = _zip({"eve_1/a.zip": bombs, "eve_1/b.zip": bombs, "ana_2/a.ipynb": as_bytes(notebook(ANSWERS))})
     read, refused, honest = 0, [], None
-    for member in archives.members(source):
+    for member in handed_in.members(source):
         if member.name.startswith("ana"):
             honest = member.data
         elif isinstance(member.data, bytes):
             read += len(member.data)
         else:
             refused.append(str(member.data))
-    assert read <= archives.MAX_STUDENT_BYTES and len(refused) == 15
+    assert read <= handed_in.MAX_STUDENT_BYTES and len(refused) == 15
     assert "more than 256 MB were handed in, unpacked" in refused[0]
     assert honest == as_bytes(notebook(ANSWERS))
 
@@ -71,15 +71,15 @@ def test_a_class_with_a_bomb_is_collected_in_little_memory(bombs, tmp_path):
 
 
 def test_a_million_empty_files_are_not_even_listed():
-    directory = archives._ENTRY + bytes(42)
+    directory = handed_in._ENTRY + bytes(42)
     source = _zip({"a.ipynb": b"{}"})
-    source = source[: source.index(archives._ENTRY)] + directory * 1_000_000 + source[-22:]
+    source = source[: source.index(handed_in._ENTRY)] + directory * 1_000_000 + source[-22:]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match="holds about 1000000 files"):
-        list(archives.members(source))
+        list(handed_in.members(source))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
 
 
 def test_methods_that_ask_for_gigabytes_are_refused():
-    (member,) = archives.members(_zip({"a.ipynb": b"x" * 1000}, zipfile.ZIP_LZMA))
+    (member,) = handed_in.members(_zip({"a.ipynb": b"x" * 1000}, zipfile.ZIP_LZMA))
     assert "unusual method" in str(member.data)

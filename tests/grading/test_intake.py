@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rs_course.grading import archives, intake, policy, roster
+from rs_course.grading import handed_in, intake, policy, roster
 
 from .conftest import ANSWERS, as_bytes, notebook
 
@@ -140,7 +140,7 @@ def test_other_files_get_a_reason(tmp_path):
     "name", ["../../evil.ipynb", "/etc/evil.ipynb", "C:/evil.ipynb", "a/..\\..\\evil.ipynb"]
 )
 def test_zip_slip_is_refused(tmp_path, name):
-    (member,) = archives.members(_zip({name: NOTEBOOK}))
+    (member,) = handed_in.members(_zip({name: NOTEBOOK}))
     assert "leads out of the folder" in str(member.data)
     assert not list(tmp_path.rglob("evil*"))
 
@@ -151,19 +151,19 @@ def test_link_in_a_zip_is_refused():
         entry = zipfile.ZipInfo("s1001.ipynb")
         entry.external_attr = 0o120777 << 16
         archive.writestr(entry, "/etc/passwd")
-    (member,) = archives.members(stream.getvalue())
+    (member,) = handed_in.members(stream.getvalue())
     assert "symbolic link" in str(member.data)
 
 
 def test_bombs_are_refused():
-    (member,) = archives.members(_zip({"s1001.ipynb": bytes(50 * 2**20)}))
+    (member,) = handed_in.members(_zip({"s1001.ipynb": bytes(50 * 2**20)}))
     assert "bomb" in str(member.data)
-    (member,) = archives.members(_zip({"s1001.ipynb": bytes(65 * 2**20)}))
+    (member,) = handed_in.members(_zip({"s1001.ipynb": bytes(65 * 2**20)}))
     assert "65 MB" in str(member.data)
     nested = _zip({"a.zip": _zip({"b.zip": _zip({"c.zip": NOTEBOOK})})})
-    assert [member.name for member in archives.members(nested)] == ["a.zip/b.zip"]
+    assert [member.name for member in handed_in.members(nested)] == ["a.zip/b.zip"]
     many = _zip({f"{n}.ipynb": b"" for n in range(5001)})
-    found = list(archives.members(_zip({"s1001.zip": many, "s1004.ipynb": NOTEBOOK})))
+    found = list(handed_in.members(_zip({"s1001.zip": many, "s1004.ipynb": NOTEBOOK})))
     assert "5001 files" in str(found[0].data) and found[1].data == NOTEBOOK
 
 
@@ -171,16 +171,16 @@ def test_lying_size_is_not_believed():
     data = bytearray(_zip({"s1001.ipynb": os.urandom(3000)}))
     where = data.rindex(b"PK\x01\x02")
     struct.pack_into("<I", data, where + 24, 10)  # uncompressed size in the directory
-    (member,) = archives.members(bytes(data))
+    (member,) = handed_in.members(bytes(data))
     assert isinstance(member.data, ValueError) or len(member.data) <= 3000
 
 
 def test_damaged_zips(tmp_path):
     with pytest.raises(ValueError, match="cannot be opened"):
-        list(archives.members(b"not a zip"))
+        list(handed_in.members(b"not a zip"))
     data = bytearray(_zip({"s1001.ipynb": NOTEBOOK}))
     data[60:90] = bytes(30)
-    (member,) = archives.members(bytes(data))
+    (member,) = handed_in.members(bytes(data))
     assert "damaged" in str(member.data)
     # One damaged zip in a folder of zips is one row, not the end.
     (tmp_path / "s1001.zip").write_bytes(b"PK broken")
@@ -303,12 +303,12 @@ def test_utf8_names_without_the_flag(tmp_path, name, form):
 def test_one_students_excess_costs_nobody_else(tmp_path, monkeypatch):
     files = {f"Al Smith_9_assignsubmission_file_/{n}.ipynb": NOTEBOOK for n in range(50)}
     big = _zip({f"{n}.ipynb": NOTEBOOK for n in range(50)})
-    monkeypatch.setattr(archives, "MAX_STUDENT_BYTES", len(big) + 3 * len(NOTEBOOK))
+    monkeypatch.setattr(handed_in, "MAX_STUDENT_BYTES", len(big) + 3 * len(NOTEBOOK))
     files |= {"María de la Cruz_7_assignsubmission_file_/all.zip": big}
     files |= {"Na Li_8_assignsubmission_file_/tiny.ipynb": NOTEBOOK}
     found = {s.student: s for s in intake.collect(_zip(files, tmp_path / "l.zip"), "tiny", CLASS)}
     assert all(found[s].data == NOTEBOOK for s in ("s1003", "s1004", "s1005"))
-    listed = list(archives.members(tmp_path / "l.zip"))
+    listed = list(handed_in.members(tmp_path / "l.zip"))
     assert 3 < sum(isinstance(m.data, bytes) for m in listed) < 40
     assert all("MB were handed in" in str(m.data) for m in listed if not isinstance(m.data, bytes))
 
@@ -317,7 +317,7 @@ def test_unusual_compression_is_refused():
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("s1001.ipynb", NOTEBOOK)
-    (member,) = archives.members(stream.getvalue())
+    (member,) = handed_in.members(stream.getvalue())
     assert "unusual method" in str(member.data)
 
 

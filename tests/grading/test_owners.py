@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from rs_course.grading.owners import Owners
+from rs_course.grading.handed_in import Owners
 from rs_course.grading.roster import Student
 
 CLASS = [
