@@ -32,7 +32,7 @@ from rs_course.checkpoints.maps import SEGMENTATION_COLOURS
 from rs_course.metrics.intervals import bootstrap
 from rs_course.superres import baselines, degradation
 from rs_course.superres.quality import texture_distance
-from rs_course.training import conditioning_data, landcover
+from rs_course.training import landcover, training_sets
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "conditioning.json"
 FIRST = 2_200_000_000  # scene seeds of the simulator's test split
@@ -57,7 +57,7 @@ ARMS = {  # maps that are given, and settings other than the checkpoint's
 
 
 def train_reader(
-    scenes: conditioning_data.MappedScenes, steps: int, seed: int = 0, batch_size: int = 16
+    scenes: training_sets.MappedScenes, steps: int, seed: int = 0, batch_size: int = 16
 ) -> LandcoverReader:
     """The reader, trained on tiles of any date and scale, once; roads count more, because they are rare."""
     kept = paths.cache_dir() / "training" / simulated_earth.VERSION / f"reader-{steps}-{seed}.pt"
@@ -283,7 +283,7 @@ def main():
     numbers["made by"] = "python benchmarks/conditioning.py"
     numbers["simulator"] = simulated_earth.VERSION
     if arguments.only != "date":
-        reader = train_reader(conditioning_data.scenes(SCENES), arguments.steps)
+        reader = train_reader(training_sets.mapped_scenes(SCENES), arguments.steps)
         numbers["reader"] = {
             "trained on": f"{SCENES} simulated scenes (training places, draw 3)",
             "steps": arguments.steps,

@@ -63,17 +63,17 @@ def generate(args):
 TRAINABLE = {
     "mini-clip": "rs_course.training.clip",
     "mini-clip-b": "rs_course.training.clip:train_b",
-    "mini-controlnet": "rs_course.training.controlnet",
+    "mini-controlnet": "rs_course.training.diffusionsat:train_controlnet",
     "mini-crsdiff": "rs_course.training.crsdiff",
     "mini-ddpm": "rs_course.training.ddpm",
     "mini-diffusionsat": "rs_course.training.diffusionsat",
     "mini-dscf": "rs_course.training.dscf",
     "mini-landcover": "rs_course.training.landcover",
     "mini-text2earth": "rs_course.training.text2earth",
-    "mini-text2earth-fast": "rs_course.training.distillation",
+    "mini-text2earth-fast": "rs_course.training.text2earth:train_fast",
     "mini-text2earth-inpainting": "rs_course.training.text2earth:train_inpainting",
     "mini-vae": "rs_course.training.vae",
-    "mini-vae-decoder": "rs_course.training.decoder",
+    "mini-vae-decoder": "rs_course.training.vae:train_decoder",
 }
 
 

@@ -105,7 +105,7 @@ def train(
         options: More of :func:`denoising_loss`. ``loss_weight(*condition)`` weighs the squared errors,
             ``[N, 1, h, w]``: what is small and matters would else hardly count. ``targets(x0, eps, t,
             *condition)`` gives what the model is shown, ``(xt, t)``, and what it should answer, where that is
-            not noise added to the data and its prediction: see ``rs_course.training.distillation``.
+            not noise added to the data and its prediction: see ``rs_course.training.text2earth``.
             ``autocast`` is a number type, for instance ``torch.bfloat16``.
     """
     options |= {"prediction_type": prediction_type, "min_snr": min_snr, "seed": seed}

@@ -23,7 +23,7 @@ from rs_course.diffusion.unet import UNet
 from rs_course.simulated_earth import CLASSES as EUROSAT
 from rs_course.training_loop import EMA, Budget, Recipe, by_step, linear_decay
 
-from .sample_grid import write_grid
+from .latent import write_grid
 
 # The class numbers: ten real looks, then the same ten simulated; the number after the last means "no class".
 CLASSES = (*EUROSAT, *(f"simulated {name}" for name in EUROSAT))

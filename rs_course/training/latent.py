@@ -23,8 +23,6 @@ from rs_course.diffusion.learning import denoising_loss
 from rs_course.diffusion.pixel import from_pixels
 from rs_course.training_loop import EMA, Budget, Recipe, linear_decay
 
-from .sample_grid import Grid, write_grid
-
 # Stable Diffusion's schedule with a larger last β: on 16×16 latents, a quarter as wide as those it was made
 # for, its own would leave the mean colour readable in what should be pure noise.
 BETAS = {"beta_start": 0.00085, "beta_end": 0.02, "beta_schedule": "scaled_linear"}
@@ -318,3 +316,54 @@ def write_index(out: Path, kind: str, scheduler: dict, unet: list, folders: dict
         "unet": unet, "vae": ["diffusers", "AutoencoderKL"], "_shared_parts": shared
     }  # fmt: skip
     (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+# Few steps and some guidance: enough to see what has been learnt, and a second of a processor core.
+GRID_SETTINGS = {"steps": 12, "guidance": 3.0, "seed": 0}
+# Tiles ``[R N, 3, H, W]`` in [0, 1], row by row, and what each of R rows shows: (label, kind of provenance).
+Grid = tuple[torch.Tensor, list[tuple[str, str]]]
+
+
+def write_grid(out: Path, draw: Callable[[Path], Grid], step: int) -> None:
+    """Let the checkpoint in ``out`` draw, and write ``out/samples/STEP.png``."""
+    from rs_course import plots
+
+    tiles, rows = draw(out)
+    columns = len(tiles) // len(rows)
+    badges = [f"{kind} · {out.name}, step {step}" if kind == "generated" else kind for _, kind in rows]
+    figure = plots.tiles(
+        tiles,
+        provenance=[badge for badge in badges for _ in range(columns)],
+        columns=columns,
+        scale=0.9,
+        row_labels=[label for label, _ in rows],
+    )
+    (out / "samples").mkdir(exist_ok=True)
+    figure.savefig(out / "samples" / f"{step:06d}.png")
+
+
+def of_classes(collection: str, settings: dict = GRID_SETTINGS) -> Callable[[Path], Grid]:
+    """One tile of each class of ``"eurosat"`` or ``"simulated"``, by its prompt alone."""
+
+    def draw(out: Path) -> Grid:
+        from rs_course import checkpoints, datasets
+
+        prompts = [datasets.class_prompt(k, collection) for k in range(10)]
+        return checkpoints.load(out).sample(prompts, **settings), [("each class", "generated")]
+
+    return draw
+
+
+def beside(shown: dict[str, torch.Tensor], sample: Callable[[Path], torch.Tensor]) -> Callable[[Path], Grid]:
+    """What tiles are made from, row by row, above what ``sample(out)`` makes of it.
+
+    Args:
+        shown: Label to tiles ``[N, 3, H, W]``, simulated or computed from simulated ones.
+        sample: ``[N, 3, H, W]`` from the checkpoint in a folder.
+    """
+    rows = [(label, "simulated") for label in shown]
+
+    def draw(out: Path) -> Grid:
+        return torch.cat([*shown.values(), sample(out)]), [*rows, ("made of it", "generated")]
+
+    return draw

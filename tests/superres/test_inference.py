@@ -243,7 +243,7 @@ def test_the_draw_belongs_to_the_seed(generator, low):
 
 def test_a_controlnet_sees_the_picture(generator, low, tmp_path):
     from rs_course.checkpoints.export import write_model
-    from rs_course.training.controlnet import encoder_copy
+    from rs_course.training.diffusionsat import encoder_copy
 
     silent = encoder_copy(generator.unet)
     speaking = copy.deepcopy(silent)

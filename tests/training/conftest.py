@@ -30,12 +30,12 @@ def sat_unet():
 
 @pytest.fixture(scope="session")
 def mapped_scenes(tmp_path_factory):
-    from rs_course.training import conditioning_data, training_sets
+    from rs_course.training import training_sets
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RS_COURSE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(training_sets, "CHUNK", 4)
-        return conditioning_data.scenes(6)
+        return training_sets.mapped_scenes(6)
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,8 @@ from rs_course.diffusion.process import denoiser
 from rs_course.diffusion.samplers import ddim, dpmpp_2m, final
 from rs_course.training import (
     diffusionsat,
-    distillation,
     landcover,
     latent,
-    sample_grid,
     text2earth,
     training_sets,
 )
@@ -217,7 +215,7 @@ def test_masks_cover_everything_or_a_part():
 
 @pytest.mark.parametrize("collection", ["eurosat", "simulated"])
 def test_samples_show_every_class(tmp_path, collection):
-    drawn, rows = sample_grid.of_classes(collection)(write_checkpoint(tmp_path / "tiny", "text2earth"))
+    drawn, rows = latent.of_classes(collection)(write_checkpoint(tmp_path / "tiny", "text2earth"))
     assert len(drawn) == 10 and rows == [("each class", "generated")]
 
 
@@ -256,18 +254,18 @@ def unconditional(shift):
 
 
 def test_levels_are_those_of_the_scheduler():
-    scheduler = DDIMScheduler.from_config(distillation.SCHEDULER)
-    scheduler.set_timesteps(distillation.STEPS)
-    assert [*scheduler.timesteps.tolist(), -1] == distillation.levels(distillation.STEPS)
+    scheduler = DDIMScheduler.from_config(text2earth.FAST_SCHEDULER)
+    scheduler.set_timesteps(text2earth.FAST_STEPS)
+    assert [*scheduler.timesteps.tolist(), -1] == text2earth.levels(text2earth.FAST_STEPS)
 
 
 @pytest.mark.parametrize("t", [0, 300, 600, 999])
 def test_the_answer_leads_to_where_the_teacher_walks(t):
     schedule, guidance = latent.schedule(), 2.0
-    targets = distillation.targets_of(teacher, unconditional, schedule, walk=64, guidance=guidance)
+    targets = text2earth.targets_of(teacher, unconditional, schedule, walk=64, guidance=guidance)
     x0, eps, shift = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8), torch.tensor([0.5, -1.0, 2.0])
     xt, at, answer = targets(x0, eps, torch.full((3,), t), shift)
-    plan = distillation.levels(4)
+    plan = text2earth.levels(4)
     k = plan.index(int(at[0]))
     student = denoiser(lambda x, _: answer, schedule, prediction_type="v")
     landed = final(ddim(student, xt, schedule, timesteps=plan[k : k + 2]))

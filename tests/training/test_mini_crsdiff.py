@@ -9,7 +9,7 @@ import torch
 
 from rs_course import checkpoints
 from rs_course.checkpoints.prompts import CRSDIFF, metadata_rows, normalize_metadata
-from rs_course.training import conditioning_data, crsdiff, latent
+from rs_course.training import crsdiff, latent, training_sets
 from rs_course.training_loop import Budget
 
 
@@ -26,7 +26,7 @@ def test_scenes_hold_the_maps_that_the_simulator_states(mapped_scenes):
     told = {key: row[key] for key in ("lat", "cloud_cover", "gsd")}
     one = scene(CLASSES[3], 300_000, date=day, **told)
     assert np.array_equal(one.image, scenes.images[3])
-    stack = conditioning_data.maps(scenes.truth[3:4], scenes.filtered[3:4])
+    stack = training_sets.condition_maps(scenes.truth[3:4], scenes.filtered[3:4])
     true = extract.maps_of_scene(one, 128)
     for k, name in enumerate(("road", "depth", "segmentation"), start=3):
         torch.testing.assert_close(stack[:, 3 * k : 3 * k + 3], true[name], atol=1 / 500, rtol=0)
