@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rs_course import checkpoints, simulated_earth
-from rs_course.alignment import landcover
-from rs_course.alignment.atoms import KINDS, atoms, obedience, won
+from rs_course.alignment.atoms import KINDS, atoms, load_reader, obedience, won
 from rs_course.checkpoints.images import pixels
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "caption_obedience.json"
@@ -58,7 +57,7 @@ def main():
     arguments = parser.parse_args()
     classes = simulated_earth.CLASSES
     scenes = [simulated_earth.scene(classes[k % 10], FIRST + k) for k in range(arguments.scenes)]
-    found, reader = some(scenes), landcover.load()
+    found, reader = some(scenes), load_reader()
     true = won(found, np.stack([a.image for a in found]), np.stack([a.other for a in found]), reader)
     stored = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     stored |= {

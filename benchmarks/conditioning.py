@@ -24,8 +24,7 @@ import torch
 import torch.nn.functional as F
 
 from rs_course import checkpoints, datasets, metrics, paths, simulated_earth
-from rs_course.alignment.atoms import greenness
-from rs_course.alignment.landcover import LandcoverReader
+from rs_course.alignment.atoms import LandcoverReader, greenness
 from rs_course.checkpoints import maps as extract
 from rs_course.checkpoints.crsdiff import MAPS
 from rs_course.checkpoints.maps import SEGMENTATION_COLOURS

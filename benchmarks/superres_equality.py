@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from rs_course import metrics, superres
 from rs_course.paths import data_dir
 from rs_course.superres import conv_lora
-from rs_course.superres.distillation import affinity, spatial_affinity_loss
+from rs_course.superres.learning import affinity, spatial_affinity_loss
 
 RESULTS = data_dir() / "results" / "superres_equality.json"
 WEIGHTS = {"dscf": "team23_DSCF.safetensors", "efdn": "team00_EFDN.safetensors"}

@@ -24,7 +24,7 @@ from rs_course import checkpoints, datasets, metrics, simulated_earth, superres
 from rs_course.paths import data_dir
 from rs_course.superres import baselines, conv_lora, degradation, learning, quality
 from rs_course.superres.baselines import DiffusionUpscaler
-from rs_course.superres.scenes import high_resolution, observed
+from rs_course.superres.degradation import high_resolution, observed
 from rs_course.training import dscf as recipe
 from rs_course.training_loop import EMA, Budget
 

@@ -20,8 +20,7 @@ from pathlib import Path
 from rs_course import paths, registry
 from rs_course.datasets.containers import open_container
 from rs_course.deprecation import old_arguments
-from rs_course.download import download, read_json
-from rs_course.files import refuse_text, sha256, write_json
+from rs_course.files import download, read_json, refuse_text, sha256, write_json
 from rs_course.registry import Entry, File, files_of, readable, receipt_files
 
 HUB = "https://huggingface.co"

@@ -195,7 +195,7 @@ def grid_explorer(checkpoint, prompts, *, provenance: str, metadata=None, seed: 
     Returns:
         A :class:`Panel`, as from :func:`sliders`.
     """
-    from rs_course.sampling.sweep import sweep
+    from rs_course.sampling.figures import sweep
 
     def draw(down, across, prompt, month, cloud_cover, guidance):
         rows = {down: AXES[down]} if down != across else None

@@ -8,8 +8,8 @@ import time
 import pytest
 from file_server import serve
 
-from rs_course import download as module
-from rs_course.download import download, read_json
+from rs_course import files as module
+from rs_course.files import download, read_json
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
@@ -59,8 +59,8 @@ def test_giving_up_keeps_the_part_and_the_next_call_continues(server, tmp_path):
 def test_a_killed_process_loses_nothing(tmp_path):
     with serve({"big.bin": CONTENT}) as server:
         script = (
-            "import os; from pathlib import Path; from rs_course import download\n"
-            "download._CHUNK = 4096\n"
+            "import os; from pathlib import Path; from rs_course import files\n"
+            "files._CHUNK = 4096\n"
             "write = open\n"
             "class Killed:\n"
             "    def __init__(self, *a): self.file = write(*a)\n"
@@ -69,8 +69,8 @@ def test_a_killed_process_loses_nothing(tmp_path):
             "    def write(self, chunk):\n"
             "        self.file.write(chunk); self.file.flush()\n"
             "        if self.file.tell() >= 400_000: os.kill(os.getpid(), 9)\n"
-            "download.open = Killed\n"
-            f"download.download('{server.url}/big.bin', Path(r'{tmp_path}') / 'big.bin')\n"
+            "files.open = Killed\n"
+            f"files.download('{server.url}/big.bin', Path(r'{tmp_path}') / 'big.bin')\n"
         )
         assert subprocess.run([sys.executable, "-c", script], check=False).returncode != 0
         kept = (tmp_path / "big.bin.part").stat().st_size

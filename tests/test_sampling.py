@@ -14,7 +14,7 @@ from diffusers import (
 )
 
 from rs_course import checkpoints, sampling, seeds
-from rs_course.sampling import batches
+from rs_course.sampling import engine
 from rs_course.sampling.samplers import CRSDiffScheduler, make_sampler, step
 
 PLACE = {"lon": 8.4, "lat": 49.0, "gsd": 10.0, "cloud_cover": 0.1, "year": 2020, "month": 7, "day": 1}
@@ -330,13 +330,13 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(generator, monkeypat
 
 def test_batch_size_follows_the_free_memory(generator, monkeypatch):
     request = sampling.request.read_request(generator, ["a"] * 100, guided=True)
-    assert batches.batch_that_fits(generator, request) == 64
-    one = batches.bytes_per_image(generator, request)
-    monkeypatch.setattr(batches, "free_bytes", lambda device: 6 * one)
-    assert batches.batch_that_fits(generator, request) == 3
-    monkeypatch.setattr(batches, "free_bytes", lambda device: one)
-    assert batches.batch_that_fits(generator, request) == 1
-    monkeypatch.setattr(batches, "free_bytes", lambda device: one - 1)
+    assert engine.batch_that_fits(generator, request) == 64
+    one = engine.bytes_per_image(generator, request)
+    monkeypatch.setattr(engine, "free_bytes", lambda device: 6 * one)
+    assert engine.batch_that_fits(generator, request) == 3
+    monkeypatch.setattr(engine, "free_bytes", lambda device: one)
+    assert engine.batch_that_fits(generator, request) == 1
+    monkeypatch.setattr(engine, "free_bytes", lambda device: one - 1)
     with pytest.raises(RuntimeError, match="One image of 16×16 does not fit into"):
         generator.sample("a", steps=1)
 

@@ -5,7 +5,7 @@ import torch
 from checkpoints.tiny import write_checkpoint
 
 from rs_course import checkpoints
-from rs_course.sampling.sweep import sweep
+from rs_course.sampling.figures import sweep
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,7 @@ _TYPED = [
     for room in ("checkpoints", "datasets", "generation")
     for path in (_ROOT / "rs_course" / room).glob("*.py")
 ]
-_TYPED += [
-    _ROOT / "rs_course" / f"{name}.py"
-    for name in ("download", "fetching", "files", "jobs", "paths", "registry")
-]
+_TYPED += [_ROOT / "rs_course" / f"{name}.py" for name in ("fetching", "files", "jobs", "paths", "registry")]
 
 RIGHT = """
 import rs_course

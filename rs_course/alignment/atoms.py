@@ -1,10 +1,11 @@
 """Ask, and check atom by atom: does a generator obey one statement at a time?
 
 An atom is one statement of the simulator's grammar that a reader of land cover can check (the idea of
-Soft-TIFA in GenEval 2: one atom, one question). Each comes as an opposite pair, drawn from the same noise:
-"… trees on the left" and "… trees on the right". The pair is won if the measure is larger on the tile that
-was asked for it. A generator that does not listen wins half of the pairs, whatever it likes to draw; and what
-the reader can see at all is told by the same test on true tiles.
+Soft-TIFA in GenEval 2: one atom, one question). Each comes as an opposite pair, drawn from the same noise: "…
+trees on the left" and "… trees on the right". The pair is won if the measure is larger on the tile that was
+asked for it. A generator that does not listen wins half of the pairs, whatever it likes to draw; and what the
+reader can see at all is told by the same test on true tiles. The reader is a segmentation network, because
+class labels and CLIP scores saturate: they cannot tell whether the water lies on the left.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from scipy.ndimage import label as components
+from torch import nn
 
-from rs_course.checkpoints.maps import classes_of_scene
+from rs_course.checkpoints.maps import SEGMENTATION_COLOURS, classes_of_scene
 from rs_course.metrics.intervals import Interval
 
-from .landcover import NAMES, shrunk
 from .pairs import again, won_by_kind
 
 Measure = Callable[[np.ndarray, np.ndarray], float]  # (tile uint8 [H, W, 3], classes [H, W]) -> number
@@ -84,11 +87,9 @@ def won(atoms: list[Atom], asked: np.ndarray, opposite: np.ndarray, reader) -> n
     Args:
         atoms: N atoms.
         asked, opposite: uint8 ``[N, 64, 64, 3]``: drawn for ``sentence`` and for ``opposite``.
-        reader: From :func:`rs_course.alignment.landcover.load`.
+        reader: From :func:`rs_course.alignment.atoms.load_reader`.
     """
-    from .landcover import read
-
-    both = [(images, read(reader, images)) for images in (np.asarray(asked), np.asarray(opposite))]
+    both = [(images, read_landcover(reader, images)) for images in (np.asarray(asked), np.asarray(opposite))]
     values = np.array(
         [[one.measure(images[k], maps[k]) for images, maps in both] for k, one in enumerate(atoms)]
     )
@@ -253,3 +254,64 @@ _MAKERS = {
     "amount": _amount, "side": _side, "course": _course, "count": _count, "sky": _sky, "season": _season,
 }  # fmt: skip
 KINDS = tuple(_MAKERS)
+
+
+NAMES = tuple(SEGMENTATION_COLOURS)
+
+
+class LandcoverReader(nn.Module):
+    """Tile ``[N, 3, 64, 64]`` in [0, 1] to scores of :data:`NAMES` ``[N, 7, 64, 64]``."""
+
+    def __init__(self, width: int = 32):
+        super().__init__()
+
+        def conv(inside, outside, stride=1, dilation=1):
+            layer = nn.Conv2d(inside, outside, 3, stride, padding=dilation, dilation=dilation, bias=False)
+            return nn.Sequential(layer, nn.BatchNorm2d(outside), nn.ReLU())
+
+        self.fine = conv(3, width // 2)
+        self.coarse = nn.Sequential(
+            conv(width // 2, width, 2),
+            *(conv(width, width, dilation=d) for d in (1, 2, 4, 8)),
+        )
+        self.head = nn.Sequential(conv(width // 2 + width, width), nn.Conv2d(width, len(NAMES), 1))
+
+    def forward(self, x):
+        fine = self.fine(2 * x - 1)
+        coarse = F.interpolate(self.coarse(fine), scale_factor=2, mode="bilinear")
+        return self.head(torch.cat([fine, coarse], dim=1))
+
+
+def load_reader(name_or_folder="mini-landcover") -> LandcoverReader:
+    """The reader from its folder: ``model.safetensors`` of :class:`LandcoverReader`.
+
+    Raises:
+        FileNotFoundError, ValueError: No such folder, or another network's weights.
+    """
+    from rs_course.checkpoints.loading import locate
+    from rs_course.checkpoints.weights import read_state_dict
+
+    reader = LandcoverReader()
+    state = read_state_dict(locate(name_or_folder) / "model.safetensors")
+    if state.keys() != reader.state_dict().keys():
+        raise ValueError(f"{name_or_folder} holds the weights of another network: give a land-cover reader.")
+    reader.load_state_dict(state)
+    return reader.eval()
+
+
+@torch.inference_mode()
+def read_landcover(reader: LandcoverReader, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
+    """Places in :data:`NAMES` for uint8 tiles ``[N, 64, 64, 3]``: uint8 ``[N, 64, 64]``."""
+    found = []
+    for start in range(0, len(images), batch_size):
+        x = torch.from_numpy(np.array(images[start : start + batch_size])).permute(0, 3, 1, 2) / 255
+        found.append(reader(x).argmax(1).byte().numpy())
+    return np.concatenate(found)
+
+
+def shrunk(classes: np.ndarray) -> np.ndarray:
+    """A map ``[256, 256]`` on the tile's pixels ``[64, 64]``: every fourth, and a road where it takes three
+    tenths of one.
+    """
+    road = (classes == NAMES.index("road")).reshape(64, 4, 64, 4).mean((1, 3)) >= 0.3
+    return np.where(road, NAMES.index("road"), classes[2::4, 2::4]).astype(np.uint8)

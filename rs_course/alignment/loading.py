@@ -15,8 +15,7 @@ from pathlib import Path
 
 from rs_course import paths
 
-from .captions import read_tokenizer
-from .preparation import Preparation
+from .preparation import Preparation, read_tokenizer
 from .scorer import EmbeddingCache, Scorer
 
 _CLASSES = {"clip": "CLIPModel", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .captions import LONG, caption_list, tokenize
-from .preparation import Preparation, eight_bit
+from .preparation import LONG, Preparation, caption_list, eight_bit, tokenize
 
 # Raised when preparation or tokenization changes, so that older embeddings are not found any more.
 _VERSION = 1

@@ -299,10 +299,10 @@ def reports() -> dict[str, float]:
     import warnings
 
     from rs_course import metrics
-    from rs_course.superres import baselines, degradation, scenes
+    from rs_course.superres import baselines, degradation
     from rs_course.superres.degradation import imresize
 
-    high, _ = scenes.high_resolution(count=5)
+    high, _ = degradation.high_resolution(count=5)
     high = high[[0, 3, 4]].double()
     restored = degradation.round8(baselines.bicubic(degradation.bicubic(high)))
     with warnings.catch_warnings():

@@ -209,7 +209,7 @@ def real_shots(data, per_class: int, *, seed: int) -> Tiles:
             f"{data.title} has {have.min()} images of the class {name}, but {per_class} per class are "
             "wanted: lower the budget or load more of the data set."
         )
-    from rs_course.datasets.splits import balanced_order
+    from rs_course.datasets.record import balanced_order
 
     # Classes take turns until the smallest one is used up, so the beginning of the order is balanced.
     rows = balanced_order(data.ids, data.labels, per_class * len(data.classes), seed, data.title)

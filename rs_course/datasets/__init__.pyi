@@ -1,14 +1,14 @@
 from . import diffusionsat as diffusionsat, disasters as disasters, xbd as xbd
-from .loading import load as load
-from .simulated import class_prompt as class_prompt
-from .scene import Scene as Scene, real_scene as real_scene
-from .record import Dataset as Dataset, collate as collate
-from .splits import (
+from .loading import Scene as Scene, load as load, real_scene as real_scene
+from .record import (
+    Dataset as Dataset,
+    collate as collate,
     group_split as group_split,
     overlap as overlap,
     place_groups as place_groups,
     stratified_split as stratified_split,
 )
+from .simulated import class_prompt as class_prompt
 from .tables import (
     GENERATED_SCHEMA as GENERATED_SCHEMA,
     generated_schema as generated_schema,

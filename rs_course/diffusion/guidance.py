@@ -20,8 +20,7 @@ import torch
 from rs_course import seeds
 from rs_course.diffusion.process import Denoise, add_noise
 from rs_course.diffusion.samplers import Step, ddim
-from rs_course.diffusion.schedules import Schedule
-from rs_course.diffusion.timesteps import leading
+from rs_course.diffusion.schedules import Schedule, leading
 
 
 def guide(cond: torch.Tensor, uncond: torch.Tensor, scale: float) -> torch.Tensor:

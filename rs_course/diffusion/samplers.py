@@ -7,7 +7,7 @@
 
 One signature for all: ``sampler(denoise, xt, schedule, steps, *, timesteps=None, ...)``. ``denoise(xt, t)``
 answers (x0, eps); see ``rs_course.diffusion.process``. ``xt`` is variance preserving everywhere (x_t =
-√ᾱ x_0 + √(1−ᾱ) ε). ``timesteps`` is a plan of K + 1 levels (see ``rs_course.diffusion.timesteps``) and
+√ᾱ x_0 + √(1−ᾱ) ε). ``timesteps`` is a plan of K + 1 levels (see ``rs_course.diffusion.schedules``) and
 replaces ``steps``; the default is the spacing that diffusers uses for the same sampler. The k-th noise of a
 stochastic sampler for image i is a function of (seed, i, k); row j of the batch is image ``start + j``.
 """
@@ -22,9 +22,8 @@ from typing import NamedTuple
 import torch
 
 from rs_course import seeds
-from rs_course.diffusion import timesteps as spacing
 from rs_course.diffusion.process import Denoise, posterior
-from rs_course.diffusion.schedules import Schedule
+from rs_course.diffusion.schedules import Schedule, leading, linspace, open_linspace
 
 
 class Step(NamedTuple):
@@ -71,7 +70,7 @@ def ddpm(
     """
     if variance not in ("small", "large"):
         raise ValueError(f"variance is {variance!r}; choose 'small' (β̃_t) or 'large' (β_t).")
-    for k, (t, s) in enumerate(pairwise(_plan(timesteps, spacing.leading, schedule, steps)), 1):
+    for k, (t, s) in enumerate(pairwise(_plan(timesteps, leading, schedule, steps)), 1):
         x0, _ = denoise(xt, t)
         xt, beta_tilde = posterior(x0, xt, t, s, schedule)
         if beta_tilde > 0:  # the last step, to the clean image, adds no noise
@@ -98,7 +97,7 @@ def ddim(
     Args:
         eta: 0 is deterministic; 1 has the variance of DDPM.
     """
-    for k, (t, s) in enumerate(pairwise(_plan(timesteps, spacing.leading, schedule, steps)), 1):
+    for k, (t, s) in enumerate(pairwise(_plan(timesteps, leading, schedule, steps)), 1):
         bar_t, bar_s = schedule.at(t).item(), schedule.at(s).item()
         x0, eps = denoise(xt, t)
         sigma = eta * math.sqrt((1 - bar_s) / (1 - bar_t) * (1 - bar_t / bar_s))
@@ -122,7 +121,7 @@ def euler(
 
     In these variables Euler's step *is* the DDIM step; only the default spacing differs.
     """
-    for t, s in pairwise(_plan(timesteps, spacing.linspace, schedule, steps)):
+    for t, s in pairwise(_plan(timesteps, linspace, schedule, steps)):
         (scale_t, sigma_t), (scale_s, sigma_s) = _ve(schedule, t), _ve(schedule, s)
         x0, eps = denoise(xt, t)
         xt = (xt * scale_t + (sigma_s - sigma_t) * eps) / scale_s
@@ -143,7 +142,7 @@ def heun(
 
     Two evaluations per step, one in the step that ends at σ = 0: 2K − 1 in all.
     """
-    for t, s in pairwise(_plan(timesteps, spacing.linspace, schedule, steps)):
+    for t, s in pairwise(_plan(timesteps, linspace, schedule, steps)):
         (scale_t, sigma_t), (scale_s, sigma_s) = _ve(schedule, t), _ve(schedule, s)
         x0, slope = denoise(xt, t)
         x = xt * scale_t
@@ -173,7 +172,7 @@ def dpmpp_2m(
         lower_order_final: With fewer than 15 steps make the last one first order, as diffusers does. A last
             step to the clean image (λ = ∞) always is.
     """
-    plan = _plan(timesteps, spacing.open_linspace, schedule, steps)
+    plan = _plan(timesteps, open_linspace, schedule, steps)
     x0_before = h_before = None
     for t, s in pairwise(plan):
         (a_t, s_t), (a_s, s_s) = _vp(schedule, t), _vp(schedule, s)
@@ -217,3 +216,23 @@ def _log_ratio(a: float, s: float) -> float:
     if s == 0:
         return math.inf
     return math.log(a / s) if a > 0 else -math.inf
+
+
+@torch.no_grad()
+def library_sample(scheduler, denoise: Denoise, xt: torch.Tensor, steps: int) -> torch.Tensor:
+    """Sample with a diffusers scheduler whose model predicts ε.
+
+    Args:
+        scheduler: For instance ``diffusers.DDIMScheduler(clip_sample=False)``.
+        denoise: ``(xt, t) -> (x0, eps)``, made with the scheduler's own noise schedule.
+        xt: Noise ``[N, ...]``, variance preserving as everywhere in this package.
+        steps: Number of steps.
+    """
+    scheduler.set_timesteps(steps)
+    # Euler and Heun keep x / √ᾱ, and say so by a noise level far above 1.
+    scale = (scheduler.sigmas[0].double() ** 2 + 1).sqrt() if scheduler.init_noise_sigma > 1 else 1.0
+    x = xt * scale
+    for t in scheduler.timesteps:
+        _, eps = denoise(scheduler.scale_model_input(x, t).to(xt.dtype), t.item())
+        x = scheduler.step(eps, t, x).prev_sample
+    return x

@@ -131,7 +131,7 @@ def generate(
         threads=_threads_of_each(workers),
         run=uuid.uuid4().hex,
     )
-    from rs_course.sampling.batches import image_bar
+    from rs_course.sampling.engine import image_bar
 
     with ExitStack() as stack:
         stack.callback(_loaded.cache_clear)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .atmosphere import Season
 from .deterministic import RandomStream, hash2, mix_key, triangle, unit
-from .parcels import parcels
+from .farmland import parcels
 from .view import BUILDING, GARDEN, GRASS, HALLS, PAVED, ROAD, ROOFS, TREES, Layer, View, surface, surfaces
 
 

@@ -2,12 +2,10 @@ from . import (
     baselines as baselines,
     conv_lora as conv_lora,
     degradation as degradation,
-    distillation as distillation,
     learning as learning,
     loading as loading,
     networks as networks,
     quality as quality,
-    scenes as scenes,
 )
 from .degradation import imresize as imresize
 from .loading import build as build, load as load, upscale as upscale

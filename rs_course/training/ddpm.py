@@ -16,8 +16,8 @@ import torch
 
 from rs_course import precision, seeds, training_loop
 from rs_course.diffusion.guidance import drop_condition
-from rs_course.diffusion.learning import denoising_loss
 from rs_course.diffusion.pixel import PixelModel, from_pixels, shrink
+from rs_course.diffusion.process import denoising_loss
 from rs_course.diffusion.schedules import cosine
 from rs_course.diffusion.unet import UNet
 from rs_course.simulated_earth import CLASSES as EUROSAT

@@ -35,7 +35,7 @@ from .training_sets import (
     simulated_sentence,
     simulated_tiles,
     with_mirror_images,
-)  # fmt: skip
+)
 
 UNET = latent.UNET | {"block_out_channels": (48, 64, 96), "attention_head_dim": (2, 4, 6)}
 PIPELINE = "DiffusionSatPipeline"

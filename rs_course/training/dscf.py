@@ -23,8 +23,8 @@ import torch
 
 from rs_course import precision, seeds
 from rs_course.superres import conv_lora, learning
+from rs_course.superres.degradation import high_resolution
 from rs_course.superres.networks import SPAN
-from rs_course.superres.scenes import high_resolution
 from rs_course.training_loop import EMA, Budget
 
 MINUTES = 60

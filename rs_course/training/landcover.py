@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from rs_course import paths, precision, seeds, simulated_earth
-from rs_course.alignment.landcover import NAMES, LandcoverReader, shrunk
+from rs_course.alignment.atoms import NAMES, LandcoverReader, shrunk
 from rs_course.checkpoints.maps import classes_of_scene
 from rs_course.simulated_earth.captions import composition, extent
 from rs_course.training_loop import by_step, optimize

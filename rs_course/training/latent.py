@@ -19,8 +19,8 @@ import torch
 from rs_course import precision, training_loop
 from rs_course.checkpoints.loading import locate, read_device
 from rs_course.diffusion import schedules
-from rs_course.diffusion.learning import denoising_loss
 from rs_course.diffusion.pixel import from_pixels
+from rs_course.diffusion.process import denoising_loss
 from rs_course.training_loop import EMA, Budget, Recipe, linear_decay
 
 # Stable Diffusion's schedule with a larger last β: on 16×16 latents, a quarter as wide as those it was made
@@ -190,7 +190,7 @@ def fit(
         resume: Go on where an interrupted training stopped.
         start: A checkpoint of the same network to begin from: see :func:`begin_from`.
         recipe, ema_decay: How it is trained, and the decay of the averaged weights.
-        loss_weight, targets: See :func:`rs_course.diffusion.learning.train`.
+        loss_weight, targets: See :func:`rs_course.diffusion.process.train`.
         sample_grid: What the checkpoint in a folder draws, for ``samples/STEP.png``.
         compile: Compile the network first, which takes minutes and pays on a GPU.
 

@@ -208,11 +208,11 @@ def placed_captions(images: np.ndarray, labels: np.ndarray, names) -> list[list[
         For each of ``latent.VIEWS`` views of each tile, in the order of ``latent.encode``, one sentence or
         none: a list of N · VIEWS lists.
     """
-    from rs_course.alignment.landcover import load, read
+    from rs_course.alignment.atoms import load_reader, read_landcover
 
     from .landcover import sentences_of
 
-    maps = read(load(), images)
+    maps = read_landcover(load_reader(), images)
     flipped = maps[:, :, ::-1]
     views = [maps, flipped, np.rot90(maps, 1, (1, 2)), np.rot90(flipped, 1, (1, 2))][: latent.VIEWS]
     said = [sentences_of(view, labels, names, seed=k) for k, view in enumerate(views)]

@@ -32,6 +32,6 @@ def test_cutouts_keep_their_places():
 
 
 def test_without_its_package_one_sentence_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("rs_course.datasets.scene.find_spec", lambda name: None)
+    monkeypatch.setattr("rs_course.datasets.loading.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install spyndex"):
         datasets.real_scene()

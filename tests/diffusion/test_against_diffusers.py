@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rs_course import seeds
-from rs_course.diffusion import flow, process, samplers, schedules, timesteps
+from rs_course.diffusion import flow, process, samplers, schedules
 
 STEPS = (1, 2, 7, 25, 50, 100)
 X_T = seeds.noise((3, 2, 4, 4), seed=0, dtype=torch.float64)
@@ -98,9 +98,9 @@ def test_ddim(steps, prediction_type, theirs_called, eta):
     [
         (
             {"steps_offset": 1, "set_alpha_to_one": False},
-            lambda k: timesteps.leading(1000, k, offset=1, final=0),
+            lambda k: schedules.leading(1000, k, offset=1, final=0),
         ),
-        ({"timestep_spacing": "trailing"}, lambda k: timesteps.trailing(1000, k)),
+        ({"timestep_spacing": "trailing"}, lambda k: schedules.trailing(1000, k)),
     ],
 )
 def test_ddim_in_other_spacings(steps, config, plan):
@@ -131,7 +131,7 @@ def test_ddpm(steps, variance, monkeypatch):
 def test_euler(steps, spacing):
     scheduler = diffusers.EulerDiscreteScheduler(timestep_spacing=spacing)
     scheduler.set_timesteps(steps)
-    plan = getattr(timesteps, spacing)(1000, steps)
+    plan = getattr(schedules, spacing)(1000, steps)
     assert torch.allclose(scheduler.timesteps.double(), torch.tensor(plan[:-1], dtype=torch.float64))
     assert_equal(ours(samplers.euler, timesteps=plan), theirs(scheduler, ve=True))
 
@@ -151,7 +151,7 @@ def test_heun(steps):
 def test_dpmpp_2m(steps, prediction_type):
     scheduler = diffusers.DPMSolverMultistepScheduler(prediction_type=prediction_type[1])
     scheduler.set_timesteps(steps)
-    assert scheduler.timesteps.tolist() == timesteps.open_linspace(1000, steps)[:-1]
+    assert scheduler.timesteps.tolist() == schedules.open_linspace(1000, steps)[:-1]
     assert_equal(
         ours(samplers.dpmpp_2m, prediction_type[0], steps=steps), theirs(scheduler, prediction_type[0])
     )
@@ -162,7 +162,7 @@ def test_dpmpp_2m_that_ends_above_zero(steps):
     scheduler = diffusers.DPMSolverMultistepScheduler(final_sigmas_type="sigma_min")
     scheduler.set_timesteps(steps)
     assert_equal(
-        ours(samplers.dpmpp_2m, timesteps=timesteps.open_linspace(1000, steps, final=0)), theirs(scheduler)
+        ours(samplers.dpmpp_2m, timesteps=schedules.open_linspace(1000, steps, final=0)), theirs(scheduler)
     )
 
 
@@ -189,13 +189,13 @@ def test_plans_of_every_length():
         )
         ddpm.set_timesteps(steps)
         # Rounding gives diffusers' arange one step too many at some lengths, at the "step" −1.
-        assert timesteps.trailing(1000, steps) == [*ddpm.timesteps.tolist()[:steps], -1]
+        assert schedules.trailing(1000, steps) == [*ddpm.timesteps.tolist()[:steps], -1]
         dpm.set_timesteps(steps)
-        assert timesteps.open_linspace(1000, steps) == [*dpm.timesteps.tolist(), -1]
+        assert schedules.open_linspace(1000, steps) == [*dpm.timesteps.tolist(), -1]
 
 
 def test_karras_levels():
     scheduler = diffusers.EulerDiscreteScheduler(use_karras_sigmas=True)
     scheduler.set_timesteps(12)
-    bar = SCHEDULE.at(timesteps.karras(SCHEDULE, 12)[:-1])
+    bar = SCHEDULE.at(schedules.karras(SCHEDULE, 12)[:-1])
     assert torch.allclose(((1 - bar) / bar).sqrt(), scheduler.sigmas[:-1].double(), rtol=1e-5)

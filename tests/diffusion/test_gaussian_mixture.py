@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from rs_course import seeds
-from rs_course.diffusion import flow, guidance, samplers, schedules, timesteps
+from rs_course.diffusion import flow, guidance, samplers, schedules
 from rs_course.diffusion.gaussian_mixture import GaussianMixture
 
 SCHEDULE = schedules.linear()
@@ -130,7 +130,7 @@ def test_in_one_dimension_the_flow_keeps_quantiles():
         ("ddim", {"steps": 100}),
         ("euler", {"steps": 100}),
         ("heun", {"steps": 50}),
-        ("dpmsolver++", {"timesteps": timesteps.linspace(1000, 40)}),
+        ("dpmsolver++", {"timesteps": schedules.linspace(1000, 40)}),
     ],
 )
 def test_samples_have_the_distribution_of_the_data(name, options):
@@ -194,8 +194,8 @@ def test_bad_shapes_are_named():
 
 
 def test_plans_start_high_and_end_clean():
-    assert timesteps.leading(1000, 4) == [750, 500, 250, 0, -1]
-    assert timesteps.leading(1000, 4, offset=1, final=0) == [751, 501, 251, 1, 0]
-    assert timesteps.trailing(1000, 4) == [999, 749, 499, 249, -1]
-    assert timesteps.linspace(1000, 4) == [999, 666, 333, 0, -1]
-    assert timesteps.open_linspace(1000, 4) == [999, 749, 500, 250, -1]
+    assert schedules.leading(1000, 4) == [750, 500, 250, 0, -1]
+    assert schedules.leading(1000, 4, offset=1, final=0) == [751, 501, 251, 1, 0]
+    assert schedules.trailing(1000, 4) == [999, 749, 499, 249, -1]
+    assert schedules.linspace(1000, 4) == [999, 666, 333, 0, -1]
+    assert schedules.open_linspace(1000, 4) == [999, 749, 500, 250, -1]

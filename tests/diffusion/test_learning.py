@@ -7,7 +7,7 @@ from torch import nn
 from rs_course import seeds
 from rs_course.diffusion import process, samplers, schedules
 from rs_course.diffusion.gaussian_mixture import GaussianMixture
-from rs_course.diffusion.learning import EMA, min_snr_weight, train
+from rs_course.diffusion.process import EMA, min_snr_weight, train
 
 SCHEDULE = schedules.linear()
 

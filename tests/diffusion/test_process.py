@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rs_course import seeds
-from rs_course.diffusion import library, process, samplers, schedules
+from rs_course.diffusion import process, samplers, schedules
 from rs_course.diffusion.gaussian_mixture import GaussianMixture
 
 SCHEDULE = schedules.linear()
@@ -130,7 +130,7 @@ def test_first_term_is_the_distance_of_the_last_step_from_noise():
 def test_the_librarys_loop_ends_where_ours_does(scheduler, sampler):
     x = seeds.noise((20, 2), seed=0, dtype=torch.float64)
     exact = RING.denoiser(SCHEDULE)
-    theirs = library.sample(scheduler, exact, x, 25)
+    theirs = samplers.library_sample(scheduler, exact, x, 25)
     torch.testing.assert_close(
         theirs.double(), samplers.final(sampler(exact, x, SCHEDULE, 25)), atol=1e-4, rtol=0
     )

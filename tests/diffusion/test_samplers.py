@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rs_course import seeds
-from rs_course.diffusion import samplers, schedules, timesteps
+from rs_course.diffusion import samplers, schedules
 from rs_course.diffusion.gaussian_mixture import GaussianMixture
 from rs_course.diffusion.schedules import Schedule
 
@@ -103,7 +103,7 @@ def test_evaluations_are_counted(name):
 
 
 def test_euler_is_ddim_in_other_variables():
-    plan = timesteps.trailing(1000, 30)
+    plan = schedules.trailing(1000, 30)
     a = samplers.final(samplers.euler(DENOISE, X_T, SCHEDULE, timesteps=plan))
     b = samplers.final(samplers.ddim(DENOISE, X_T, SCHEDULE, timesteps=plan))
     torch.testing.assert_close(a, b)
@@ -111,14 +111,14 @@ def test_euler_is_ddim_in_other_variables():
 
 def test_pure_noise_at_the_last_step():
     schedule = schedules.zero_terminal_snr(schedules.linear())
-    denoise, plan = RING.denoiser(schedule), timesteps.trailing(1000, 50)
+    denoise, plan = RING.denoiser(schedule), schedules.trailing(1000, 50)
     for sampler in (samplers.ddpm, samplers.ddim, samplers.dpmpp_2m):
         assert samplers.final(sampler(denoise, X_T, schedule, timesteps=plan)).isfinite().all()
     for sampler in (samplers.euler, samplers.heun):
         with pytest.raises(ValueError, match="infinite at zero terminal SNR"):
             samplers.final(sampler(denoise, X_T, schedule, timesteps=plan))
     with pytest.raises(ValueError, match="give sigma_max"):
-        timesteps.karras(schedule, 10)
+        schedules.karras(schedule, 10)
 
 
 def test_unknown_variance_is_named():

@@ -9,7 +9,7 @@ from torch import nn
 
 from rs_course import superres
 from rs_course.superres import conv_lora
-from rs_course.superres.distillation import affinity, distillation_loss, spatial_affinity_loss
+from rs_course.superres.learning import affinity, distillation_loss, spatial_affinity_loss
 
 
 def test_layer_equals_official(golden):

@@ -9,9 +9,8 @@ from rs_course import checkpoints, superres
 from rs_course.paths import data_dir
 from rs_course.superres import baselines, quality
 from rs_course.superres.baselines import DiffusionUpscaler
-from rs_course.superres.degradation import Stretch, bicubic, round8
+from rs_course.superres.degradation import Stretch, bicubic, high_resolution, observed, round8
 from rs_course.superres.learning import start_as_interpolation
-from rs_course.superres.scenes import high_resolution, observed
 
 
 @pytest.fixture(scope="module")

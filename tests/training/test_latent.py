@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from rs_course import checkpoints, seeds, simulated_earth
-from rs_course.alignment.landcover import NAMES, LandcoverReader
+from rs_course.alignment.atoms import NAMES, LandcoverReader
 from rs_course.checkpoints.prompts import normalize_metadata
 from rs_course.diffusion.process import denoiser
 from rs_course.diffusion.samplers import ddim, dpmpp_2m, final

@@ -76,7 +76,7 @@ def _features(rng, channels, side=(5, 7)):
 
 
 def _affinity(features):
-    from rs_course.superres.distillation import affinity
+    from rs_course.superres.learning import affinity
 
     return affinity(features)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rs_course import metrics
-from rs_course.superres import conv_lora, distillation
+from rs_course.superres import conv_lora, learning
 
 
 def psnr(p, t):
@@ -61,7 +61,7 @@ RIGHT = {
     ],
     "affinity": [
         affinity,
-        distillation.affinity,
+        learning.affinity,
         by_loop,
         lambda f: torch.einsum("ncp,ncq->npq", *[torch.nn.functional.normalize(f.flatten(2), dim=1)] * 2),
     ],
