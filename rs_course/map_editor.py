@@ -29,14 +29,9 @@ class MapEditor:
 
         self._draw, self.strokes, self._start = draw, [Stroke(*stroke) for stroke in strokes], None
         small = ipywidgets.Layout(
-            width="18px",
-            height="18px",
-            min_width="18px",
-            padding="0px",
-            margin="0px",
-            flex="0 0 auto",
+            width="18px", height="18px", min_width="18px", padding="0px", margin="0px", flex="0 0 auto",
             border="1px solid rgba(128, 128, 128, 0.35)",  # so that empty cells can be seen on any theme
-        )
+        )  # fmt: skip
         # One style per cover, shared by the cells that show it: a repaint sends a name, not a colour.
         self._styles = [
             ipywidgets.ButtonStyle(button_color="rgb({}, {}, {})".format(*colour))
@@ -51,9 +46,8 @@ class MapEditor:
         wide = ipywidgets.Layout(width="16em", flex="0 0 auto")
         self.cover = ipywidgets.Dropdown(options=COVERS, value="water", description="cover", layout=wide)
         self.shape = ipywidgets.Dropdown(options=SHAPES, value="oval", description="shape", layout=wide)
-        self.undo = ipywidgets.Button(
-            description="undo", layout=ipywidgets.Layout(width="6em", flex="0 0 auto")
-        )
+        narrow = ipywidgets.Layout(width="6em", flex="0 0 auto")
+        self.undo = ipywidgets.Button(description="undo", layout=narrow)
         self.undo.on_click(lambda _: self.take_back())
         self.note, self.busy = ipywidgets.Label(), busy_sign()
         self.picture = shown_picture(png_bytes(draw(self.strokes)))

@@ -25,39 +25,22 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # White text on each has a contrast of 5 or more (4.5 is the norm for small text).
 PROVENANCE_COLOURS = {
-    "real": "#007A59",
-    "simulated": "#0072B2",
-    "generated": "#B34F00",
-    "computed": "#5A5A5A",
-}
+    "real": "#007A59", "simulated": "#0072B2", "generated": "#B34F00", "computed": "#5A5A5A",
+}  # fmt: skip
 
 
 def style() -> None:
     """Set the course's matplotlib style for the rest of the session."""
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update(
-        {
-            "axes.prop_cycle": plt.cycler(color=COLOURS),
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "axes.titlesize": 10,
-            "axes.titlelocation": "left",
-            "axes.labelsize": 9,
-            "figure.constrained_layout.use": True,
-            "figure.dpi": _DPI,
-            "figure.figsize": (6.4, 3.6),
-            "font.size": 9,
-            "grid.alpha": 0.25,
-            "grid.linewidth": 0.6,
-            "image.interpolation": "nearest",
-            "legend.fontsize": 8,
-            "legend.frameon": False,
-            "lines.linewidth": 1.6,
-        }
-    )
+    plt.rcParams.update({
+        "axes.prop_cycle": plt.cycler(color=COLOURS), "axes.grid": True, "axes.axisbelow": True,
+        "axes.spines.right": False, "axes.spines.top": False, "axes.titlesize": 10,
+        "axes.titlelocation": "left", "axes.labelsize": 9, "figure.constrained_layout.use": True,
+        "figure.dpi": _DPI, "figure.figsize": (6.4, 3.6), "font.size": 9, "grid.alpha": 0.25,
+        "grid.linewidth": 0.6, "image.interpolation": "nearest", "legend.fontsize": 8,
+        "legend.frameon": False, "lines.linewidth": 1.6,
+    })  # fmt: skip
 
 
 def tiles(
@@ -129,16 +112,8 @@ def tiles(
             _frame(axis, _colour_of(provenance[i]))
         if row_labels and column == 0:
             label = _fitted(row_labels[row], high)
-            axis.text(
-                -5 / wide,
-                0.5,
-                label,
-                transform=axis.transAxes,
-                rotation=90,
-                ha="right",
-                va="center",
-                fontsize=8,
-            )
+            turned = {"transform": axis.transAxes, "rotation": 90, "ha": "right", "va": "center"}
+            axis.text(-5 / wide, 0.5, label, **turned, fontsize=8)
     if suptitle:
         fig.suptitle(suptitle, fontsize=10, x=0.01, ha="left")
     badge(fig, badges)
@@ -169,15 +144,8 @@ def badge(figure_or_axes, provenance):
     box = {"boxstyle": "round,pad=0.3", "linewidth": 0}
     text = {"color": "white", "fontsize": 8, "ha": "right", "va": "bottom"}
     if isinstance(figure_or_axes, Axes):
-        colour = _colour_of(entries[0])
-        figure_or_axes.text(
-            0.99,
-            0.015,
-            entries[0],
-            transform=figure_or_axes.transAxes,
-            bbox=box | {"facecolor": colour},
-            **text,
-        )
+        text |= {"transform": figure_or_axes.transAxes, "bbox": box | {"facecolor": _colour_of(entries[0])}}
+        figure_or_axes.text(0.99, 0.015, entries[0], **text)
         return figure_or_axes
     figure = figure_or_axes
     _reserve_badge_space(figure)
@@ -263,9 +231,8 @@ def fewer_colours(picture: bytes) -> bytes:
     buffer = io.BytesIO()
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     # Median cut gives rare colours, such as a few red pixels of a field, to their neighbours; this does not.
-    image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        buffer, format="png", optimize=True
-    )
+    fewer = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    fewer.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 

@@ -85,9 +85,8 @@ class Entry:
     alternatives: tuple[File, ...] = ()
     hub: dict = field(default_factory=dict)
     manual_download: dict = field(default_factory=dict)
-    beside: dict = field(
-        default_factory=dict
-    )  # files that are taken along when they are brought by hand: "only", "what"
+    # Files that are taken along when they are brought by hand: "only", "what".
+    beside: dict = field(default_factory=dict)
     family: str | None = None
     image_size: tuple[int, int] | None = None
     parameters_millions: float | None = None
@@ -213,9 +212,8 @@ class Entry:
 
     def _unpacked(self) -> Path:
         """Where the content of an unpacked archive begins: its own single folder, if it has one."""
-        inside = [
-            path for path in self.folder.iterdir() if path.name not in _OWN and not path.name.startswith(".")
-        ]
+        there = self.folder.iterdir()
+        inside = [path for path in there if path.name not in _OWN and not path.name.startswith(".")]
         return inside[0] if len(inside) == 1 and inside[0].is_dir() else self.folder
 
     def _present(self, file: File) -> bool:

@@ -82,18 +82,9 @@ def noise(
     return torch.from_numpy(values).to(device=device, dtype=dtype or torch.float32)
 
 
-def noise_like(
-    x: torch.Tensor,
-    *,
-    seed: int,
-    start: int = 0,
-    indices: Iterable[int] | None = None,
-    stream: int = 0,
-) -> torch.Tensor:
+def noise_like(x: torch.Tensor, *, seed: int, start: int = 0, stream: int = 0) -> torch.Tensor:
     """``noise`` with the shape, type and device of ``x``."""
-    return noise(
-        x.shape, seed=seed, start=start, indices=indices, stream=stream, dtype=x.dtype, device=x.device
-    )
+    return noise(x.shape, seed=seed, start=start, stream=stream, dtype=x.dtype, device=x.device)
 
 
 @contextmanager

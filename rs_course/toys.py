@@ -61,17 +61,12 @@ class GAN(Family):
         self.generator, self.discriminator = mlp(2, 2), mlp(2, 1)
 
     def param_groups(self):
-        return [
-            (self.discriminator.parameters(), self.discriminator_loss),
-            (self.generator.parameters(), self.generator_loss),
-        ]
+        rival = (self.discriminator.parameters(), self.discriminator_loss)
+        return [rival, (self.generator.parameters(), self.generator_loss)]
 
     def discriminator_loss(self, x, generator):
-        fake = self.sample(len(x), generator).detach()
-        return (
-            functional.softplus(-self.discriminator(x)).mean()
-            + functional.softplus(self.discriminator(fake)).mean()
-        )
+        fake = self.discriminator(self.sample(len(x), generator).detach())
+        return functional.softplus(-self.discriminator(x)).mean() + functional.softplus(fake).mean()
 
     def generator_loss(self, x, generator):
         return functional.softplus(-self.discriminator(self.sample(len(x), generator))).mean()
@@ -235,13 +230,7 @@ class Diffusion(Family):
         return nats + _normal_log_prob(x, guess, torch.zeros(2) + 2 * (s / a).log())
 
 
-FAMILIES = {
-    "GAN": GAN,
-    "VAE": VAE,
-    "Flow": Flow,
-    "Autoregressive": Autoregressive,
-    "Diffusion": Diffusion,
-}
+FAMILIES = {"GAN": GAN, "VAE": VAE, "Flow": Flow, "Autoregressive": Autoregressive, "Diffusion": Diffusion}
 
 SPREAD = 0.12
 # From a common island to a rare one, like common and rare classes of land cover.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import calendar
 import contextlib
-import io
 from base64 import b64encode
 from dataclasses import dataclass, field
 
@@ -154,15 +153,13 @@ def explorer(*, seed: int = 0, static=None):
         title = f"{label}, {calendar.month_name[month]}, {cloud_cover:.0%} cloud, {gsd:g} m"
         return plots.tiles(scene.image[None], [title], provenance=f"simulated · seed {seed}", scale=3.6)
 
+    controls = {
+        "label": list(simulated_earth.CLASSES), "month": (1, 12, 1), "cloud_cover": (0.0, 0.9, 0.1),
+        "gsd": (5.0, 20.0, 2.5), "seed": (0, 99, 1),
+    }  # fmt: skip
     return sliders(
         draw,
-        {
-            "label": list(simulated_earth.CLASSES),
-            "month": (1, 12, 1),
-            "cloud_cover": (0.0, 0.9, 0.1),
-            "gsd": (5.0, 20.0, 2.5),
-            "seed": (0, 99, 1),
-        },
+        controls,
         start={"label": "River", "month": 7, "gsd": 10.0, "seed": seed},
         alt="One simulated tile that changes with class, month, cloud cover, metres per pixel and place.",
         static=static,
@@ -171,14 +168,9 @@ def explorer(*, seed: int = 0, static=None):
 
 # What the grid explorer may change along an axis, and the values it tries.
 AXES = {
-    "noise": range(4),
-    "guidance": [1, 2, 4, 8],
-    "steps": [4, 8, 16, 32],
-    "month": [1, 4, 7, 10],
-    "cloud_cover": [0.0, 0.3, 0.6, 0.9],
-    "gsd": [5, 10, 20, 40],
-    "lat": [60, 45, 35, -35],
-}
+    "noise": range(4), "guidance": [1, 2, 4, 8], "steps": [4, 8, 16, 32], "month": [1, 4, 7, 10],
+    "cloud_cover": [0.0, 0.3, 0.6, 0.9], "gsd": [5, 10, 20, 40], "lat": [60, 45, 35, -35],
+}  # fmt: skip
 
 
 def grid_explorer(checkpoint, prompts, *, provenance: str, metadata=None, seed: int = 0, static=None):
@@ -199,28 +191,18 @@ def grid_explorer(checkpoint, prompts, *, provenance: str, metadata=None, seed: 
 
     def draw(down, across, prompt, month, cloud_cover, guidance):
         rows = {down: AXES[down]} if down != across else None
-        fixed = {"month": month, "cloud_cover": cloud_cover}
-        look = sweep(
-            checkpoint,
-            prompt,
-            rows,
-            {across: AXES[across]},
-            metadata={**(metadata or {}), **fixed},
-            seed=seed,
-            **({} if "guidance" in (down, across) else {"guidance": guidance}),
-        )
+        told = {**(metadata or {}), "month": month, "cloud_cover": cloud_cover}
+        own = {} if "guidance" in (down, across) else {"guidance": guidance}
+        look = sweep(checkpoint, prompt, rows, {across: AXES[across]}, metadata=told, seed=seed, **own)
         return look.figure(provenance=provenance, suptitle=prompt)
 
+    controls = {
+        "down": list(AXES), "across": list(AXES), "prompt": list(prompts), "month": (1, 12, 1),
+        "cloud_cover": (0.0, 0.9, 0.1), "guidance": (1.0, 8.0, 0.5),
+    }  # fmt: skip
     return sliders(
         draw,
-        {
-            "down": list(AXES),
-            "across": list(AXES),
-            "prompt": list(prompts),
-            "month": (1, 12, 1),
-            "cloud_cover": (0.0, 0.9, 0.1),
-            "guidance": (1.0, 8.0, 0.5),
-        },
+        controls,
         start={"across": "guidance", "month": 7, "guidance": checkpoint.defaults["guidance"]},
         alt="A grid of generated tiles: initial noise changes down the rows, the guidance scale across.",
         static=static,
@@ -242,16 +224,9 @@ def _control(name, allowed, value):
     low, high, step = allowed
     whole = all(isinstance(number, int) for number in allowed)
     kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
-    return kind(
-        value=low if value is None else value,
-        min=low,
-        max=high,
-        step=step,
-        description=label,
-        layout=wide,
-        # Redrawing while the slider is held would queue more pictures than the kernel can draw.
-        continuous_update=False,
-    )
+    # Redrawing while the slider is held would queue more pictures than the kernel can draw.
+    options = {"description": label, "layout": wide, "continuous_update": False}
+    return kind(value=low if value is None else value, min=low, max=high, step=step, **options)
 
 
 def png_bytes(picture) -> bytes:
@@ -260,13 +235,11 @@ def png_bytes(picture) -> bytes:
         from rs_course import plots
 
         return plots.fewer_colours(plots.png(picture))
-    from PIL import Image
-
     pixels = np.asarray(picture)
     if pixels.dtype != np.uint8 or pixels.ndim != 3:
         raise ValueError(
             f"draw must return a Figure or a uint8 image [H, W, 3], not {pixels.dtype} {list(pixels.shape)}."
         )
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="png")
-    return buffer.getvalue()
+    from rs_course.datasets.tables import png
+
+    return png(pixels)

@@ -117,17 +117,12 @@ def _caption(scene, pattern: re.Pattern):
 
 def _amount(scenes):
     """Two places: one that is mostly covered by it, one that is not."""
-    found = [
-        (scene, caption, match) for scene in scenes for caption, match in [_caption(scene, _AMOUNT)] if match
-    ]
+    found = [(scene, *parts) for scene in scenes if (parts := _caption(scene, _AMOUNT))[1]]
     for cover in READABLE:
         named = [(s, c, m) for s, c, m in found if m[1].lower() == cover]
         full = [(s, c) for s, c, m in named if m[2] in ("nearly all", "most")]
-        rest = [
-            s
-            for s in scenes
-            if s.facts["shares"].get(cover.rstrip("s") if cover == "buildings" else cover, 0) < 30
-        ]
+        name = "building" if cover == "buildings" else cover
+        rest = [scene for scene in scenes if scene.facts["shares"].get(name, 0) < 30]
         for (scene, caption), other in zip(full, rest, strict=False):
             amount = _AMOUNT.search(caption)[2]
             asked = caption[: caption.index(amount)] + amount + " of the tile."
@@ -215,13 +210,8 @@ def _season(scenes):
         year = scene.metadata["year"]
         july, january = (again(scene, date=(year, month, 15), cloud_cover=0.0) for month in (7, 1))
         asked = re.sub(r" in \w+\.$", " in July.", july.captions[0])
-        yield (
-            asked,
-            asked.replace("July", "January"),
-            july.image,
-            january.image,
-            lambda image, _: greenness(image),
-        )
+        other = asked.replace("July", "January")
+        yield asked, other, july.image, january.image, lambda image, _: greenness(image)
 
 
 def greenness(images: np.ndarray) -> float:
@@ -270,10 +260,8 @@ class LandcoverReader(nn.Module):
             return nn.Sequential(layer, nn.BatchNorm2d(outside), nn.ReLU())
 
         self.fine = conv(3, width // 2)
-        self.coarse = nn.Sequential(
-            conv(width // 2, width, 2),
-            *(conv(width, width, dilation=d) for d in (1, 2, 4, 8)),
-        )
+        dilated = (conv(width, width, dilation=d) for d in (1, 2, 4, 8))
+        self.coarse = nn.Sequential(conv(width // 2, width, 2), *dilated)
         self.head = nn.Sequential(conv(width // 2 + width, width), nn.Conv2d(width, len(NAMES), 1))
 
     def forward(self, x):

@@ -83,10 +83,8 @@ def pgd_attack(scorer, images, text: str, *, bound: float = 8 / 255, steps: int 
     import torch.nn.functional as F
 
     device = scorer.device
-    mean, std = (
-        torch.tensor(v, device=device).view(3, 1, 1)
-        for v in (scorer.preparation.mean, scorer.preparation.std)
-    )
+    colours = (scorer.preparation.mean, scorer.preparation.std)
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in colours)
     target = scorer.text_embeddings([text]).to(device)
     start = x = images.to(device)
     for _ in range(steps):

@@ -19,9 +19,6 @@ from .preparation import Preparation, read_tokenizer
 from .scorer import EmbeddingCache, Scorer
 
 _CLASSES = {"clip": "CLIPModel", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
-# What OpenAI's and OpenCLIP's models subtract and divide by.
-_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def load(
@@ -114,9 +111,7 @@ def _preparation(folder: Path) -> Preparation:
         file = folder / name
         if file.is_file():
             config = read_json(file)
-            config = config.get(
-                "image_processor", config
-            )  # transformers 5 nests it in the processor's settings
+            config = config.get("image_processor", config)  # transformers 5 nests it there
             if "image_mean" in config:
                 return Preparation.from_config(config, file)
     raise FileNotFoundError(
@@ -128,10 +123,12 @@ def _preparation(folder: Path) -> Preparation:
 def _from_open_clip(path: Path, tokenizer, quick_gelu):
     from transformers import CLIPModel
 
-    from rs_course.checkpoints.weights import filled, read_state_dict
+    from rs_course.checkpoints.images import CLIP_COLOURS
+    from rs_course.checkpoints.weights import filled, read_json, read_state_dict
 
     file = _weight_file(path) if path.is_dir() else path
-    settings = _open_clip_settings(file.parent)
+    stated = file.parent / "open_clip_config.json"
+    settings = read_json(stated) if stated.is_file() else {}
     state = read_state_dict(file)
     if not is_open_clip(state):
         raise ValueError(
@@ -140,14 +137,9 @@ def _from_open_clip(path: Path, tokenizer, quick_gelu):
         )
     config, state = to_transformers(state, file, model_cfg=settings.get("model_cfg"), quick_gelu=quick_gelu)
     model = filled(lambda: CLIPModel(config), state, file)
-    size = config.vision_config.image_size
-    pixels = settings.get("preprocess_cfg", {})
-    preparation = Preparation(
-        size=size,
-        crop=(size, size),
-        mean=tuple(pixels.get("mean", _CLIP_MEAN)),
-        std=tuple(pixels.get("std", _CLIP_STD)),
-    )
+    size, pixels = config.vision_config.image_size, settings.get("preprocess_cfg", {})
+    mean, std = (tuple(pixels.get(key.removeprefix("image_"), own)) for key, own in CLIP_COLOURS.items())
+    preparation = Preparation(size=size, crop=(size, size), mean=mean, std=std)
     return model, _clip_tokenizer(file, tokenizer, config.text_config.vocab_size), preparation
 
 
@@ -161,13 +153,6 @@ def _weight_file(folder: Path) -> Path:
             f"{folder} has no config.json and {found}: give a folder of transformers, or the OpenCLIP file."
         )
     return files[0]
-
-
-def _open_clip_settings(folder: Path) -> dict:
-    from rs_course.checkpoints.weights import read_json
-
-    file = folder / "open_clip_config.json"
-    return read_json(file) if file.is_file() else {}
 
 
 def _clip_tokenizer(file: Path, given, vocabulary: int):
@@ -202,12 +187,9 @@ def _quiet(logging):
 
 # OpenCLIP's name of a tower's part -> the name in transformers; both towers share the blocks.
 _BLOCK = {
-    "ln_1": "layer_norm1",
-    "ln_2": "layer_norm2",
-    "attn.out_proj": "self_attn.out_proj",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-}
+    "ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj",
+    "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2",
+}  # fmt: skip
 _VISION = {
     "visual.class_embedding": "vision_model.embeddings.class_embedding",
     "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",

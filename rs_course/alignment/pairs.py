@@ -19,15 +19,12 @@ from typing import NamedTuple
 import numpy as np
 
 from rs_course.metrics.intervals import Interval, wilson
+from rs_course.simulated_earth.captions import MONTHS
 
 from .scorer import Scorer
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_MONTHS = (
-    "January", "February", "March", "April", "May", "June",
-    "July", "August", "September", "October", "November", "December",
-)  # fmt: skip
-_OPPOSITE = dict(zip(_MONTHS, _MONTHS[6:] + _MONTHS[:6], strict=True)) | {
+_OPPOSITE = dict(zip(MONTHS, MONTHS[6:] + MONTHS[:6], strict=True)) | {
     "summer": "winter", "winter": "summer", "spring": "autumn", "autumn": "spring",
     "left": "right", "right": "left",
 }  # fmt: skip
@@ -161,9 +158,8 @@ def again(scene, **changed):
     from rs_course.simulated_earth import scene as render
 
     m = scene.metadata
-    told = {"date": (m["year"], m["month"], m["day"])} | {
-        k: m[k] for k in ("cloud_cover", "gsd", "lon", "lat")
-    }
+    told = {key: m[key] for key in ("cloud_cover", "gsd", "lon", "lat")}
+    told["date"] = (m["year"], m["month"], m["day"])
     return render(scene.label, scene.seed, **told | changed)
 
 

@@ -61,9 +61,8 @@ class EmbeddingCache:
             for start in range(0, len(keys), 500):  # SQLite limits the variables of one statement
                 some = keys[start : start + 500]
                 query = f"SELECT key, value FROM embeddings WHERE key IN ({','.join('?' * len(some))})"
-                found |= {
-                    key: np.frombuffer(value, np.float32) for key, value in connection.execute(query, some)
-                }
+                rows = connection.execute(query, some)
+                found |= {key: np.frombuffer(value, np.float32) for key, value in rows}
             return found
 
         return (self.file.exists() and self._use(read)) or {}
@@ -147,8 +146,6 @@ class Scorer:
         """Tokens of a caption that are read, special tokens included."""
         return self.model.config.text_config.max_position_embeddings
 
-    # --- embeddings -----------------------------------------------------------------------------------
-
     def image_embeddings(self, images) -> torch.Tensor:
         """Embeddings ``[N, D]`` of length one, float32, on the images' device.
 
@@ -178,13 +175,8 @@ class Scorer:
         """
         texts = caption_list(texts)
         distinct = list(dict.fromkeys(texts))
-        tokens = tokenize(
-            self.tokenizer,
-            distinct,
-            length=self.context_length,
-            pad_to_length=self.sigmoid,
-            long=self.long_captions,
-        )
+        options = {"length": self.context_length, "pad_to_length": self.sigmoid, "long": self.long_captions}
+        tokens = tokenize(self.tokenizer, distinct, **options)
 
         def embed(rows):
             inputs = {"input_ids": tokens["input_ids"][rows].to(self.device)}
@@ -228,8 +220,6 @@ class Scorer:
         rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
         rules.pop("truncation"), rules.pop("padding")  # traces of the last call
         return json.dumps([rules, self.context_length])
-
-    # --- agreement ------------------------------------------------------------------------------------
 
     def similarity(self, images, texts) -> torch.Tensor:
         """Cosine of every image with every text ``[N, M]``.

@@ -99,10 +99,10 @@ def nets(controlnet: Any) -> list[SatControlNet]:
 
 def images_per_prompt(controlnet: Any, conditions: list[torch.Tensor]) -> int:
     """How many condition pictures each generated image has."""
-    first = nets(controlnet)[0]
     if len(conditions) > 1:
         return len(conditions)
-    return conditions[0].shape[2] if first.temporal else max(conditions[0].shape[1] // 3, 1)
+    shape = conditions[0].shape
+    return shape[2] if nets(controlnet)[0].temporal else max(shape[1] // 3, 1)
 
 
 def read_cond_metadata(controlnet: Any, value: Any, count: int) -> torch.Tensor:

@@ -94,11 +94,9 @@ class SatControlNet(ControlNetModel):
     ):
         super().__init__(**controlnet)
         self.register_to_config(
-            conditioning_in_channels=conditioning_in_channels,
-            conditioning_scale=conditioning_scale,
-            use_metadata=use_metadata,
-            num_metadata=num_metadata,
-        )
+            conditioning_in_channels=conditioning_in_channels, conditioning_scale=conditioning_scale,
+            use_metadata=use_metadata, num_metadata=num_metadata,
+        )  # fmt: skip
         config = self.config
         self.controlnet_cond_embedding = ConditionEmbedding(
             conditioning_in_channels,
@@ -199,9 +197,8 @@ class SatControlNet3D(SatControlNet):
             return frames
         batch, _, count = frames.shape[:3]
         flat = frames.transpose(1, 2).flatten(0, 1)
-        attended = (
-            block(flat, num_frames=count, return_dict=False)[0].unflatten(0, (batch, count)).transpose(1, 2)
-        )
+        attended = block(flat, num_frames=count, return_dict=False)[0]
+        attended = attended.unflatten(0, (batch, count)).transpose(1, 2)
         weight = self.mixing_attns[slot].clamp(0, 1)
         return weight * attended + (1 - weight) * frames
 
@@ -254,9 +251,7 @@ class SatControlNet3D(SatControlNet):
             if self.config.use_temporal_transformer and slot < len(self.temporal_blocks):
                 frames = self._mixed(slot, frames)
             residuals.append(frames.sum(dim=2))
-        scales = [1.0] * len(residuals)
-        if guess_mode:
-            scales = torch.logspace(-1, 0, len(residuals)).tolist()
+        scales = torch.logspace(-1, 0, len(residuals)).tolist() if guess_mode else [1.0] * len(residuals)
         residuals = [r * (s * conditioning_scale) for r, s in zip(residuals, scales, strict=True)]
         if not return_dict:
             return residuals[:-1], residuals[-1]

@@ -148,31 +148,23 @@ class ResBlock(nn.Module):
     """Residual block with time embedding; with ``feature_channels`` its norms listen to a map feature."""
 
     def __init__(
-        self,
-        channels: int,
-        out_channels: int,
-        emb_channels: int,
-        feature_channels: int | None = None,
+        self, channels: int, out_channels: int, emb_channels: int, feature_channels: int | None = None,
         groups: int = GROUPS,
-    ):
+    ):  # fmt: skip
         super().__init__()
-        local = feature_channels is not None
-        if (
-            feature_channels is not None
-        ):  # these norms stand before in_layers and out_layers instead of in them
+        self.local = local = feature_channels is not None
+        if feature_channels is not None:  # they stand before in_layers and out_layers instead of in them
             self.norm_in = AttentiveFeatureNorm(channels, feature_channels, groups)
             self.norm_out = AttentiveFeatureNorm(out_channels, feature_channels, groups)
-        norms = [
-            nn.Identity() if local else nn.GroupNorm(groups, width) for width in (channels, out_channels)
-        ]
-        convs = [nn.Conv2d(width, out_channels, 3, padding=1) for width in (channels, out_channels)]
+        widths = (channels, out_channels)
+        norms = [nn.Identity() if local else nn.GroupNorm(groups, width) for width in widths]
+        convs = [nn.Conv2d(width, out_channels, 3, padding=1) for width in widths]
         self.in_layers = nn.Sequential(norms[0], nn.SiLU(), convs[0])
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, out_channels))
         # The third place was dropout; the key of the convolution counts it.
         self.out_layers = nn.Sequential(norms[1], nn.SiLU(), nn.Identity(), convs[1])
         same = channels == out_channels
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
-        self.local = local
 
     def forward(self, x: torch.Tensor, emb: torch.Tensor, feature: torch.Tensor = None) -> torch.Tensor:
         h = self.in_layers(self.norm_in(x, feature) if self.local else x)
@@ -227,17 +219,12 @@ class LocalAdapter(nn.Module):
     ):
         super().__init__()
         self.config = {
-            "model_channels": model_channels,
-            "channel_mult": list(channel_mult),
-            "inject_channels": list(inject_channels),
-            "context_dim": context_dim,
+            "model_channels": model_channels, "channel_mult": list(channel_mult),
+            "inject_channels": list(inject_channels), "context_dim": context_dim,
             "num_heads": num_heads if isinstance(num_heads, int) else list(num_heads),
-            "attention_levels": list(attention_levels),
-            "local_channels": local_channels,
-            "num_res_blocks": num_res_blocks,
-            "in_channels": in_channels,
-            "norm_groups": norm_groups,
-        }
+            "attention_levels": list(attention_levels), "local_channels": local_channels,
+            "num_res_blocks": num_res_blocks, "in_channels": in_channels, "norm_groups": norm_groups,
+        }  # fmt: skip
         self.model_channels = model_channels
         emb_channels = 4 * model_channels
         self.time_embed = nn.Sequential(
@@ -248,13 +235,8 @@ class LocalAdapter(nn.Module):
         heads = [num_heads] * len(channel_mult) if isinstance(num_heads, int) else num_heads
 
         def attention(width, level):
-            return Transformer2DModel(
-                heads[level],
-                width // heads[level],
-                width,
-                cross_attention_dim=context_dim,
-                norm_num_groups=norm_groups,
-            )
+            sizes = (heads[level], width // heads[level], width)
+            return Transformer2DModel(*sizes, cross_attention_dim=context_dim, norm_num_groups=norm_groups)
 
         def residual(inputs, outputs, feature=None):
             return ResBlock(inputs, outputs, emb_channels, feature, norm_groups)
@@ -274,9 +256,8 @@ class LocalAdapter(nn.Module):
             if level < len(channel_mult) - 1:
                 self.input_blocks.append(nn.ModuleList([Downsample(width)]))
                 widths.append(width)
-        self.middle_block = nn.ModuleList(
-            [residual(width, width), attention(width, -1), residual(width, width)]
-        )
+        middle = [residual(width, width), attention(width, -1), residual(width, width)]
+        self.middle_block = nn.ModuleList(middle)
         self.zero_convs = nn.ModuleList(nn.Sequential(nn.Conv2d(c, c, 1)) for c in widths)
         self.middle_block_out = nn.Sequential(nn.Conv2d(width, width, 1))
 

@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,13 +88,12 @@ def write_model(module: torch.nn.Module, folder: Path, name: str) -> None:
     if name in _WEIGHTS:
         module.config.save_pretrained(folder)
     else:
-        config = dict(module.config)
         class_name = type(module).__name__
-        write_json(folder / "config.json", _config(config, _PUBLISHED_NAMES.get(class_name, class_name)))
+        config = _config(dict(module.config), _PUBLISHED_NAMES.get(class_name, class_name))
+        write_json(folder / "config.json", config)
     weights = {key: value.contiguous() for key, value in module.state_dict().items()}
-    save_file(
-        weights, folder / _WEIGHTS.get(name, "diffusion_pytorch_model.safetensors"), metadata={"format": "pt"}
-    )
+    file = folder / _WEIGHTS.get(name, "diffusion_pytorch_model.safetensors")
+    save_file(weights, file, metadata={"format": "pt"})
 
 
 def _index(checkpoint: Checkpoint, scheduler_class: str) -> dict:
@@ -136,10 +135,6 @@ def _new_folder(target: Path):
         scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-if TYPE_CHECKING:
-    from rs_course.checkpoints.checkpoint import Checkpoint
 
 
 # The condition beside the text, by family; the others see pictures too.

@@ -41,15 +41,9 @@ class StableDiffusion:
     training_data = "not stated by its authors"  # of the published checkpoint
 
     def read(
-        self,
-        checkpoint: Checkpoint,
-        prompts: list[str],
-        *,
-        metadata: Any,
-        image: Any,
-        conditions: Any,
+        self, checkpoint: Checkpoint, prompts: list[str], *, metadata: Any, image: Any, conditions: Any,
         cond_metadata: Any,
-    ) -> Rows:
+    ) -> Rows:  # fmt: skip
         """Check the arguments that are this family's own; a value has one row per image, or one for all."""
         refuse("metadata", metadata, "is not told where or when an image was taken")
         refuse("conditions", conditions, "takes no condition maps")
@@ -121,17 +115,12 @@ class DiffusionSat(StableDiffusion):
             count = len(checkpoint.controlnet.nets) if several else 1
             strengths = one_each(control_strength, count, "ControlNets")
             condition = [part.to(x) for part in given["condition"]]
+            seen = (condition, strengths) if several else (condition[0], strengths[0])
             down, mid = checkpoint.controlnet(
-                x,
-                t,
-                given["text"],
-                condition if several else condition[0],
-                metadata=given["metadata"],
-                cond_metadata=given.get("cond_metadata"),
-                conditioning_scale=strengths if several else strengths[0],
-                guess_mode="heard" in given,
-                return_dict=False,
-            )
+                x, t, given["text"], seen[0], metadata=given["metadata"],
+                cond_metadata=given.get("cond_metadata"), conditioning_scale=seen[1],
+                guess_mode="heard" in given, return_dict=False,
+            )  # fmt: skip
             if "heard" in given:  # guess mode: 0 for the unconditional half
                 down, mid = [residual * given["heard"] for residual in down], mid * given["heard"]
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
@@ -211,14 +200,8 @@ class CRSDiff(StableDiffusion):
         residuals = checkpoint.controlnet(x, t, given["text"], features=given["features"])
         strengths = one_each(control_strength, len(residuals), "residuals")
         *down, mid = [r * s for r, s in zip(residuals, strengths, strict=True)]
-        return checkpoint.unet(
-            x,
-            t,
-            given["text"],
-            class_labels=given["metadata"],
-            down_block_additional_residuals=down,
-            mid_block_additional_residual=mid,
-        ).sample
+        residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+        return checkpoint.unet(x, t, given["text"], class_labels=given["metadata"], **residuals).sample
 
 
 def read_levels(metadata: Any, prompts: int) -> torch.Tensor:

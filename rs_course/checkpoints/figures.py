@@ -66,21 +66,16 @@ def ways_in(checkpoint: Checkpoint) -> list[Way]:
         own = count(checkpoint.metadata_embedding)
         ways.append(Way("time", fields, "7 × (sinusoid, linear)", own, f"{vector}", True))
     elif hasattr(unet, "metadata_embedding"):
-        fields = "lon, lat, gsd, cloud,\nyear, month, day"
-        ways.append(
-            Way("time", fields, "7 × (sinusoid, MLP)", count(unet.metadata_embedding), f"{vector}", True)
-        )
+        fields, own = "lon, lat, gsd, cloud,\nyear, month, day", count(unet.metadata_embedding)
+        ways.append(Way("time", fields, "7 × (sinusoid, MLP)", own, f"{vector}", True))
     elif unet.class_embedding is not None:
-        ways.append(
-            Way("time", "level, 10 to 18", "sinusoid, MLP", count(unet.class_embedding), f"{vector}", True)
-        )
+        own = count(unet.class_embedding)
+        ways.append(Way("time", "level, 10 to 18", "sinusoid, MLP", own, f"{vector}", True))
     if checkpoint.controlnet is not None:
-        inputs = (
-            "six maps,\n18 channels" if checkpoint.family == "crsdiff" else "condition picture,\nits metadata"
-        )
-        part = "map encoder" if checkpoint.family == "crsdiff" else "ControlNet"
-        residuals = f"{1 + _skips(unet)} residuals"
-        ways.append(Way("skips", inputs, part, count(checkpoint.controlnet), residuals, True))
+        told = ("condition picture,\nits metadata", "ControlNet")
+        if checkpoint.family == "crsdiff":
+            told = ("six maps,\n18 channels", "map encoder")
+        ways.append(Way("skips", *told, count(checkpoint.controlnet), f"{1 + _skips(unet)} residuals", True))
     ways.append(Way("input", "noise", "", 0, f"{latent} × {side} × {side}"))
     if unet.config.in_channels > latent:
         seen = f"{unet.config.in_channels - latent} × {side} × {side}"
@@ -191,13 +186,8 @@ def unet_shapes(checkpoint: Checkpoint, prompt: str) -> list[tuple[str, tuple[in
 
         return keep
 
-    blocks = [
-        ("first conv", unet.conv_in),
-        *down,
-        ("middle", unet.mid_block),
-        *up,
-        ("last conv", unet.conv_out),
-    ]
+    blocks = [("first conv", unet.conv_in), *down, ("middle", unet.mid_block), *up]
+    blocks.append(("last conv", unet.conv_out))
     hooks = [block.register_forward_hook(note(name)) for name, block in blocks]
     try:
         next(sampling.trajectory(checkpoint, prompt, steps=1, guidance=1.0))
@@ -284,14 +274,9 @@ class _Noting:
         self.shares = shares
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **_):
-        query, key, value = (
-            attn.head_to_batch_dim(part)
-            for part in (
-                attn.to_q(hidden_states),
-                attn.to_k(encoder_hidden_states),
-                attn.to_v(encoder_hidden_states),
-            )
-        )
+        given = (hidden_states, encoder_hidden_states, encoder_hidden_states)
+        layers = zip((attn.to_q, attn.to_k, attn.to_v), given, strict=True)
+        query, key, value = (attn.head_to_batch_dim(layer(states)) for layer, states in layers)
         share = attn.get_attention_scores(query, key, attention_mask)
         self.shares.append(share.mean(0).float().cpu())
         return attn.to_out[1](attn.to_out[0](attn.batch_to_head_dim(share @ value)))

@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 # Pictures in any of the forms that :func:`images` reads.
 Pictures: TypeAlias = "Image | np.ndarray | torch.Tensor | Sequence[Pictures]"
 # Of OpenAI's CLIP models, in RGB.
-_CLIP_COLOURS = {
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
-}
+CLIP_COLOURS = {
+    "image_mean": (0.48145466, 0.4578275, 0.40821073), "image_std": (0.26862954, 0.26130258, 0.27577711),
+}  # fmt: skip
 
 
 def images(
@@ -55,9 +54,7 @@ def images(
                 f"{name} holds pictures of several sizes: give them one size, or pass size=(height, width)."
             )
         return torch.cat(parts)
-    if hasattr(value, "convert") and hasattr(
-        value, "resize"
-    ):  # PIL, which need not be imported to be recognised
+    if hasattr(value, "convert") and hasattr(value, "resize"):  # PIL, which need not be imported for this
         return _from_pil(decoding.upright(cast("Image", value), name), mode, size)
     if not isinstance(value, np.ndarray | torch.Tensor):
         raise TypeError(
@@ -92,10 +89,8 @@ def clip_image_features(encoder: Any, pictures: torch.Tensor) -> torch.Tensor:
     """
     side = encoder.config.image_size
     pictures = F.interpolate(pictures, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
-    mean, std = (
-        torch.tensor(getattr(encoder.config, name, usual)).view(3, 1, 1)
-        for name, usual in _CLIP_COLOURS.items()
-    )
+    colours = (getattr(encoder.config, name, usual) for name, usual in CLIP_COLOURS.items())
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in colours)
     normal = ((pictures.clamp(0, 1) - mean) / std).to(encoder.device, encoder.dtype)
     with torch.no_grad():
         return encoder(normal).image_embeds.float().cpu()

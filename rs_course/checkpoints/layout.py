@@ -137,12 +137,8 @@ def _pipeline_root(path: Path) -> tuple[Path, Path | None]:
     """The folder with the parts, and the UNet folder if the path names one."""
     if _is_root(path):
         return path, None
-    if (path / "config.json").is_file() or (path / "unet").is_dir() or (path / "unet_ema").is_dir():
-        unet = (
-            path
-            if (path / "config.json").is_file()
-            else path / ("unet" if (path / "unet").is_dir() else "unet_ema")
-        )
+    inside_run = next((path / name for name in ("unet", "unet_ema") if (path / name).is_dir()), None)
+    if unet := path if (path / "config.json").is_file() else inside_run:
         for root in list(path.parents)[:2]:
             if _is_root(root):
                 return root, unet
@@ -150,7 +146,8 @@ def _pipeline_root(path: Path) -> tuple[Path, Path | None]:
             f"{path} holds a single model; the rest of the pipeline should lie in a folder above it."
         )
     below = [child for pattern in ("*", "*/*") for child in sorted(path.glob(pattern))]
-    inside = [child for child in below if child.is_dir() and _is_root(child) and _has_unet(child)]
+    roots = [child for child in below if child.is_dir() and _is_root(child)]
+    inside = [child for child in roots if (child / "unet").is_dir() or _latest_unet(child)]
     if len(inside) > 1:
         names = ", ".join(child.name for child in inside)
         raise ValueError(f"{path} holds several checkpoints ({names}): name the folder of one.")
@@ -168,10 +165,6 @@ def _pipeline_root(path: Path) -> tuple[Path, Path | None]:
 
 def _is_root(folder: Path) -> bool:
     return (folder / "vae").is_dir() or (folder / "model_index.json").is_file()
-
-
-def _has_unet(folder: Path) -> bool:
-    return (folder / "unet").is_dir() or _latest_unet(folder) is not None
 
 
 def _latest_unet(root: Path) -> Path | None:
@@ -221,26 +214,13 @@ def controlnet_folders(path: str | Path) -> list[Path]:
 
 
 def _refuse_transformers(root: Path, index: dict) -> None:
-    """Refuse a pipeline that has a transformer in the UNet's place (Stable Diffusion 3, Flux, PixArt).
-
-    Raises:
-        ValueError: It is one.
-    """
+    """Refuse a pipeline that has a transformer in the UNet's place (Stable Diffusion 3, Flux, PixArt)."""
     if (root / "transformer").is_dir() and not (root / "unet").is_dir():
         raise ValueError(f"{root} is {_named(index)}, a transformer instead of a UNet: {_ELSEWHERE}.")
 
 
 def _refuse_foreign(root: Path, index: dict, parts: dict[str, Path]) -> None:
-    """Refuse a pipeline that needs more than text, or another kind of part, judged by the configs.
-
-    Args:
-        root: The checkpoint's folder, for messages.
-        index: Content of ``model_index.json``.
-        parts: Folders by name.
-
-    Raises:
-        ValueError: One sentence on what it is.
-    """
+    """Refuse a pipeline that needs more than text, or another kind of part, judged by the configs."""
     unet, vae, text = (read_json(parts[name] / "config.json") for name in ("unet", "vae", "text_encoder"))
     if (root / "text_encoder_2").is_dir():
         raise ValueError(f"{root} is {_named(index)} with a second text encoder (SDXL): {_ELSEWHERE}.")

@@ -38,20 +38,10 @@ def current_text_encoder(state: StateDict) -> StateDict:
 
     The text tower of a whole CLIP model is picked out of it.
     """
-    if any(key.startswith("text_model.") for key in state):
-        state = {
-            key.removeprefix("text_model."): value
-            for key, value in state.items()
-            if key.startswith("text_model.")
-        }
+    level = "text_model."
+    if any(key.startswith(level) for key in state):
+        state = {k.removeprefix(level): value for k, value in state.items() if k.startswith(level)}
     return {key: value for key, value in state.items() if not key.endswith("position_ids")}
-
-
-def without_metadata(state: StateDict) -> StateDict:
-    """A SatUNet that is used as plain Stable Diffusion (``use_metadata`` false) ignores the embedding's
-    weights.
-    """
-    return {key: value for key, value in state.items() if not key.startswith("metadata_embedding.")}
 
 
 def split_ldm(state: StateDict) -> dict[str, StateDict]:
@@ -113,6 +103,10 @@ PUBLISHED = {
     },
     "cond_stage_config": {"params": {}},
 }  # fmt: skip
+_LOCAL = (
+    "model_channels", "channel_mult", "inject_channels", "context_dim", "num_heads", "local_channels",
+    "num_res_blocks", "in_channels",
+)  # fmt: skip
 _CLIP_L_14 = {
     "vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072, "projection_dim": 768,
     "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "quick_gelu",
@@ -136,11 +130,8 @@ def read_config(file: Path) -> dict:
 def configs(params: dict) -> dict[str, dict]:
     """Configurations of the parts as diffusers, transformers and ``crsdiff`` know them."""
     unet, vae = params["unet_config"]["params"], params["first_stage_config"]["params"]["ddconfig"]
-    local, content = (
-        params["local_control_config"]["params"],
-        params["global_content_control_config"]["params"],
-    )
-    metadata = params["metadata_config"]["params"]
+    local, metadata = params["local_control_config"]["params"], params["metadata_config"]["params"]
+    content = params["global_content_control_config"]["params"]
     clip = params["cond_stage_config"].get("params", {}).get("clip_text_config", _CLIP_L_14)
     levels = range(len(unet["channel_mult"]))
     attends = [2**level in unet["attention_resolutions"] for level in levels]
@@ -180,22 +171,11 @@ def configs(params: dict) -> dict[str, dict]:
             "prediction_type": "epsilon",
         },
         "local_adapter": {
-            "model_channels": local["model_channels"],
-            "channel_mult": list(local["channel_mult"]),
-            "inject_channels": list(local["inject_channels"]),
-            "context_dim": local["context_dim"],
-            "num_heads": local["num_heads"],
+            **{key: local[key] for key in _LOCAL},
             "attention_levels": [level for level in levels if attends[level]],
-            "local_channels": local["local_channels"],
-            "num_res_blocks": local["num_res_blocks"],
-            "in_channels": local["in_channels"],
         },
         "content_adapter": {"in_dim": content["in_dim"], "channel_mult": list(content["channel_mult"])},
-        "metadata_embedding": {
-            "embedding_dim": metadata["embedding_dim"],
-            "metadata_dim": metadata["metadata_dim"],
-            "max_value": metadata["max_value"],
-        },
+        "metadata_embedding": {key: metadata[key] for key in ("embedding_dim", "metadata_dim", "max_value")},
     }
 
 
@@ -251,12 +231,8 @@ def load_parts(file: Path, dtype: torch.dtype | None = None) -> dict:
 
 def _tokenizer_folder(file: Path, params: dict) -> Path:
     named = params["cond_stage_config"].get("params", {}).get("tokenizer", "")
-    for folder in (
-        file.parent / named if named else None,
-        file.parent / "tokenizer",
-        file.parent / "clip_tokenizer",
-    ):
-        if folder is not None and (folder / "vocab.json").is_file():
+    for folder in (file.parent / name for name in (named, "tokenizer", "clip_tokenizer") if name):
+        if (folder / "vocab.json").is_file():
             return folder
     raise FileNotFoundError(
         f"{file} does not contain CLIP's vocabulary: put the tokenizer of openai/clip-vit-large-patch14 "

@@ -213,7 +213,7 @@ def load_model(
     file = find_weights(folder)
     state = rename(read_state_dict(file))
     if config.get("use_metadata") is False:
-        state = legacy.without_metadata(state)
+        state = {key: value for key, value in state.items() if not key.startswith("metadata_embedding.")}
     return filled(lambda: model(**config), state, file, dtype)
 
 
@@ -291,10 +291,10 @@ def load_controlnet(path: str | Path | Sequence[str | Path], dtype: torch.dtype)
     from .controlnets import SatControlNet, SatControlNet3D, SatMultiControlNet
 
     paths = [path] if isinstance(path, str | Path) else path
+    classes = {"ControlNetModel": SatControlNet, "ControlNetModel3D": SatControlNet3D}
     nets = []
     for folder in [folder for one in paths for folder in controlnet_folders(one)]:
         name = read_json(folder / "config.json").get("_class_name")
-        classes = {"ControlNetModel": SatControlNet, "ControlNetModel3D": SatControlNet3D}
         if name not in classes:
             raise ValueError(
                 f"{folder / 'config.json'} describes a {name}, not a ControlNet of DiffusionSat."

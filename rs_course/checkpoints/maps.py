@@ -22,24 +22,14 @@ if TYPE_CHECKING:
 
 # LoveDA's classes with the colours of the published segmentation maps.
 SEGMENTATION_COLOURS = {
-    "background": (255, 255, 255),
-    "building": (255, 0, 0),
-    "road": (255, 255, 0),
-    "water": (0, 0, 255),
-    "barren": (159, 129, 183),
-    "forest": (0, 255, 0),
-    "agriculture": (255, 195, 128),
-}
+    "background": (255, 255, 255), "building": (255, 0, 0), "road": (255, 255, 0), "water": (0, 0, 255),
+    "barren": (159, 129, 183), "forest": (0, 255, 0), "agriculture": (255, 195, 128),
+}  # fmt: skip
 # Land cover of the simulated Earth in these classes; the rest is background.
 _CLASS_OF = {
-    "water": "water",
-    "trees": "forest",
-    "cropland": "agriculture",
-    "permanent crop": "agriculture",
-    "bare ground": "barren",
-    "building": "building",
-    "road": "road",
-}
+    "water": "water", "trees": "forest", "cropland": "agriculture", "permanent crop": "agriculture",
+    "bare ground": "barren", "building": "building", "road": "road",
+}  # fmt: skip
 
 
 def edges(pictures: Pictures) -> torch.Tensor:
@@ -134,9 +124,9 @@ def maps_of_scene(scene: Scene, size: int | None = None) -> dict[str, torch.Tens
     if size is None:
         return tensors
     shrink = torch.nn.functional.adaptive_avg_pool2d
-    nearest = lambda map_: torch.nn.functional.interpolate(map_, (size, size), mode="nearest-exact")  # noqa: E731
     # A road is narrower than a coarse pixel, so it is averaged; the class colours must not be mixed.
-    return {name: nearest(m) if name == "segmentation" else shrink(m, size) for name, m in tensors.items()}
+    nearest = torch.nn.functional.interpolate(tensors["segmentation"], (size, size), mode="nearest-exact")
+    return {name: shrink(map_, size) for name, map_ in tensors.items()} | {"segmentation": nearest}
 
 
 def _each(filter_, pictures, blur: float = 0.0) -> torch.Tensor:

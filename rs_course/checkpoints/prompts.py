@@ -61,8 +61,9 @@ def encode(tokenizer: Any, text_encoder: Any, prompts: list[str]) -> torch.Tenso
         different, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
     ).input_ids
     states = text_encoder(ids.to(text_encoder.device))[0]
-    rows = [different.index(prompt) for prompt in prompts] if len(different) < len(prompts) else slice(None)
-    return states[torch.as_tensor(rows)] if isinstance(rows, list) else states
+    if len(different) == len(prompts):
+        return states
+    return states[torch.as_tensor([different.index(prompt) for prompt in prompts])]
 
 
 def warn_if_cut(tokenizer: Any, text_encoder: Any, prompts: list[str]) -> None:
@@ -107,23 +108,15 @@ class Normalisation:
 
 
 # Every field runs over 0..1000 like the diffusion timestep, because the same sinusoid embeds it.
-DIFFUSIONSAT = Normalisation(
-    ranges={
-        "lon": (-180, 180), "lat": (-90, 90), "gsd": (0, 1), "cloud_cover": (0, 1),
-        "year": (1980, 2100), "month": (0, 12), "day": (0, 31),
-    },
-    scale=1000.0,
-    factor={},
-)  # fmt: skip
+DIFFUSIONSAT = Normalisation(scale=1000.0, factor={}, ranges={
+    "lon": (-180, 180), "lat": (-90, 90), "gsd": (0, 1), "cloud_cover": (0, 1),
+    "year": (1980, 2100), "month": (0, 12), "day": (0, 31),
+})  # fmt: skip
 # CRS-Diff counts clouds in percent and multiplies by 1000 inside its embedding.
-CRSDIFF = Normalisation(
-    ranges={
-        "year": (1980, 2024), "month": (0, 12), "day": (0, 31), "gsd": (0, 5),
-        "cloud_cover": (0, 100), "lat": (-90, 90), "lon": (-180, 180),
-    },
-    scale=1.0,
-    factor={"cloud_cover": 100.0},
-)  # fmt: skip
+CRSDIFF = Normalisation(scale=1.0, factor={"cloud_cover": 100.0}, ranges={
+    "year": (1980, 2024), "month": (0, 12), "day": (0, 31), "gsd": (0, 5),
+    "cloud_cover": (0, 100), "lat": (-90, 90), "lon": (-180, 180),
+})  # fmt: skip
 
 
 def normalize_metadata(
@@ -188,11 +181,8 @@ def metadata_rows(metadata: Any, normalisation: Normalisation, name: str = "meta
 
     if isinstance(metadata, dict):
         metadata = [metadata]
-    if (
-        isinstance(metadata, list | tuple)
-        and metadata
-        and all(row is None or isinstance(row, dict) for row in metadata)
-    ):
+    listed = isinstance(metadata, list | tuple) and bool(metadata)
+    if listed and all(row is None or isinstance(row, dict) for row in metadata):
         return torch.tensor([_row(row or {}, normalisation, name) for row in metadata], dtype=torch.float32)
     try:
         if isinstance(metadata, list | tuple):

@@ -16,6 +16,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,11 @@ _ZIP_METHODS = {
     98: "PPMd", 99: "AES encryption",
 }  # fmt: skip
 _UNPACK = "unpack it with the program that made it (7-Zip reads most) and give the folder"
+# The last five are what the two modules raise on archives whose numbers make no sense.
 _DAMAGE: tuple[type[Exception], ...] = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    EOFError,
-    OSError,
-    zlib.error,
-    lzma.LZMAError,
-)
-# What the two modules raise besides on archives whose numbers make no sense.
-_DAMAGE += (struct.error, UnicodeDecodeError, OverflowError, IndexError, MemoryError)
+    tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError,
+    struct.error, UnicodeDecodeError, OverflowError, IndexError, MemoryError,
+)  # fmt: skip
 
 
 def open_container(path: str | Path) -> Folder | Tar | Zip:
@@ -80,11 +76,7 @@ def open_container(path: str | Path) -> Folder | Tar | Zip:
 
 
 def check_member_name(name: str, archive: object) -> str:
-    """Return the relative POSIX path of an archive member.
-
-    Raises:
-        ValueError: The name is absolute or climbs out of the archive with ``..``.
-    """
+    """The relative POSIX path of an archive member; one that leads out of the archive is refused."""
     try:
         return relative(name)
     except ValueError as error:
@@ -121,12 +113,7 @@ class Folder:
         self.names.sort()
 
     def identity(self) -> str:
-        """Hash of all names, sizes and modification times: cheap, and it changes when a file does."""
-        digest = hashlib.sha256()
-        for name in self.names:
-            status = (self.path / name).stat()
-            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        return identity_of(self.path, self.names)
 
     def read(self, name: str) -> bytes:
         """Content of a file."""
@@ -139,6 +126,15 @@ class Folder:
     def position(self, name: str) -> Any:
         """Sort key that visits files in the order of the medium."""
         return name
+
+
+def identity_of(folder: Path, names: Iterable[str]) -> str:
+    """Hash of all names, sizes and modification times: cheap, and it changes when a file does."""
+    digest = hashlib.sha256()
+    for name in names:
+        status = (folder / name).stat()
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 class _Archive:

@@ -19,6 +19,7 @@ import csv
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,9 @@ PROMPTS = {
 }
 # The nearest thing that the course's minis were taught: they have never seen a disaster, and cannot draw one.
 NEAREST = {
-    "earthquake": "AnnualCrop",
-    "flood": "River",
-    "storm": "HerbaceousVegetation",
-    "tsunami": "SeaLake",
-    "volcano": "HerbaceousVegetation",
-    "wildfire": "Forest",
-}
+    "earthquake": "AnnualCrop", "flood": "River", "storm": "HerbaceousVegetation", "tsunami": "SeaLake",
+    "volcano": "HerbaceousVegetation", "wildfire": "Forest",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,26 +147,16 @@ def pair(kind: str, number: int, *, events: int = EVENTS, seed: int = 0) -> Pair
     before = _scene(struck, number // events, struck.before)
     after = _scene(struck, number // events, struck.after)
     key = mix_key(before.seed & 0xFFFFFFFF, KINDS.index(kind) + 1)
-    ground = damage.Ground(
-        rgb=after.image_hr.astype(np.float32),
-        cover=after.landcover,
-        height=after.elevation,
-        view=View(after.metadata["gsd"] / 4),
-        key=key,
-    )
+    rgb, view = after.image_hr.astype(np.float32), View(after.metadata["gsd"] / 4)
+    ground = damage.Ground(rgb=rgb, cover=after.landcover, height=after.elevation, view=view, key=key)
     changed = damage.DISASTERS[kind](ground)
     after_hr = np.clip(np.floor(ground.rgb + np.float32(0.5)), 0, 255).astype(np.uint8)
     noise = RandomStream(KINDS.index(kind), key, "event")
     return Pair(
-        event=struck,
-        number=number,
-        before=before.image,
-        after=expose(np.ascontiguousarray(after_hr.transpose(2, 0, 1)), 1.0, noise),
-        before_hr=before.image_hr,
-        after_hr=after_hr,
-        changed=changed,
-        captions=[PROMPTS[kind], f"{after.captions[0]} A {kind} has just struck."],
-    )
+        event=struck, number=number, before=before.image, before_hr=before.image_hr,
+        after=expose(np.ascontiguousarray(after_hr.transpose(2, 0, 1)), 1.0, noise), after_hr=after_hr,
+        changed=changed, captions=[PROMPTS[kind], f"{after.captions[0]} A {kind} has just struck."],
+    )  # fmt: skip
 
 
 def write(
@@ -249,11 +236,10 @@ def _numbers(per_kind: int, test_per_kind: int, events: int, split: str) -> list
         test = np.random.default_rng(0).permutation(per_kind + test_per_kind)[:test_per_kind]
         return [(n, "test" if n in test else "train") for n in range(per_kind + test_per_kind)]
     kept_for_test = max(1, events // 4)
-    train = (n for n in range(10**9) if n % events < events - kept_for_test)
-    kept = (n for n in range(10**9) if n % events >= events - kept_for_test)
-    return [(n, "train") for n, _ in zip(train, range(per_kind), strict=False)] + [
-        (n, "test") for n, _ in zip(kept, range(test_per_kind), strict=False)
-    ]
+    train = (n for n in count() if n % events < events - kept_for_test)
+    kept = (n for n in count() if n % events >= events - kept_for_test)
+    parts = (("train", islice(train, per_kind)), ("test", islice(kept, test_per_kind)))
+    return [(n, part) for part, numbers in parts for n in numbers]
 
 
 def _scene(struck: Event, number: int, date):

@@ -49,11 +49,9 @@ _PROPORTIONS = {"train": 0.6, "val": 0.2, "test": 0.2}
 
 
 def build(
-    container: Any,
-    *,
-    described: dict[str, dict] | None = None,
+    container: Any, *, described: dict[str, dict] | None = None,
     split_lists: dict[str, set[str]] | None = None,
-) -> dict:
+) -> dict:  # fmt: skip
     """Index a container.
 
     Args:
@@ -191,16 +189,10 @@ def _rows(container, images, root, described, split_lists) -> list[dict]:
         preview = name not in described and label is None and (labelled or by_folder)
         if preview or ((split_of or in_splits) and split is None):
             continue  # a preview beside the folders, or a file outside the official splits
-        rows.append(
-            {
-                "file": name,
-                "id": "/".join(path),
-                "label": label,
-                "split": split,
-                "captions": list(extra.pop("captions", [])),
-                "metadata": {key: _number(value) for key, value in extra.items()} or None,
-            }
-        )
+        row = {"file": name, "id": "/".join(path), "label": label, "split": split}
+        row["captions"] = list(extra.pop("captions", []))
+        row["metadata"] = {key: _number(value) for key, value in extra.items()} or None
+        rows.append(row)
     return rows
 
 

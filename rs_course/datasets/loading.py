@@ -118,9 +118,7 @@ def _height_and_width(image_size) -> tuple[int, int] | None:
 
 def _open_path(path: Path, image_size) -> DecodedStore:
     shards = sorted(path.glob("*.parquet")) if path.is_dir() else [path] if path.suffix == ".parquet" else []
-    shards = [
-        shard for shard in shards if shard.name.lower() not in index.TABLES
-    ]  # that one describes images
+    shards = [one for one in shards if one.name.lower() not in index.TABLES]  # which describe images
     if shards:
         parquet = tables.ParquetImages(shards)
         return DecodedStore(parquet, lambda: tables.generated_index(parquet), image_size=image_size)
@@ -137,16 +135,9 @@ def _select(store: DecodedStore, split: str, size, seed, *, source: str, title: 
             f"{title} has no split {split!r}, only {' and '.join(present)}: part the training set with "
             "datasets.stratified_split(data, (0.8, 0.2))."
         )
-    generated = "provenance" in table[0]
-    data = Dataset(
-        store,
-        np.array(rows),
-        table,
-        classes=store.index["classes"],
-        source=source,
-        title=title,
-        provenance=_generated_badge(table) if generated else f"{origin} · {title} · {split}",
-    )
+    badge = _generated_badge(table) if "provenance" in table[0] else f"{origin} · {title} · {split}"
+    names = {"source": source, "title": title, "provenance": badge}
+    data = Dataset(store, np.array(rows), table, classes=store.index["classes"], **names)
     return data if size is None else data.subset(size=size, seed=seed)
 
 
@@ -172,15 +163,13 @@ def open_store(entry: Entry, files: list[Path], image_size: tuple[int, int] | No
 
     def build():
         captions = [file for file in described if file.suffix == ".json"]
-        return index.build(
-            container,
-            described=ucm_captions(container, captions[0]) if captions else None,
-            split_lists={
-                file.stem.rsplit("-", 1)[-1]: set(file.read_text(encoding="utf-8").split())
-                for file in described
-                if file.suffix == ".txt"
-            },
-        )
+        lists = {
+            file.stem.rsplit("-", 1)[-1]: set(file.read_text(encoding="utf-8").split())
+            for file in described
+            if file.suffix == ".txt"
+        }
+        told = ucm_captions(container, captions[0]) if captions else None
+        return index.build(container, described=told, split_lists=lists)
 
     variant = " ".join(f"{file.name}:{file.stat().st_size}" for file in described)
     return DecodedStore(container, build, image_size=image_size, variant=variant)
@@ -219,16 +208,11 @@ def rsicd_index(container: tables.ParquetImages) -> dict:
     rows = []
     for name, row in container.columns("filename", "captions"):
         stem = Path(row["filename"]).stem.rstrip("0123456789").rstrip("_")
-        rows.append(
-            {
-                "file": name,
-                "id": row["filename"],
-                "label": stem.lower() or None,
-                "split": splits[name.split("-")[0]],
-                "captions": [caption.strip() for caption in row["captions"]],
-                "metadata": None,
-            }
-        )
+        rows.append({
+            "file": name, "id": row["filename"], "label": stem.lower() or None,
+            "split": splits[name.split("-")[0]], "metadata": None,
+            "captions": [caption.strip() for caption in row["captions"]],
+        })  # fmt: skip
     classes = sorted({row["label"] for row in rows if row["label"]})
     for row in rows:
         row["label"] = classes.index(row["label"]) if row["label"] else -1
@@ -288,16 +272,8 @@ def real_scene() -> Scene:
     file = Path(package.origin).parent / "data" / "S2_10m.json"
     bands = np.asarray(json.loads(file.read_text(encoding="utf-8")), dtype=np.uint16)
     shown = np.clip(bands[[2, 1, 0]] * (255 / WHITE), 0, 255).round().astype(np.uint8)
-    return Scene(
-        np.ascontiguousarray(shown.transpose(1, 2, 0)),
-        bands,
-        {
-            "bands": ("B02", "B03", "B04", "B08"),
-            "gsd": 10.0,
-            "satellite": "Sentinel-2",
-            "date": "unknown",
-            "place": "unknown",
-            "source": f"spyndex {version('spyndex')}",
-        },
-        "MIT",
-    )
+    metadata = {
+        "bands": ("B02", "B03", "B04", "B08"), "gsd": 10.0, "satellite": "Sentinel-2", "date": "unknown",
+        "place": "unknown", "source": f"spyndex {version('spyndex')}",
+    }  # fmt: skip
+    return Scene(np.ascontiguousarray(shown.transpose(1, 2, 0)), bands, metadata, "MIT")

@@ -182,15 +182,8 @@ class Dataset:
         return self._with(kept, table, names)
 
     def _with(self, rows, table, classes) -> Dataset:
-        return Dataset(
-            self._pixels,
-            rows,
-            table,
-            classes=classes,
-            source=self.source,
-            title=self.title,
-            provenance=self.provenance,
-        )
+        names = {"source": self.source, "title": self.title, "provenance": self.provenance}
+        return Dataset(self._pixels, rows, table, classes=classes, **names)
 
 
 def _to_float(pixels: np.ndarray):

@@ -74,15 +74,9 @@ def load(split: str, size: int | None, seed: int, *, workers: int = 1) -> Datase
         )
     store = RenderedStore(split, seed, classes, _version(simulated_earth))
     store.extend(size, workers)
-    return Dataset(
-        store,
-        np.arange(size),
-        store.table(size),
-        classes=classes,
-        source="simulated",
-        title="the simulated Earth",
-        provenance=f"simulated · {split} · seed {seed}",
-    )
+    names = {"source": "simulated", "title": "the simulated Earth"}
+    names["provenance"] = f"simulated · {split} · seed {seed}"
+    return Dataset(store, np.arange(size), store.table(size), classes=classes, **names)
 
 
 class RenderedStore:
@@ -133,11 +127,8 @@ class RenderedStore:
             return
         with FileLock(self.folder / "lock"):
             have = self._repair()
-            pool = (
-                ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-                if workers > 1
-                else nullcontext()
-            )
+            spawn = get_context("spawn")
+            pool = ProcessPoolExecutor(workers, mp_context=spawn) if workers > 1 else nullcontext()
             with pool, progress_bar(size - have, "rendering the simulated Earth", minimum=100) as bar:
                 apply = getattr(pool, "map", map)
                 for first in range(have, size, _BATCH):
@@ -154,13 +145,8 @@ class RenderedStore:
         lines = []
         for k, (_, captions, metadata) in zip(ks, rendered, strict=True):
             name, scene_seed = self.place(k)
-            row = {
-                "id": f"{self.split}/{name}/{scene_seed}",
-                "label": k % len(self.classes),
-                "captions": captions,
-                "metadata": metadata,
-            }
-            lines.append(json.dumps(row) + "\n")
+            row = {"id": f"{self.split}/{name}/{scene_seed}", "label": k % len(self.classes)}
+            lines.append(json.dumps({**row, "captions": captions, "metadata": metadata}) + "\n")
         with open(self.folder / "records.jsonl", "a", encoding="utf-8") as records:
             records.write("".join(lines))
 
@@ -202,17 +188,11 @@ def _render(label: str, seed: int) -> tuple[bytes, list[str], dict]:
 
 
 PHRASES = {
-    "AnnualCrop": "annual crop fields",
-    "Forest": "a forest",
-    "HerbaceousVegetation": "herbaceous vegetation",
-    "Highway": "a highway",
-    "Industrial": "industrial buildings",
-    "Pasture": "pasture",
-    "PermanentCrop": "permanent crops such as orchards or vineyards",
-    "Residential": "a residential area",
-    "River": "a river",
-    "SeaLake": "a sea or lake",
-}
+    "AnnualCrop": "annual crop fields", "Forest": "a forest", "HerbaceousVegetation": "herbaceous vegetation",
+    "Highway": "a highway", "Industrial": "industrial buildings", "Pasture": "pasture",
+    "PermanentCrop": "permanent crops such as orchards or vineyards", "Residential": "a residential area",
+    "River": "a river", "SeaLake": "a sea or lake",
+}  # fmt: skip
 
 _TEMPLATES = {
     "simulated": "a satellite image of {phrase}",

@@ -13,7 +13,6 @@ that labels keep their numbers when a set holds only some of the classes.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import math
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_course.datasets.containers import identity_of
 from rs_course.files import atomic_write
 
 if TYPE_CHECKING:
@@ -115,12 +115,7 @@ class ParquetImages:
             ) from error
 
     def identity(self) -> str:
-        """Hash of all names, sizes and modification times."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            status = file.stat()
-            digest.update(f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        return identity_of(self.path, (file.name for file in self.files))
 
     def position(self, name: str) -> tuple[str, int]:
         file, row = name.rsplit("#", 1)
@@ -166,18 +161,13 @@ def generated_index(container: ParquetImages) -> dict:
         stored = (pq.read_schema(file).metadata or {}).get(_CLASSES_KEY)
         classes = classes or (json.loads(stored) if stored else [])
     for name, row in container.columns(*[column for column in GENERATED_SCHEMA if column != "image"]):
-        rows.append(
-            {
-                "file": name,
-                "id": f"{row['seed']}/{row['index']:06d}",
-                "label": row["label"],
-                "split": "train",
-                "captions": [row["prompt"]],
-                "metadata": json.loads(row["metadata"]) if row["metadata"] else None,
-                "provenance": f"generated · {row['checkpoint']} · seed {row['seed']}",
-                "order": [row["seed"], row["index"]],
-            }
-        )
+        rows.append({
+            "file": name, "id": f"{row['seed']}/{row['index']:06d}", "label": row["label"], "split": "train",
+            "captions": [row["prompt"]],
+            "metadata": json.loads(row["metadata"]) if row["metadata"] else None,
+            "provenance": f"generated · {row['checkpoint']} · seed {row['seed']}",
+            "order": [row["seed"], row["index"]],
+        })  # fmt: skip
     classes = classes or sorted({row["label"] for row in rows if row["label"] is not None})
     unknown = {row["label"] for row in rows} - {None, *classes}
     if unknown:

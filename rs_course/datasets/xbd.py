@@ -118,14 +118,12 @@ def _tiles(before, after, content, side, size):
     mask = Image.new("L", images[0].size)
     for feature in content.get("features", {}).get("xy", []):
         if feature.get("properties", {}).get("subtype", "") in ("minor-damage", "major-damage", "destroyed"):
-            ring = re.search(r"\(\(([^)]*)\)", feature["wkt"]).group(1)
-            ImageDraw.Draw(mask).polygon(
-                [tuple(map(float, point.split())) for point in ring.split(",")], fill=255
-            )
+            ring = re.search(r"\(\(([^)]*)\)", feature["wkt"]).group(1).split(",")
+            ImageDraw.Draw(mask).polygon([tuple(map(float, point.split())) for point in ring], fill=255)
+    kinds = (Image.Resampling.BICUBIC, Image.Resampling.BICUBIC, Image.Resampling.NEAREST)
+    layers = list(zip((*images, mask), kinds, strict=True))
     for top in range(0, mask.height - side + 1, side):
         for left in range(0, mask.width - side + 1, side):
             box = (left, top, left + side, top + side)
             if np.asarray(mask.crop(box)).any():
-                yield [image.crop(box).resize((size, size), Image.Resampling.BICUBIC) for image in images] + [
-                    mask.crop(box).resize((size, size), Image.Resampling.NEAREST)
-                ]
+                yield [layer.crop(box).resize((size, size), kind) for layer, kind in layers]

@@ -23,14 +23,12 @@ from rs_course.diffusion.process import Denoise, denoiser
 from rs_course.diffusion.samplers import SAMPLERS, final
 from rs_course.diffusion.schedules import Schedule, cosine
 from rs_course.diffusion.unet import UNet
+from rs_course.files import write_json
 
 _SCHEDULER = {
-    "_class_name": "DDIMScheduler",
-    "beta_schedule": "squaredcos_cap_v2",
-    "clip_sample": True,
-    "num_train_timesteps": 1000,
-    "prediction_type": "v_prediction",
-}
+    "_class_name": "DDIMScheduler", "beta_schedule": "squaredcos_cap_v2", "clip_sample": True,
+    "num_train_timesteps": 1000, "prediction_type": "v_prediction",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,9 @@ class PixelModel:
         """Write the checkpoint folder."""
         folder = Path(folder)
         self.unet.save(folder / "unet")
-        (folder / "scheduler").mkdir(exist_ok=True)
         index = {"_class_name": "PixelModel", "classes": list(self.classes), "size": self.size}
-        for file, content in {
-            "model_index.json": index,
-            "scheduler/scheduler_config.json": _SCHEDULER,
-        }.items():
-            (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "model_index.json", index, indent=2)
+        write_json(folder / "scheduler" / "scheduler_config.json", _SCHEDULER, indent=2)
 
 
 def load(name_or_folder="mini-ddpm") -> PixelModel:

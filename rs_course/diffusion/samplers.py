@@ -50,16 +50,9 @@ def final(steps: Iterator[Step]) -> torch.Tensor:
 
 @torch.no_grad()
 def ddpm(
-    denoise: Denoise,
-    xt: torch.Tensor,
-    schedule: Schedule,
-    steps: int = 1000,
-    *,
-    timesteps: Sequence[float] | None = None,
-    variance: str = "small",
-    seed: int = 0,
-    start: int = 0,
-) -> Iterator[Step]:
+    denoise: Denoise, xt: torch.Tensor, schedule: Schedule, steps: int = 1000, *,
+    timesteps: Sequence[float] | None = None, variance: str = "small", seed: int = 0, start: int = 0,
+) -> Iterator[Step]:  # fmt: skip
     """Ancestral sampling: Algorithm 2 of Ho et al. 2020, x_{t−1} = μ̃(x_t, x_0) + σ_t z.
 
     Args:
@@ -82,16 +75,9 @@ def ddpm(
 
 @torch.no_grad()
 def ddim(
-    denoise: Denoise,
-    xt: torch.Tensor,
-    schedule: Schedule,
-    steps: int = 50,
-    *,
-    timesteps: Sequence[float] | None = None,
-    eta: float = 0.0,
-    seed: int = 0,
-    start: int = 0,
-) -> Iterator[Step]:
+    denoise: Denoise, xt: torch.Tensor, schedule: Schedule, steps: int = 50, *,
+    timesteps: Sequence[float] | None = None, eta: float = 0.0, seed: int = 0, start: int = 0,
+) -> Iterator[Step]:  # fmt: skip
     """Song et al. 2021 (DDIM), equation 12: go to x_0, then back to level s along the same ε.
 
     Args:
@@ -109,13 +95,9 @@ def ddim(
 
 @torch.no_grad()
 def euler(
-    denoise: Denoise,
-    xt: torch.Tensor,
-    schedule: Schedule,
-    steps: int = 50,
-    *,
+    denoise: Denoise, xt: torch.Tensor, schedule: Schedule, steps: int = 50, *,
     timesteps: Sequence[float] | None = None,
-) -> Iterator[Step]:
+) -> Iterator[Step]:  # fmt: skip
     """Euler's method for the probability-flow ODE dx/dσ = ε(x, σ), with x = x_t / √ᾱ_t (Karras et al. 2022,
     eq. 1).
 
@@ -130,13 +112,9 @@ def euler(
 
 @torch.no_grad()
 def heun(
-    denoise: Denoise,
-    xt: torch.Tensor,
-    schedule: Schedule,
-    steps: int = 25,
-    *,
+    denoise: Denoise, xt: torch.Tensor, schedule: Schedule, steps: int = 25, *,
     timesteps: Sequence[float] | None = None,
-) -> Iterator[Step]:
+) -> Iterator[Step]:  # fmt: skip
     """Heun's second-order method (Karras et al. 2022, Algorithm 1): Euler, then again with the mean of both
     slopes.
 
@@ -155,14 +133,9 @@ def heun(
 
 @torch.no_grad()
 def dpmpp_2m(
-    denoise: Denoise,
-    xt: torch.Tensor,
-    schedule: Schedule,
-    steps: int = 20,
-    *,
-    timesteps: Sequence[float] | None = None,
-    lower_order_final: bool = True,
-) -> Iterator[Step]:
+    denoise: Denoise, xt: torch.Tensor, schedule: Schedule, steps: int = 20, *,
+    timesteps: Sequence[float] | None = None, lower_order_final: bool = True,
+) -> Iterator[Step]:  # fmt: skip
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv 2211.01095, Algorithm 2): second order at one evaluation per
     step.
 

@@ -19,6 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from rs_course.files import write_json
+
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -63,9 +65,8 @@ class Attention(nn.Module):
 
     def forward(self, x):  # [N, C, H, W]
         n, c, h, w = x.shape
-        q, k, v = (
-            self.qkv(self.norm(x)).view(n, 3, self.heads, c // self.heads, h * w).transpose(-1, -2).unbind(1)
-        )
+        qkv = self.qkv(self.norm(x)).view(n, 3, self.heads, c // self.heads, h * w)
+        q, k, v = qkv.transpose(-1, -2).unbind(1)
         y = F.scaled_dot_product_attention(q, k, v)  # [N, heads, HW, C/heads]
         return x + self.out(y.transpose(-1, -2).reshape(n, c, h, w))
 
@@ -110,10 +111,8 @@ class UNet(nn.Module):
 
     def forward(self, x, t, labels):  # [N, 3, H, W], [N], [N]
         fold = self.config["fold"]
-        embedding = self.time(timestep_embedding(t, self.time[0].in_features).to(x.dtype)) + self.label(
-            labels
-        )
-        embedding = F.silu(embedding)
+        time = self.time(timestep_embedding(t, self.time[0].in_features).to(x.dtype))
+        embedding = F.silu(time + self.label(labels))
         high = self.enter(F.pixel_unshuffle(x, fold))
         for block in self.down_high:
             high = block(high, embedding)
@@ -136,9 +135,7 @@ class UNet(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.half().contiguous() for name, value in self.state_dict().items()}
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-        (folder / "config.json").write_text(
-            json.dumps({"_class_name": "UNet", **self.config}, indent=2) + "\n"
-        )
+        write_json(folder / "config.json", {"_class_name": "UNet", **self.config}, indent=2)
 
     @classmethod
     def load(cls, folder) -> UNet:

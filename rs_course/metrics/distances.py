@@ -161,16 +161,9 @@ _BLOCK = {"cpu": 512, "cuda": 8192}
 
 
 def kid(
-    real,
-    generated,
-    *,
-    subset_size: int | None = None,
-    subsets: int = 100,
-    seed: int = 0,
-    degree: int = 3,
-    gamma: float | None = None,
-    coef: float = 1.0,
-) -> Estimate:
+    real, generated, *, subset_size: int | None = None, subsets: int = 100, seed: int = 0, degree: int = 3,
+    gamma: float | None = None, coef: float = 1.0,
+) -> Estimate:  # fmt: skip
     """Kernel Inception Distance (Bińkowski et al. 2018): unbiased MMD² with (γ x·y + c)^degree.
 
     By default all samples are used at once: the result is deterministic, and its standard error is the
@@ -314,8 +307,7 @@ def _unbiased(x, y, kernel):
     for size, other, own, cross, total in ((m, n, xx, xy, total_xx), (n, m, yy, yx, total_yy)):
         if size < 3:  # leaving one out of two leaves no pair
             return Estimate(value.item())
-        without = (total - 2 * own) / ((size - 1) * (size - 2)) - 2 * (total_xy - cross) / (
-            (size - 1) * other
-        )
+        without = (total - 2 * own) / ((size - 1) * (size - 2))
+        without = without - 2 * (total_xy - cross) / ((size - 1) * other)
         variance += (size - 1) / size * (without - without.mean()).square().sum().item()
     return Estimate(value.item(), standard_error=math.sqrt(variance))

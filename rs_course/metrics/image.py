@@ -62,9 +62,8 @@ def _prepare(pred, target, channel: str, crop: int, data_range: float, rounding:
             raise ValueError(f"{name} has shape {list(images.shape)}; an image batch is [N, 3, H, W].")
     if pred.shape != target.shape:
         raise ValueError(
-            f"pred {list(pred.shape)} and target {list(target.shape)} differ in size: crop both to the "
-            "same region "
-            "(the high-resolution image to a multiple of the scale, before it is shrunk)."
+            f"pred {list(pred.shape)} and target {list(target.shape)} differ in size: crop both to the same "
+            "region (the high-resolution image to a multiple of the scale, before it is shrunk)."
         )
     if channel not in ("rgb", "y"):
         raise ValueError(f"channel={channel!r}: choose 'rgb' or 'y' (BT.601 luma, studio range).")
@@ -121,15 +120,9 @@ def _plane(part, data_range: float, rounding: str | None):
 
 
 def psnr(
-    pred: torch.Tensor,
-    target: torch.Tensor,
-    *,
-    channel: str = "rgb",
-    crop: int = 0,
-    data_range: float = 1.0,
-    rounding: str | None = None,
-    epsilon: float = 0.0,
-) -> torch.Tensor:
+    pred: torch.Tensor, target: torch.Tensor, *, channel: str = "rgb", crop: int = 0, data_range: float = 1.0,
+    rounding: str | None = None, epsilon: float = 0.0,
+) -> torch.Tensor:  # fmt: skip
     """Peak signal-to-noise ratio, 10·log10(1 / MSE) on the scale where the data range is 1.
 
     Args:
@@ -166,16 +159,9 @@ def _mean_square(error):
 
 
 def ssim(
-    pred: torch.Tensor,
-    target: torch.Tensor,
-    *,
-    channel: str = "rgb",
-    crop: int = 0,
-    data_range: float = 1.0,
-    rounding: str | None = None,
-    epsilon: float = 0.0,
-    return_map: bool = False,
-) -> torch.Tensor:
+    pred: torch.Tensor, target: torch.Tensor, *, channel: str = "rgb", crop: int = 0, data_range: float = 1.0,
+    rounding: str | None = None, epsilon: float = 0.0, return_map: bool = False,
+) -> torch.Tensor:  # fmt: skip
     """Structural similarity as the field reports it (Wang et al., IEEE TIP 13(4), 2004).
 
     An 11×11 Gaussian window (sigma 1.5), biased moments, K1 = 0.01, K2 = 0.03, only where the window lies

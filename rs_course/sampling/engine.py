@@ -137,12 +137,9 @@ def _finite(values: torch.Tensor, dtype: torch.dtype, part: str) -> torch.Tensor
     """The values; NaN is no image, and would be stored as black."""
     if torch.isfinite(values).all():
         return values
-    narrow = dtype == torch.float16
-    cure = (
-        "load the checkpoint with dtype='bfloat16' or 'float32'"
-        if narrow
-        else "take another sampler or steps"
-    )
+    cure = "take another sampler or steps"
+    if dtype == torch.float16:
+        cure = "load the checkpoint with dtype='bfloat16' or 'float32'"
     raise ValueError(
         f"The {part} gave NaN or infinity instead of an image ({str(dtype).removeprefix('torch.')}): {cure}."
     )
@@ -151,11 +148,8 @@ def _finite(values: torch.Tensor, dtype: torch.dtype, part: str) -> torch.Tensor
 def _read(checkpoint, prompts, *, seed=0, **arguments):
     own = {name: arguments.pop(name) for name in SETTINGS if name in arguments}
     settings = read_settings(checkpoint, **own)
-    return (
-        read_request(checkpoint, prompts, guided=settings.guided, **arguments),
-        settings,
-        noise_source(seed),
-    )
+    request = read_request(checkpoint, prompts, guided=settings.guided, **arguments)
+    return request, settings, noise_source(seed)
 
 
 def _denoise(checkpoint, request: Request, settings: Settings, source, first, last, start) -> Iterator[Step]:
@@ -183,17 +177,8 @@ def _denoise(checkpoint, request: Request, settings: Settings, source, first, la
     def step_noise(k):
         return source.step(shape, start + first, k).to(device)
 
-    edit = Edit(
-        checkpoint,
-        request.size,
-        source,
-        scheduler,
-        timesteps,
-        picture=picture,
-        mask=mask,
-        noise=initial_noise,
-        strength=settings.strength,
-    )
+    given = {"picture": picture, "mask": mask, "noise": initial_noise, "strength": settings.strength}
+    edit = Edit(checkpoint, request.size, source, scheduler, timesteps, **given)
     cond, cond_uncond = _conditioning(checkpoint, request, settings, first, last)
     own = getattr(source, "generators", None)
     generators = own(last - first, start + first) if own else None
@@ -256,13 +241,11 @@ def bytes_per_image(checkpoint, request) -> int:
     Measured as the peak over the weights: a Stable Diffusion UNet on 64×64 latents holds 46 to 52 maps of its
     first width per evaluation, a decoder 13 to 16 maps of its own first width at full size.
     """
-    height, width = request.size
-    pixels = height * width
-    unet, vae = checkpoint.unet, checkpoint.vae
-    halves = 2 if request.guided else 1
-    copies = 1 + (checkpoint.controlnet is not None)
-    unet_maps = 52 * unet.config.block_out_channels[0] * halves * copies * pixels // checkpoint.vae_factor**2
-    decoder_maps = 16 * vae.config.block_out_channels[0] * pixels
+    pixels = math.prod(request.size)
+    unet, decoder = (part.config.block_out_channels[0] for part in (checkpoint.unet, checkpoint.vae))
+    copies = (1 + request.guided) * (1 + (checkpoint.controlnet is not None))
+    unet_maps = 52 * unet * copies * pixels // checkpoint.vae_factor**2
+    decoder_maps = 16 * decoder * pixels
     return max(unet_maps, decoder_maps) * checkpoint.dtype.itemsize
 
 

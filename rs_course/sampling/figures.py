@@ -238,15 +238,10 @@ class Sweep:
         from rs_course import plots
 
         rows, columns = self.images.shape[:2]
-        return plots.tiles(
-            self.images.flatten(0, 1),
-            [*self.column_labels, *[""] * (columns * (rows - 1))],
-            row_labels=(row_labels or self.row_labels) if rows > 1 else None,
-            provenance=provenance,
-            columns=columns,
-            scale=scale,
-            suptitle=suptitle,
-        )
+        titles = [*self.column_labels, *[""] * (columns * (rows - 1))]
+        options = {"columns": columns, "scale": scale, "suptitle": suptitle, "provenance": provenance}
+        labels = (row_labels or self.row_labels) if rows > 1 else None
+        return plots.tiles(self.images.flatten(0, 1), titles, row_labels=labels, **options)
 
 
 def sweep(checkpoint, prompt: str, rows=None, columns=None, *, metadata=None, seed=0, **settings) -> Sweep:
@@ -280,12 +275,8 @@ def sweep(checkpoint, prompt: str, rows=None, columns=None, *, metadata=None, se
     tiles = [None] * len(cells)
     for own, members in groups.items():
         chosen = [cells[index] for index in members]
-        drawn = checkpoint.sample(
-            **_per_image(checkpoint, chosen, prompt, metadata, size, seed),
-            size=size,
-            seed=seed,
-            **{**settings, **dict(own)},
-        )
+        rows = _per_image(checkpoint, chosen, prompt, metadata, size, seed)
+        drawn = checkpoint.sample(**rows, size=size, seed=seed, **{**settings, **dict(own)})
         for index, image in zip(members, drawn, strict=True):
             tiles[index] = image
     images = torch.stack(tiles).unflatten(0, (len(downs), len(acrosses)))

@@ -62,19 +62,9 @@ def take(value, start: int, stop: int):
 
 
 def read_request(
-    checkpoint,
-    prompts,
-    *,
-    guided,
-    metadata=None,
-    image=None,
-    mask=None,
-    conditions=None,
-    cond_metadata=None,
-    negative_prompt=None,
-    size=None,
-    latents=None,
-) -> Request:
+    checkpoint, prompts, *, guided, metadata=None, image=None, mask=None, conditions=None, cond_metadata=None,
+    negative_prompt=None, size=None, latents=None,
+) -> Request:  # fmt: skip
     """Check and complete the arguments of ``Checkpoint.sample`` that differ between images.
 
     Raises:
@@ -84,14 +74,8 @@ def read_request(
     texts = read_texts(prompts, "prompts")
     negative = read_texts("" if negative_prompt is None else negative_prompt, "negative_prompt")
     edits = image if checkpoint.controlnet is None or checkpoint.family == "crsdiff" else None
-    rows = family.read(
-        checkpoint,
-        texts,
-        metadata=metadata,
-        image=image,
-        conditions=conditions,
-        cond_metadata=cond_metadata,
-    )
+    given = {"image": image, "conditions": conditions, "cond_metadata": cond_metadata}
+    rows = family.read(checkpoint, texts, metadata=metadata, **given)
     picture = None if edits is None else images(edits, "image")
     mask = None if mask is None else images(mask, "mask", mode="L")
     if mask is not None and picture is None:

@@ -47,12 +47,8 @@ class ESPCN(nn.Module):
     def __init__(self, channels: int = 32, *, scale: int = 4):
         super().__init__()
         self.scale = scale
-        self.features = nn.Sequential(
-            nn.Conv2d(3, channels, 5, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            nn.ReLU(),
-        )
+        first, second = nn.Conv2d(3, channels, 5, padding=2), nn.Conv2d(channels, channels, 3, padding=1)
+        self.features = nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
         last = nn.Conv2d(channels, 3 * scale**2, 3, padding=1)
         self.upsampler = nn.Sequential(last, nn.PixelShuffle(scale))
         nn.init.zeros_(last.weight)
@@ -126,17 +122,9 @@ class DiffusionUpscaler:
     """
 
     def __init__(
-        self,
-        generator,
-        *,
-        scale=4,
-        gsd=None,
-        strength=0.3,
-        guidance=1.0,
-        steps=None,
-        sampler: str | None = None,
-        seed: int = 0,
-    ):
+        self, generator, *, scale=4, gsd=None, strength=0.3, guidance=1.0, steps=None,
+        sampler: str | None = None, seed: int = 0,
+    ):  # fmt: skip
         self.generator, self.scale, self.gsd, self.strength = generator, scale, gsd, strength
         self.settings = {"guidance": guidance, "steps": steps, "sampler": sampler, "seed": seed}
 

@@ -72,16 +72,7 @@ class ConvLoRA(nn.Conv2d):
         k, k2 = conv.kernel_size
         if k != k2 or conv.groups != 1:
             raise ValueError("ConvLoRA is defined for square kernels without groups.")
-        super().__init__(
-            conv.in_channels,
-            conv.out_channels,
-            k,
-            stride=conv.stride,
-            padding=conv.padding,
-            dilation=conv.dilation,
-            bias=conv.bias is not None,
-            device="meta",
-        )
+        super().__init__(conv.in_channels, conv.out_channels, k, **_form(conv), device="meta")
         self.weight, self.bias = conv.weight, conv.bias
         self.rank, self.alpha = rank, float(alpha)
         a = torch.empty(rank * k, conv.in_channels * k)
@@ -100,19 +91,17 @@ class ConvLoRA(nn.Conv2d):
     @torch.no_grad()
     def merged(self) -> nn.Conv2d:
         """A plain convolution with the kernel W + ΔW; it shares nothing with this layer."""
-        conv = nn.Conv2d(
-            self.in_channels,
-            self.out_channels,
-            self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            bias=self.bias is not None,
-        ).to(self.weight)
+        conv = nn.Conv2d(self.in_channels, self.out_channels, self.kernel_size, **_form(self)).to(self.weight)
         conv.weight.copy_(self.weight + self.delta())
         if self.bias is not None:
             conv.bias.copy_(self.bias)
         return conv
+
+
+def _form(conv: nn.Conv2d) -> dict:
+    """What two convolutions of one form have in common besides their sizes."""
+    form = {name: getattr(conv, name) for name in ("stride", "padding", "dilation")}
+    return form | {"bias": conv.bias is not None}
 
 
 @torch.no_grad()
@@ -128,11 +117,9 @@ def unmerged(conv: nn.Conv2d, a: torch.Tensor, b: torch.Tensor, *, alpha: float)
 
 
 def add(
-    network: nn.Module,
-    ranks: Mapping[str, tuple[int, float]] = DSCF_RANKS,
-    *,
+    network: nn.Module, ranks: Mapping[str, tuple[int, float]] = DSCF_RANKS, *,
     generator: torch.Generator | None = None,
-) -> nn.Module:
+) -> nn.Module:  # fmt: skip
     """Replace the named convolutions by :class:`ConvLoRA` layers, in place, and freeze everything else.
 
     Args:

@@ -205,8 +205,6 @@ class Stretch:
     @classmethod
     def from_percentiles(cls, raw, lower: float = 1.0, upper: float = 99.0) -> Stretch:
         """Choose the limits of each band from its own values ``[H, W, bands]`` (NumPy, any number type)."""
-        import numpy as np
-
         low, high = np.percentile(np.asarray(raw, dtype=np.float64), [lower, upper], axis=(0, 1))
         return cls(tuple(map(float, low)), tuple(map(float, high)))
 
@@ -225,8 +223,6 @@ class Stretch:
         Raises:
             ValueError: Not three axes, or another number of bands than the stretch has limits.
         """
-        import numpy as np
-
         raw = np.asarray(raw)
         if raw.ndim != 3 or raw.shape[2] != len(self.low):
             raise ValueError(

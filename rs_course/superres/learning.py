@@ -85,14 +85,9 @@ def recipe(lr: float) -> Recipe:
 
 
 def train(
-    network: torch.nn.Module,
-    data: Callable[[int], Iterator[tuple]],
-    loss: Callable[..., dict[str, torch.Tensor]],
-    budget: Budget,
-    *,
-    lr: float,
-    **options,
-) -> Iterator[Progress]:
+    network: torch.nn.Module, data: Callable[[int], Iterator[tuple]],
+    loss: Callable[..., dict[str, torch.Tensor]], budget: Budget, *, lr: float, **options,
+) -> Iterator[Progress]:  # fmt: skip
     """Train what is trainable in ``network``, in place; yields after each step.
 
     Args:
@@ -147,15 +142,9 @@ def distilled(
         image, maps = network(low, return_features=True)
         with torch.no_grad():
             teacher_image, teacher_maps = teacher(low, return_features=True)
-        return distillation_loss(
-            image,
-            teacher_image,
-            high,
-            maps["convolutions"],
-            teacher_maps["convolutions"],
-            weights=weights,
-            reconstruction=reconstruction,
-        )
+        both = (maps["convolutions"], teacher_maps["convolutions"])
+        options = {"weights": weights, "reconstruction": reconstruction}
+        return distillation_loss(image, teacher_image, high, *both, **options)
 
     return loss
 
@@ -271,9 +260,9 @@ def distillation_loss(
     terms = {
         "reconstruction": forms[reconstruction](student_image, high),
         "teacher": F.l1_loss(student_image, teacher_image.detach()),
-        "affinity": spatial_affinity_loss(student_maps, teacher_maps)
-        if student_maps
-        else student_image.new_zeros(()),
+        "affinity": student_image.new_zeros(()),
     }
+    if student_maps:
+        terms["affinity"] = spatial_affinity_loss(student_maps, teacher_maps)
     total = sum(weight * term for weight, term in zip(weights, terms.values(), strict=True))
     return {"total": total, **terms}

@@ -19,10 +19,7 @@ from rs_course.validation import image_batch
 
 # Published weights that are not part of the repository: file name, and where it comes from.
 _DSCF_SR = "https://github.com/Yaozzz666/DSCF-SR/tree/0532888c0ece73204532dcfa943fec8d0a82966b/model_zoo"
-PUBLISHED = {
-    "dscf": ("team23_DSCF", _DSCF_SR),
-    "efdn": ("team00_EFDN", _DSCF_SR),
-}
+PUBLISHED = {"dscf": ("team23_DSCF", _DSCF_SR), "efdn": ("team00_EFDN", _DSCF_SR)}
 FETCHED = {"dscf": "dsclora"}  # its name in the registry of what can be fetched
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 
@@ -44,8 +41,7 @@ def load(name_or_file: str | Path) -> nn.Module:
         ValueError: A file of another network, or of this one but incomplete.
     """
     file = _locate(name_or_file)
-    network = build(read_state_dict(file), source=file.name)
-    return network.eval()
+    return build(read_state_dict(file), source=file.name).eval()
 
 
 def build(state: dict[str, torch.Tensor], *, source: str = "the state dict") -> nn.Module:
@@ -71,10 +67,8 @@ def build(state: dict[str, torch.Tensor], *, source: str = "the state dict") -> 
             "file: build the network, add them with superres.conv_lora.add, load, and merge."
         )
     if "conv_1.eval_conv.weight" in state and "upsampler.0.weight" in state:
-        branches = "conv_1.sk.weight" in state
-        network = SPAN(
-            len(state["conv_1.eval_conv.weight"]), scale=_scale(state, "upsampler.0"), branches=branches
-        )
+        options = {"scale": _scale(state, "upsampler.0"), "branches": "conv_1.sk.weight" in state}
+        network = SPAN(len(state["conv_1.eval_conv.weight"]), **options)
     elif "head.weight" in state and "tail.0.weight" in state:
         network = EFDN(len(state["head.weight"]), scale=_scale(state, "tail.0"))
     else:
@@ -190,10 +184,8 @@ def upscale(
         top, left = max(rows.start - halo, 0), max(columns.start - halo, 0)
         part = images[..., top : rows.stop + halo, left : columns.stop + halo]
         enlarged = _join([run(p) for p in part.split(batch_size)])
-        inner = [
-            slice((s.start - first) * scale, (s.stop - first) * scale)
-            for s, first in ((rows, top), (columns, left))
-        ]
+        places = ((rows, top), (columns, left))
+        inner = [slice((s.start - first) * scale, (s.stop - first) * scale) for s, first in places]
         target = [slice(s.start * scale, s.stop * scale) for s in (rows, columns)]
         out[..., target[0], target[1]] = enlarged[..., inner[0], inner[1]]
     return out

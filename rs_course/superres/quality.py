@@ -126,8 +126,7 @@ def check_pair(low: torch.Tensor, high: torch.Tensor, scale: int) -> tuple[torch
     if (height, width) != (h * scale, w * scale):
         raise ValueError(
             f"low resolution {h}×{w} and high resolution {height}×{width} are no ×{scale} pair: crop the "
-            "high-resolution "
-            f"image to {h * scale}×{w * scale}, or make the low-resolution one from it with "
+            f"high-resolution image to {h * scale}×{w * scale}, or make the low-resolution one from it with "
             "degradation.bicubic."
         )
     return low, high

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from rs_course import precision, seeds, training_loop
 from rs_course.datasets import class_prompt
 from rs_course.diffusion.pixel import from_pixels
+from rs_course.files import write_json
 from rs_course.training_loop import EMA, Budget, Recipe, by_step, cosine_decay
 
 from .training_sets import Tiles, clip_tiles, eurosat_tiles, some_sentences, varied
@@ -150,12 +151,11 @@ def fit(
     with seeds.initial_weights(seed):
         model = build(architecture, tokenizer)
     ema = EMA(model, 0.998)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        betas=recipe.betas,
-    )
+    groups = [
+        {"params": [p for p in model.parameters() if (p.ndim > 1) == matrix], "weight_decay": decay}
+        for matrix, decay in ((True, recipe.weight_decay), (False, 0.0))
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=recipe.betas)
     # As CLIP does: logits at most 100.
     optimizer.register_step_post_hook(lambda *_: model.logit_scale.data.clamp_(max=math.log(100)))
 
@@ -169,7 +169,7 @@ def fit(
     def save(_):
         copy.deepcopy(ema.module).half().save_pretrained(out)
         tokenizer.save_pretrained(out)
-        (out / "preprocessor_config.json").write_text(json.dumps(PREPARATION, indent=2) + "\n")
+        write_json(out / "preprocessor_config.json", PREPARATION, indent=2)
 
     options = {"ema": ema, "optimizer": optimizer, "out": out, "resume": resume, "save": save}
     for _ in training_loop.fit(model, by_step(batch, seed), loss, recipe, budget, **options):
@@ -183,20 +183,13 @@ def build(architecture: str, tokenizer):
 
     plan = ARCHITECTURES[architecture]
     shared = {"num_attention_heads": plan["heads"], "hidden_act": "gelu", "projection_dim": WIDTH}
-    text = {
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": CONTEXT,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": CONTEXT}
+    text |= {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    towers = {
+        "text_config": {**plan["text"], **shared, **text},
+        "vision_config": {**plan["vision"], **shared, "image_size": 64},
     }
-    return CLIPModel(
-        CLIPConfig(
-            text_config={**plan["text"], **shared, **text},
-            vision_config={**plan["vision"], **shared, "image_size": 64},
-            projection_dim=WIDTH,
-        )
-    )
+    return CLIPModel(CLIPConfig(**towers, projection_dim=WIDTH))
 
 
 def pair_loss(model, tokenizer, pixels: torch.Tensor, sentences: list[str]) -> torch.Tensor:
@@ -233,12 +226,9 @@ def learn_tokenizer(sentences, out: Path):
     machine = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix="</w>"))
     machine.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
-    machine.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(words, "removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    split = pre_tokenizers.Split(words, "removed", invert=True)
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    machine.pre_tokenizer = pre_tokenizers.Sequence([split, as_bytes])
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY, initial_alphabet=bytes_, end_of_word_suffix="</w>", show_progress=False
     )

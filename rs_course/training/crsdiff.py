@@ -39,15 +39,7 @@ ROAD_WEIGHT = 5.0
 DROP_CONTENT = 0.5
 DROP_FIELD = 0.1  # share of scenes on which each single field is unknown
 DRAWS = 3  # noise levels learnt from one reading of the maps
-SCHEDULER = {
-    "_class_name": "DDIMScheduler",
-    "num_train_timesteps": 1000,
-    **latent.BETAS,
-    "prediction_type": "v_prediction",
-    "clip_sample": False,
-    "set_alpha_to_one": False,
-    "steps_offset": 1,
-}
+SCHEDULER = latent.DDIM | {"set_alpha_to_one": False, "steps_offset": 1}
 
 
 class Denoiser(nn.Module):
@@ -156,9 +148,8 @@ def batches(scenes: MappedScenes, encoded, content, texts, seed: int, batch_size
             simulated_sentence(scenes, i, draw) if h else "" for i, h in zip(chosen, heard, strict=True)
         ]
         seen = torch.from_numpy(draw.random((batch_size, 1)) >= DROP_CONTENT)
-        unknown = (draw.random((batch_size, len(FIELDS))) < DROP_FIELD) | (
-            draw.random((batch_size, 1)) < DROP_ALL
-        )
+        unknown = draw.random((batch_size, len(FIELDS))) < DROP_FIELD
+        unknown |= draw.random((batch_size, 1)) < DROP_ALL
         metadata = known[chosen].masked_fill(torch.from_numpy(unknown), 0.0)
         x0 = encoded[chosen].float().repeat(DRAWS, 1, 1, 1)
         return x0, maps, texts(sentences), content[chosen] * seen, metadata
@@ -255,9 +246,8 @@ def encoder_copy(unet) -> LocalAdapter:
 
 def _norms(block: nn.Module) -> list[nn.Module]:
     """The norms of a block that listen to the maps."""
-    return [
-        norm for layer in block if getattr(layer, "local", False) for norm in (layer.norm_in, layer.norm_out)
-    ]
+    layers = [layer for layer in block if getattr(layer, "local", False)]
+    return [norm for layer in layers for norm in (layer.norm_in, layer.norm_out)]
 
 
 def _copy(layer: nn.Module, source: nn.Module) -> None:

@@ -32,15 +32,7 @@ SIZE = 32
 RECIPE = Recipe(lr=1e-3, decay=linear_decay(0.6), weight_decay=1e-3, log_every=200)
 
 
-def train(
-    out,
-    *,
-    minutes: float = 90,
-    seed: int = 0,
-    resume: bool = True,
-    data="eurosat",
-    simulated: int = 4_000,
-):
+def train(out, *, minutes=90, seed=0, resume=True, data="eurosat", simulated=4_000):
     """Train on EuroSAT's training split and on ``simulated`` tiles of the simulated Earth.
 
     Args:
@@ -54,9 +46,8 @@ def train(
     if simulated:
         sources.append(datasets.load("simulated", "train", size=simulated))
     images = np.concatenate([shrink(np.asarray(source.images)) for source in sources])
-    labels = np.concatenate(
-        [np.asarray(source.labels) + len(EUROSAT) * k for k, source in enumerate(sources)]
-    )
+    labels = [np.asarray(source.labels) + len(EUROSAT) * k for k, source in enumerate(sources)]
+    labels = np.concatenate(labels)
     return fit(out, images, labels, budget=Budget(minutes), seed=seed, resume=resume)
 
 
@@ -80,18 +71,9 @@ def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, 
 
 
 def fit(
-    out,
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    budget: Budget,
-    seed: int = 0,
-    resume: bool = True,
-    batch_size: int = 64,
-    recipe: Recipe = RECIPE,
-    ema_decay: float = 0.999,
-    model: dict | None = None,
-):
+    out, images: np.ndarray, labels: np.ndarray, *, budget: Budget, seed: int = 0, resume: bool = True,
+    batch_size: int = 64, recipe: Recipe = RECIPE, ema_decay: float = 0.999, model: dict | None = None,
+):  # fmt: skip
     """Train on tiles (uint8 ``[N, 32, 32, 3]``, labels 0..19) and write the averaged weights as a checkpoint.
 
     Args:

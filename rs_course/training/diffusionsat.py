@@ -43,17 +43,8 @@ DROP = 0.1  # share of tiles trained without text and metadata, which is what gu
 DROP_FIELD = 0.1  # share of tiles on which each single field is unknown
 
 
-class Denoiser(torch.nn.Module):
-    """``(x_t, t, token numbers, metadata)`` to v.
-
-    Args:
-        unet: Learns.
-        text_encoder: Learns with it.
-    """
-
-    def __init__(self, unet, text_encoder):
-        super().__init__()
-        self.unet, self.texts = latent.with_plain_attention(unet), latent.TextStates(text_encoder)
+class Denoiser(latent.TextDenoiser):
+    """``(x_t, t, token numbers, metadata)`` to v."""
 
     def forward(self, x, t, ids, metadata):
         return self.unet(x, t, self.texts(ids), metadata=metadata).sample
@@ -242,13 +233,10 @@ def controlnet_batches(scenes: MappedScenes, encoded, texts, seed: int, batch_si
         picture = torch.from_numpy(images[shown]).permute(0, 3, 1, 2) / 255
         picture = torch.where(sharpened[:, None, None, None], blurred(picture), picture)
         cond_metadata = torch.where(sharpened[:, None], coarser[shown], known[shown])
-        unknown = (draw.random((batch_size, len(FIELDS))) < DROP_FIELD) | (
-            draw.random((batch_size, 1)) < DROP
-        )
-        metadata, cond_metadata = (
-            part.masked_fill(torch.from_numpy(unknown), 0.0) for part in (known[chosen], cond_metadata)
-        )
-        return encoded[chosen].float(), texts(sentences), picture, metadata, cond_metadata
+        unknown = draw.random((batch_size, len(FIELDS))) < DROP_FIELD
+        unknown = torch.from_numpy(unknown | (draw.random((batch_size, 1)) < DROP))
+        told = (part.masked_fill(unknown, 0.0) for part in (known[chosen], cond_metadata))
+        return encoded[chosen].float(), texts(sentences), picture, *told
 
     return by_step(batch, seed)
 

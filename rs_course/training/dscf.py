@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from rs_course import precision, seeds
+from rs_course.files import write_json
 from rs_course.superres import conv_lora, learning
 from rs_course.superres.degradation import high_resolution
 from rs_course.superres.networks import SPAN
@@ -122,16 +123,14 @@ def train(out, *, minutes=MINUTES, seed=0, resume=True, data=None, pools=None, r
         for progress in run:
             record[name] = {"steps": progress.step + 1, **asdict(stage)}
         network.load_state_dict(ema.module.state_dict())
-        record_file.write_text(json.dumps(record, indent=1))
+        write_json(record_file, record)
         save_file(_packed(network), finished)
     save_file(conv_lora.factors_of(networks["student"]), out / "conv_lora" / "factors.safetensors")
     network = conv_lora.merge(networks["student"]).eval().requires_grad_(True)
     save_file(_packed(network), out / "model.safetensors", metadata={"format": "pt"})
     # In half precision: the teacher is kept to look at its features, not to enlarge with.
     save_file(_packed(networks["teacher"].half()), out / "teacher" / "model.safetensors")
-    (out / "training.json").write_text(
-        json.dumps({"seed": seed, "weights": WEIGHTS, "stages": record}, indent=1)
-    )
+    write_json(out / "training.json", {"seed": seed, "weights": WEIGHTS, "stages": record})
     return network
 
 

@@ -55,10 +55,8 @@ def train(out, *, minutes=None, seed=0, resume=True, data=2_000):
 
     Path(out).mkdir(parents=True, exist_ok=True)
     reader = train_reader(int(data), seed=seed)
-    save_file(
-        {k: v.half() if v.is_floating_point() else v for k, v in reader.state_dict().items()},
-        Path(out) / "model.safetensors",
-    )
+    stored = {k: v.half() if v.is_floating_point() else v for k, v in reader.state_dict().items()}
+    save_file(stored, Path(out) / "model.safetensors")
 
 
 def train_reader(
@@ -86,16 +84,9 @@ def train_reader(
 
 
 def fit(
-    images: np.ndarray,
-    truth: np.ndarray,
-    weights: dict[str, float],
-    *,
-    steps: int,
-    seed: int = 0,
-    batch_size: int = 16,
-    change_colours: bool = False,
-    fast: bool = True,
-) -> LandcoverReader:
+    images: np.ndarray, truth: np.ndarray, weights: dict[str, float], *, steps: int, seed: int = 0,
+    batch_size: int = 16, change_colours: bool = False, fast: bool = True,
+) -> LandcoverReader:  # fmt: skip
     """Train a reader on tiles that are turned at random.
 
     Args:
@@ -156,9 +147,8 @@ def sentence_of(classes: np.ndarray, label: str, rng) -> str | None:
         return None
     shares = {WORDS[name]: round(100 * n / classes.size) for n, name in said}
     places = {WORDS[name]: extent(classes == NAMES.index(name)) for _, name in said}
-    return composition(
-        {"shares": shares, "positions": places}, lambda *options: options[rng.integers(len(options))]
-    )
+    facts = {"shares": shares, "positions": places}
+    return composition(facts, lambda *options: options[rng.integers(len(options))])
 
 
 def sentences_of(maps: np.ndarray, labels, names, seed: int = 0) -> list[str | None]:

@@ -7,7 +7,6 @@ after Salimans & Ho 2022 (arXiv 2202.00512), weighted by min-SNR (Hang et al. 20
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -21,35 +20,33 @@ from rs_course.checkpoints.loading import locate, read_device
 from rs_course.diffusion import schedules
 from rs_course.diffusion.pixel import from_pixels
 from rs_course.diffusion.process import denoising_loss
+from rs_course.files import write_json
 from rs_course.training_loop import EMA, Budget, Recipe, linear_decay
 
 # Stable Diffusion's schedule with a larger last β: on 16×16 latents, a quarter as wide as those it was made
 # for, its own would leave the mean colour readable in what should be pure noise.
 BETAS = {"beta_start": 0.00085, "beta_end": 0.02, "beta_schedule": "scaled_linear"}
 SCHEDULER = {
-    "_class_name": "DPMSolverMultistepScheduler",
-    "num_train_timesteps": 1000,
-    **BETAS,
-    "prediction_type": "v_prediction",
-    "algorithm_type": "dpmsolver++",
-    "solver_order": 2,
-    "timestep_spacing": "trailing",
-    "steps_offset": 1,
-}
+    "_class_name": "DPMSolverMultistepScheduler", "num_train_timesteps": 1000, **BETAS,
+    "prediction_type": "v_prediction", "algorithm_type": "dpmsolver++", "solver_order": 2,
+    "timestep_spacing": "trailing", "steps_offset": 1,
+}  # fmt: skip
+# What DDIM needs to sample with it, for the minis whose own sampler it is.
+DDIM = {
+    "_class_name": "DDIMScheduler", "num_train_timesteps": 1000, **BETAS, "prediction_type": "v_prediction",
+    "clip_sample": False,
+}  # fmt: skip
 RECIPE = Recipe(lr=7e-4, decay=linear_decay(0.4))
 # Of what a frozen UNet is shown, in some thousand steps.
 SHORT = {"recipe": Recipe(lr=1e-3, decay=linear_decay(0.4), log_every=100), "ema_decay": 0.995}
 VIEWS = 4  # of a real tile that are encoded: it may be turned and mirrored, seen from above
 # What the UNets have in common; attention from 16×16 on, where it is decided what lies where.
 UNET = {
-    "sample_size": 16,
-    "layers_per_block": 1,
     "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    "norm_num_groups": 16,
-    "cross_attention_dim": 128,
+    "sample_size": 16, "layers_per_block": 1, "norm_num_groups": 16, "cross_attention_dim": 128,
     "use_linear_projection": True,
-}
+}  # fmt: skip
 
 
 def schedule() -> schedules.Schedule:
@@ -159,6 +156,14 @@ class TextStates(torch.nn.Module):
     def forward(self, ids):
         different, rows = ids.unique(dim=0, return_inverse=True)
         return self.tower(different).last_hidden_state[rows]
+
+
+class TextDenoiser(torch.nn.Module):
+    """A UNet and the text tower that learns with it; a generator's own module says what else it is told."""
+
+    def __init__(self, unet, text_encoder):
+        super().__init__()
+        self.unet, self.texts = with_plain_attention(unet), TextStates(text_encoder)
 
 
 def fit(
@@ -308,14 +313,13 @@ def write_index(out: Path, kind: str, scheduler: dict, unet: list, folders: dict
             shared[part] = os.path.relpath(folder, out)
         elif not (out / part).exists():
             shutil.copytree(folder, out / part)
-    (out / "scheduler").mkdir(exist_ok=True)
-    (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler, indent=2) + "\n")
+    write_json(out / "scheduler" / "scheduler_config.json", scheduler, indent=2)
     index = {
         "_class_name": kind, "scheduler": ["diffusers", scheduler["_class_name"]],
         "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": unet, "vae": ["diffusers", "AutoencoderKL"], "_shared_parts": shared
     }  # fmt: skip
-    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    write_json(out / "model_index.json", index, indent=2)
 
 
 # Few steps and some guidance: enough to see what has been learnt, and a second of a processor core.

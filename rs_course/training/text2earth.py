@@ -46,10 +46,8 @@ from .training_sets import (
 )
 
 UNET = latent.UNET | {
-    "block_out_channels": (64, 80, 96),
-    "attention_head_dim": (2, 5, 6),
-    "class_embed_type": "timestep",
-}
+    "block_out_channels": (64, 80, 96), "attention_head_dim": (2, 5, 6), "class_embed_type": "timestep",
+}  # fmt: skip
 PIPELINE = "Text2EarthDiffusionPipeline"
 DROP = 0.1  # share of tiles trained without text and level (Ho & Salimans 2022)
 REWORDED = 2  # sentences of ``mixture.real_captions`` beside the class prompt
@@ -57,17 +55,8 @@ REAL = 0.75  # share of real tiles in a batch; they are harder to learn than the
 WHOLE = 0.2  # share of masks that cover the whole tile, so that the twin can paint freely too
 
 
-class Denoiser(torch.nn.Module):
-    """``(x_t, t, token numbers, levels)`` to v; what an inpainting UNet also sees comes last.
-
-    Args:
-        unet: Learns.
-        text_encoder: Learns with it.
-    """
-
-    def __init__(self, unet, text_encoder):
-        super().__init__()
-        self.unet, self.texts = latent.with_plain_attention(unet), latent.TextStates(text_encoder)
+class Denoiser(latent.TextDenoiser):
+    """``(x_t, t, token numbers, levels)`` to v; what an inpainting UNet also sees comes last."""
 
     def forward(self, x, t, ids, levels, around=None):
         x = x if around is None else torch.cat([x, around.to(x)], 1)
@@ -258,15 +247,7 @@ def random_mask(side: int, draw) -> np.ndarray:
 FAST_STEPS, WALK = 4, 4  # steps of the student, and of the teacher for each of them
 GUIDANCE = 2.0
 FAST_SETTINGS = {"steps": FAST_STEPS, "guidance": 1.0, "sampler": "ddim"}
-FAST_SCHEDULER = {
-    "_class_name": "DDIMScheduler",
-    "num_train_timesteps": 1000,
-    **latent.BETAS,
-    "prediction_type": "v_prediction",
-    "clip_sample": False,
-    "set_alpha_to_one": True,
-    "timestep_spacing": "trailing",
-}
+FAST_SCHEDULER = latent.DDIM | {"set_alpha_to_one": True, "timestep_spacing": "trailing"}
 
 
 def train_fast(
