@@ -19,7 +19,7 @@ import numpy as np
 
 from rs_course import alignment, checkpoints, datasets, simulated_earth
 from rs_course.alignment.atoms import brightness, greenness
-from rs_course.alignment.pairs import KINDS
+from rs_course.alignment.measures import KINDS
 from rs_course.checkpoints.images import pixels
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "generator_obedience.json"

@@ -252,7 +252,7 @@ def full_size(parts) -> Checkpoint:
     from diffusers import AutoencoderKL
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from rs_course.checkpoints.satunet import SatUNet
+    from rs_course.checkpoints.diffusionsat import SatUNet
 
     torch.manual_seed(0)
     blocks = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4}

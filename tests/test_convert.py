@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel
 
 from rs_course import checkpoints, cli
-from rs_course.checkpoints.satunet import SatUNet
+from rs_course.checkpoints.diffusionsat import SatUNet
 
 
 def draw(generator, **arguments):

@@ -23,7 +23,7 @@ from torch import nn
 from rs_course.checkpoints.maps import SEGMENTATION_COLOURS, classes_of_scene
 from rs_course.metrics.intervals import Interval
 
-from .pairs import again, won_by_kind
+from .measures import again, won_by_kind
 
 Measure = Callable[[np.ndarray, np.ndarray], float]  # (tile uint8 [H, W, 3], classes [H, W]) -> number
 READABLE = {

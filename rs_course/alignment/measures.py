@@ -1,15 +1,29 @@
-"""What is asked of image and text embeddings: retrieval, zero-shot classes, and the loss that teaches them.
+"""What is asked of image and text embeddings: retrieval, zero-shot classes, minimal pairs; and their loss.
 
 Retrieval: is the right caption (image) among the first k for each image (caption)? Zero-shot classification:
 classes are sentences, and an ensemble of sentences is one better sentence.
+
+Minimal pairs are a true and a false sentence that differ in one thing, judged against the simulator's truth.
+A scorer that understands a relation prefers the true one; one that only recognises a bag of words ("river",
+"village") is at chance where number, side, season or weather differ (Thrush et al. 2022; Yuksekgonul et al.
+2023). Every pair of sentences is judged on two images, and what is true of the one is false of the other: the
+same place in summer and in winter, an image and its mirror image, a river scene and a motorway scene. A
+scorer that likes one sentence better whatever it is shown gets exactly one half.
 """
 
 from __future__ import annotations
 
+import datetime
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+
+from rs_course.metrics.intervals import Interval, wilson
+from rs_course.simulated_earth.captions import MONTHS
 
 from .scorer import Scorer
 
@@ -158,3 +172,174 @@ def info_nce(image: torch.Tensor, text: torch.Tensor, temperature) -> torch.Tens
     logits = F.normalize(image, dim=1) @ F.normalize(text, dim=1).T / temperature
     own = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_OPPOSITE = dict(zip(MONTHS, MONTHS[6:] + MONTHS[:6], strict=True)) | {
+    "summer": "winter", "winter": "summer", "spring": "autumn", "autumn": "spring",
+    "left": "right", "right": "left",
+}  # fmt: skip
+_SEASON = re.compile(r"\bin ([A-Za-z]+)\.$")
+_SIDE = re.compile(r"\b(left|right)\b")
+_RIVER, _ROAD = "A river runs through the tile.", "A motorway runs through the tile."
+_CLEAR, _CLOUDY, _CLOUD_COVER = "The sky is clear.", "Clouds cover about 50 percent of the tile.", 0.5
+
+
+class MinimalPair(NamedTuple):
+    """An image, what is true of it, and the same sentence made false.
+
+    Attributes:
+        image: uint8 ``[H, W, 3]``.
+        true: A true sentence.
+        false: The sentence with one thing changed.
+        kind: What was changed, one of :data:`KINDS`.
+    """
+
+    image: np.ndarray
+    true: str
+    false: str
+    kind: str
+
+
+def minimal_pairs(scenes: Iterable, kinds: Iterable[str] | None = None) -> list[MinimalPair]:
+    """Balanced minimal pairs from scenes, their captions and their facts.
+
+    Args:
+        scenes: Scenes of :func:`rs_course.simulated_earth.scene`. River and motorway pairs need both sorts of
+            scenes, pairs about the number of villages scenes whose numbers differ by one.
+        kinds: Which of :data:`KINDS`; all by default.
+
+    Returns:
+        Pairs, two for each comparison, with the truth swapped. A kind for which the scenes give nothing is
+        absent.
+
+    Raises:
+        ValueError: An unknown kind.
+    """
+    scenes, kinds = list(scenes), list(KINDS if kinds is None else kinds)
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise ValueError(f"There is no kind {unknown[0]!r} of minimal pair: use {', '.join(KINDS)}.")
+    return [MinimalPair(*made, kind) for kind in kinds for made in _MAKERS[kind](scenes)]
+
+
+def minimal_pair_accuracy(
+    scorer: Scorer, pairs: list[MinimalPair], *, level: float = 0.95
+) -> dict[str, Interval]:
+    """How often the true sentence scores higher, for each kind, with Wilson's interval.
+
+    Args:
+        scorer: The scorer to examine.
+        pairs: From :func:`minimal_pairs`; other ``(image, true, false, kind)`` do as well.
+        level: Of the intervals.
+
+    Returns:
+        ``{kind: interval}`` and ``"all"``. Chance is 0.5; a tie counts as half a success.
+
+    Raises:
+        ValueError: No pairs.
+    """
+    if not pairs:
+        raise ValueError("There are no minimal pairs to judge: give more scenes or other kinds.")
+    image = scorer.image_embeddings(np.stack([pair.image for pair in pairs]))
+    true, false = (
+        (image * scorer.text_embeddings([getattr(pair, side) for pair in pairs]).to(image.device)).sum(dim=1)
+        for side in ("true", "false")
+    )
+    won = ((true > false).double() + (true == false).double() / 2).cpu().numpy()
+    return won_by_kind([pair.kind for pair in pairs], won, level)
+
+
+def won_by_kind(kinds: list[str], won: np.ndarray, level: float) -> dict[str, Interval]:
+    """Share of ``won`` ``[N]`` (1, a half for a tie, or 0), by kind and over ``"all"``, with its interval."""
+    names = np.array(kinds)
+    masks = {kind: names == kind for kind in dict.fromkeys(kinds)} | {"all": names != ""}
+    return {kind: wilson(float(won[m].sum()), int(m.sum()), level=level) for kind, m in masks.items()}
+
+
+def _caption(scene, pattern: str) -> str | None:
+    """The scene's first caption that matches."""
+    return next((caption for caption in scene.captions if re.search(pattern, caption)), None)
+
+
+def _turned(pattern: re.Pattern, sentence: str) -> str:
+    """The sentence with each word that the pattern captures replaced by its opposite."""
+    return pattern.sub(lambda found: found[0].replace(found[1], _OPPOSITE[found[1]]), sentence)
+
+
+def _river_or_road(scenes):
+    rivers = [s.image for s in scenes if s.facts["river"] and not s.facts["motorway"]]
+    roads = [s.image for s in scenes if s.facts["motorway"] and not s.facts["river"]]
+    for river, road in zip(rivers, roads, strict=False):
+        yield river, _RIVER, _ROAD
+        yield road, _ROAD, _RIVER
+
+
+def _village_number(scenes):
+    by_number = {}
+    for scene in scenes:
+        by_number.setdefault(len(scene.facts["villages"]), []).append(scene.image)
+    for number in range(1, len(_NUMBERS) - 1):
+        few, many = (_villages(n) for n in (number, number + 1))
+        fewer, more = by_number.get(number, []), by_number.get(number + 1, [])
+        for a, b in zip(fewer, more, strict=False):
+            yield a, few, many
+            yield b, many, few
+        del more[: min(len(fewer), len(more))]  # an image is judged once
+
+
+def _villages(number):
+    return "There is one village." if number == 1 else f"There are {_NUMBERS[number]} villages."
+
+
+def _side(scenes):
+    for scene in scenes:
+        for name in ("village", "pond"):
+            places = scene.facts[name + "s"]
+            caption = _caption(scene, rf"\b{name}s?,")
+            # "On the left and on the right" stays true in the mirror.
+            if caption and sorted(places) != sorted(_turned(_SIDE, place) for place in places):
+                mirrored = _turned(_SIDE, caption)
+                yield scene.image, caption, mirrored
+                yield np.ascontiguousarray(scene.image[:, ::-1]), mirrored, caption
+                break
+
+
+def again(scene, **changed):
+    """The same place under other conditions: arguments of :func:`rs_course.simulated_earth.scene`."""
+    from rs_course.simulated_earth import scene as render
+
+    m = scene.metadata
+    told = {key: m[key] for key in ("cloud_cover", "gsd", "lon", "lat")}
+    told["date"] = (m["year"], m["month"], m["day"])
+    return render(scene.label, scene.seed, **told | changed)
+
+
+def _season(scenes):
+    for scene in scenes:
+        caption = _caption(scene, _SEASON.pattern)
+        word = caption and _SEASON.search(caption)[1]
+        if word not in (scene.facts["season"], scene.facts["month"]):
+            continue
+        m = scene.metadata
+        later = datetime.date(m["year"], (m["month"] + 5) % 12 + 1, min(m["day"], 28))
+        other = again(scene, date=later)
+        if _OPPOSITE[word] in (other.facts["season"], other.facts["month"]):
+            turned = _turned(_SEASON, caption)
+            yield scene.image, caption, turned
+            yield other.image, turned, caption
+
+
+def _sky(scenes):
+    for scene in scenes:
+        for cover, true, false in ((0.0, _CLEAR, _CLOUDY), (_CLOUD_COVER, _CLOUDY, _CLEAR)):
+            yield again(scene, cloud_cover=cover).image, true, false
+
+
+_MAKERS = {
+    "river/road": _river_or_road,
+    "number of villages": _village_number,
+    "left/right": _side,
+    "summer/winter": _season,
+    "cloudy/clear": _sky,
+}
+KINDS = tuple(_MAKERS)

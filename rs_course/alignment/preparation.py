@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rs_course.validation import image_batch
+from rs_course.checkpoints.images import image_batch
 
 # Bits after the point of Pillow's weights. Sums of products with 8-bit values stay exact in float64.
 _BITS = 22

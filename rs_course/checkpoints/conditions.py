@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .controlnets import SatControlNet, SatMultiControlNet
+from .diffusionsat import SatControlNet, SatMultiControlNet
 from .images import images, resize
 from .prompts import DIFFUSIONSAT, metadata_rows
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from . import conditions as sat
-from .controlnets import SatMultiControlNet
 from .crsdiff import MAPS
+from .diffusionsat import SatMultiControlNet
 from .images import images
 from .prompts import CRSDIFF, DIFFUSIONSAT, encode, level_of_gsd, metadata_rows, parse_level
 

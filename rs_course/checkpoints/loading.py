@@ -192,7 +192,7 @@ def unet_class(folder: Path) -> type:
     """The class named in a UNet's config: DiffusionSat's own, or diffusers'."""
     from diffusers import UNet2DConditionModel
 
-    from .satunet import SatUNet
+    from .diffusionsat import SatUNet
 
     name = read_json(folder / "config.json").get("_class_name", "UNet2DConditionModel")
     classes = {"SatUNet": SatUNet, "UNet2DConditionModel": UNet2DConditionModel}
@@ -288,7 +288,7 @@ def _denoises_latents(scheduler) -> bool:
 
 def load_controlnet(path: str | Path | Sequence[str | Path], dtype: torch.dtype) -> torch.nn.Module:
     """DiffusionSat's ControlNet at a path (or list of paths); several become one ``SatMultiControlNet``."""
-    from .controlnets import SatControlNet, SatControlNet3D, SatMultiControlNet
+    from .diffusionsat import SatControlNet, SatControlNet3D, SatMultiControlNet
 
     paths = [path] if isinstance(path, str | Path) else path
     classes = {"ControlNetModel": SatControlNet, "ControlNetModel3D": SatControlNet3D}

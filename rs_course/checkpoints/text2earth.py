@@ -21,9 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rs_course.validation import image_batch
-
-from .images import Pictures, images
+from .images import Pictures, image_batch, images
 from .loading import read_device
 from .weights import filled, read_state_dict
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rs_course.validation import image_batch
+from rs_course.checkpoints.images import image_batch
 
 
 @dataclass(frozen=True, eq=False)

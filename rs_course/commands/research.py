@@ -177,7 +177,7 @@ def opens_where(checkpoint) -> str:
     if checkpoint.family == "stable-diffusion":
         return "opens with diffusers.StableDiffusionPipeline.from_pretrained."
     if checkpoint.family == "diffusionsat":
-        return "diffusers opens all parts but the UNet, which is rs_course.checkpoints.satunet.SatUNet."
+        return "diffusers opens all parts but the UNet, which is rs_course.checkpoints.diffusionsat.SatUNet."
     if checkpoint.family == "crsdiff":
         return "diffusers opens the Stable Diffusion parts; the adapters are rs_course.checkpoints.crsdiff."
     return "opens with diffusers, whose pipeline must be told the level as the UNet's class_labels."

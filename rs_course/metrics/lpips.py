@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rs_course.validation import image_batch
+from rs_course.checkpoints.images import image_batch
 
 # The five stages whose outputs are compared; before some of them the maps are pooled. A convolution is
 # (place in torchvision's ``features``, channels in, channels out, kernel, stride, padding).

@@ -47,8 +47,8 @@ def adapt(out, checkpoint: str, shots, *, steps: int, seed: int = 0) -> Path:
         ValueError: A checkpoint of another family, or fewer than one step.
     """
     from rs_course import checkpoints, precision
+    from rs_course.checkpoints.diffusionsat import SatUNet
     from rs_course.checkpoints.loading import locate
-    from rs_course.checkpoints.satunet import SatUNet
     from rs_course.diffusion.process import train as learn
     from rs_course.training import diffusionsat, latent
     from rs_course.training_loop import EMA

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rs_course.checkpoints.images import image_batch
 from rs_course.seeds import noise_like
-from rs_course.validation import image_batch
 
 
 def cubic(t: torch.Tensor) -> torch.Tensor:

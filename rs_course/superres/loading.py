@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from rs_course import registry
+from rs_course.checkpoints.images import image_batch
 from rs_course.checkpoints.weights import read_state_dict, unwrapped
 from rs_course.deprecation import old_arguments
 from rs_course.paths import cache_dir, data_dir
 from rs_course.superres.networks import EFDN, SPAN
-from rs_course.validation import image_batch
 
 # Published weights that are not part of the repository: file name, and where it comes from.
 _DSCF_SR = "https://github.com/Yaozzz666/DSCF-SR/tree/0532888c0ece73204532dcfa943fec8d0a82966b/model_zoo"

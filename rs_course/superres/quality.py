@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 import torch
 
 from rs_course import metrics
+from rs_course.checkpoints.images import image_batch
 from rs_course.superres.degradation import round8
 from rs_course.superres.loading import upscale
-from rs_course.validation import image_batch
 
 
 def patches(images: torch.Tensor, side: int = 7, stride: int = 5) -> torch.Tensor:

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from rs_course import seeds
-from rs_course.checkpoints.controlnets import SatControlNet
+from rs_course.checkpoints.diffusionsat import SatControlNet
 from rs_course.checkpoints.images import resize
 from rs_course.checkpoints.prompts import FIELDS, normalize_metadata
 from rs_course.superres.degradation import bicubic
@@ -64,7 +64,7 @@ def train(
         batch_size: Tiles a step.
         options: Of :func:`rs_course.training.latent.fit`.
     """
-    from rs_course.checkpoints.satunet import SatUNet
+    from rs_course.checkpoints.diffusionsat import SatUNet
 
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=start)
     tiles = with_mirror_images(simulated_tiles(simulated, scenes))

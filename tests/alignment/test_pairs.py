@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rs_course import alignment
-from rs_course.alignment.pairs import KINDS, MinimalPair
+from rs_course.alignment.measures import KINDS, MinimalPair
 from rs_course.simulated_earth import CLASSES, scene
 
 LABELS = ("River", "Highway", "Pasture", "AnnualCrop")

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from rs_course.checkpoints import legacy
-from rs_course.checkpoints.satunet import SatUNet
+from rs_course.checkpoints.diffusionsat import SatUNet
 
 _BLOCKS = {
     "down_block_types": [*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"],

@@ -18,8 +18,7 @@ def builders() -> dict:
     from diffusers import UNet2DConditionModel
 
     from rs_course.checkpoints import legacy
-    from rs_course.checkpoints.controlnets import SatControlNet, SatControlNet3D
-    from rs_course.checkpoints.satunet import SatUNet
+    from rs_course.checkpoints.diffusionsat import SatControlNet, SatControlNet3D, SatUNet
 
     own = legacy.builders(legacy.configs(legacy.PUBLISHED))
     return {
@@ -86,8 +85,7 @@ def test_keys_shapes_and_counts(name):
 @pytest.mark.parametrize("kind", OFFICIAL)
 def test_diffusionsat_has_the_official_keys(shared, kind):
     """From the official configuration, and the digest above is that of the official list."""
-    from rs_course.checkpoints.controlnets import SatControlNet, SatControlNet3D
-    from rs_course.checkpoints.satunet import SatUNet
+    from rs_course.checkpoints.diffusionsat import SatControlNet, SatControlNet3D, SatUNet
 
     with gzip.open(FIXTURES / "diffusionsat" / "fullsize_state_dict_spec.json.gz") as stream:
         spec = next(value for key, value in json.load(stream).items() if key.startswith(kind))

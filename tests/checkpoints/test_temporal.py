@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from checkpoints.tiny import CONTROLNET, formula_state
 
-from rs_course.checkpoints.controlnets import SatControlNet3D
+from rs_course.checkpoints.diffusionsat import SatControlNet3D
 
 
 def attention(state, name, x, heads):

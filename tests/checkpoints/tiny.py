@@ -14,8 +14,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from rs_course.checkpoints.controlnets import SatControlNet, SatControlNet3D
-from rs_course.checkpoints.satunet import SatUNet
+from rs_course.checkpoints.diffusionsat import SatControlNet, SatControlNet3D, SatUNet
 
 WIDTH = 32  # of the text states
 UNET = {

@@ -18,7 +18,7 @@ UNET = {
 
 @pytest.fixture(scope="session")
 def sat_unet():
-    from rs_course.checkpoints.satunet import SatUNet
+    from rs_course.checkpoints.diffusionsat import SatUNet
 
     torch.manual_seed(0)
     unet = SatUNet(**UNET).eval()

@@ -110,9 +110,9 @@ def test_numbers_sides_and_months_survive_the_rewording():
 
 
 def months():
-    from rs_course.alignment.pairs import _MONTHS
+    from rs_course.simulated_earth.captions import MONTHS
 
-    return _MONTHS
+    return MONTHS
 
 
 def test_every_simulated_tile_has_its_class_prompt_and_both_wordings(monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rs_course.validation import image_batch
+from rs_course.checkpoints.images import image_batch
 
 
 def test_valid_batches_pass_unchanged():
