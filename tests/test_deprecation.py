@@ -17,6 +17,7 @@ from rs_course.alignment import corruptions
         (lambda: superres.span, "rs_course.superres.networks"),
         (lambda: datasets.events, "rs_course.datasets.disasters"),
         (lambda: checkpoints.drawing, "rs_course.checkpoints.maps"),
+        (lambda: diffusion.timesteps, "rs_course.diffusion.schedules"),
     ],
 )
 def test_a_module_by_its_old_name(ask, new):
@@ -27,6 +28,8 @@ def test_a_module_by_its_old_name(ask, new):
 def test_a_function_and_an_argument_by_their_old_names():
     with pytest.warns(DeprecationWarning, match="corruptions.please is called"):
         assert corruptions.please is corruptions.pgd_attack
+    with pytest.warns(DeprecationWarning, match="samplers.sample is called"):
+        assert diffusion.samplers.sample is diffusion.library_sample
     with pytest.warns(
         DeprecationWarning, match=r"denoiser\(predicts=\) is called prediction_type= now"
     ) as told:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from rs_course.deprecation import old_names
+
 from .images import Pictures, images
 
 if TYPE_CHECKING:
@@ -137,6 +139,9 @@ def _each(filter_, pictures, blur: float = 0.0) -> torch.Tensor:
     return torch.from_numpy(np.stack(results)).float()[:, None].repeat(1, 3, 1, 1)
 
 
+__getattr__ = old_names(
+    __name__, {"BOARD": "GRID", "classes": "classes_of_strokes", "conditions": "maps_of_strokes"}
+)
 GRID = 16  # cells along each side of the map that strokes are drawn on
 SHAPES = ("line", "oval", "box")
 COVERS = tuple(SEGMENTATION_COLOURS)

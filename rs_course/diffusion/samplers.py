@@ -22,8 +22,11 @@ from typing import NamedTuple
 import torch
 
 from rs_course import seeds
+from rs_course.deprecation import old_names
 from rs_course.diffusion.process import Denoise, posterior
 from rs_course.diffusion.schedules import Schedule, leading, linspace, open_linspace
+
+__getattr__ = old_names(__name__, {"sample": "library_sample"})
 
 
 class Step(NamedTuple):
