@@ -118,8 +118,7 @@ def draw_farm(rng: RandomStream, kind: str, dryness: float) -> Farm:
             lane_width=rng.uniform(3.5, 8), vigour=rng.uniform(0.25, 1.25)
         )  # fmt: skip
         return replace(
-            farm,
-            **_PERMANENT[rng.pick({"mixed": 1.0, "vineyard": 1.0, "mosaic": 0.8, "orchard": 0.9})](rng),
+            farm, **_PERMANENT[rng.pick({"mixed": 1.0, "vineyard": 1.0, "mosaic": 0.8, "orchard": 0.9})](rng)
         )
     pitch = (rng.uniform(60, 150), rng.uniform(80, 220))
     return Farm(

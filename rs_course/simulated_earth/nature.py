@@ -24,13 +24,7 @@ class Relief:
     ridged: bool
 
 
-HEIGHTS = {
-    "flat": (0.5, 4),
-    "rolling": (5, 18),
-    "hilly": (20, 70),
-    "mountain": (70, 210),
-    "gullied": (9, 34),
-}
+HEIGHTS = {"flat": (0.5, 4), "rolling": (5, 18), "hilly": (20, 70), "mountain": (70, 210), "gullied": (9, 34)}
 
 
 def draw_relief(rng: RandomStream, style: str) -> Relief:

@@ -30,7 +30,7 @@ from rs_course.diffusion.pixel import from_pixels
 from rs_course.files import write_json
 from rs_course.training_loop import EMA, Budget, Recipe, by_step, cosine_decay
 
-from .training_sets import Tiles, clip_tiles, eurosat_tiles, some_sentences, varied
+from .training_sets import Tiles, clip_tiles, eurosat_tiles, joined, some_sentences, varied
 
 ARCHITECTURES = {
     "mini-clip": {
@@ -77,25 +77,13 @@ _OTHER_WORDING = {
 
 
 def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000):
-    """Train on EuroSAT's training split and on simulated scenes.
-
-    Args:
-        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
-        data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
-        simulated: Number of tiles of the simulator's own choice.
-        scenes: Number of scenes under many conditions (:func:`rs_course.training.training_sets.varied`).
-    """
+    """Train on EuroSAT's training split and on simulated scenes; arguments as of every mini."""
     tiles = clip_tiles(data, simulated, scenes)
     return fit(out, tiles, budget=Budget(minutes), seed=seed, resume=resume)
 
 
 def train_b(out, *, minutes=15, seed=1, resume=True, data="eurosat", scenes=8_000):
-    """Train mini-clip-b on EuroSAT's training split and on simulated places that mini-clip has not seen.
-
-    Args:
-        out, minutes, seed, resume, data: See :func:`train`.
-        scenes: Number of simulated scenes.
-    """
+    """Train mini-clip-b on EuroSAT's training split and on simulated places that mini-clip has not seen."""
     tiles = tiles_b(data, scenes)
     return fit(out, tiles, budget=Budget(minutes), seed=seed, resume=resume, architecture="mini-clip-b")
 
@@ -104,15 +92,10 @@ def tiles_b(data, scenes: int) -> Tiles:
     """Real and simulated tiles, each sentence in two wordings."""
     drawn, real = varied(scenes, draw=PLACES_B), eurosat_tiles(data)
     prompts = [[class_prompt(label)] for label in drawn.labels] + [[] for _ in real.labels]
-    sentences = [
-        first + list(own) for first, own in zip(prompts, drawn.captions + real.captions, strict=True)
-    ]
-    return Tiles(
-        np.concatenate([drawn.images, real.images]),
-        np.concatenate([drawn.labels, real.labels]),
-        [list(dict.fromkeys(own + [reworded(one) for one in own])) for own in sentences],
-        drawn.metadata + real.metadata,
-    )
+    tiles = joined(drawn, real)
+    sentences = [first + list(own) for first, own in zip(prompts, tiles.captions, strict=True)]
+    both = [list(dict.fromkeys(own + [reworded(one) for one in own])) for own in sentences]
+    return tiles._replace(captions=both)
 
 
 def reworded(sentence: str) -> str:

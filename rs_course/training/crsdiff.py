@@ -74,13 +74,8 @@ def train(
 ):  # fmt: skip
     """Train on simulated scenes with their true maps.
 
-    Args:
-        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
-        data: Number of simulated scenes; this mini learns from no real ones.
-        base: Name or folder of the generator whose UNet it stands on, and whose text tower speaks to both.
-        start: Name or folder of a checkpoint of the same form, whose map and content parts are gone on from.
-        batch_size: Scenes a step, each at :data:`DRAWS` noise levels.
-        options: Of :func:`rs_course.training.latent.fit`.
+    The arguments are those of every mini, see :mod:`rs_course.training`. Each scene of a step is learnt at
+    :data:`DRAWS` noise levels, and what is gone on from are the map and content parts.
     """
     from rs_course.checkpoints.images import clip_image_features
     from rs_course.checkpoints.loading import load_image_encoder, load_model, locate, unet_class

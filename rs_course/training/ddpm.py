@@ -33,13 +33,7 @@ RECIPE = Recipe(lr=1e-3, decay=linear_decay(0.6), weight_decay=1e-3, log_every=2
 
 
 def train(out, *, minutes=90, seed=0, resume=True, data="eurosat", simulated=4_000):
-    """Train on EuroSAT's training split and on ``simulated`` tiles of the simulated Earth.
-
-    Args:
-        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
-        data: The real tiles: name or path that ``rs_course.datasets.load`` takes.
-        simulated: Number of simulated tiles; 0 for none.
-    """
+    """Train on EuroSAT's training split and on simulated tiles, if any; arguments as of every mini."""
     from rs_course import datasets
 
     sources = [datasets.load(data, "train")]

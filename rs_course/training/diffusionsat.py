@@ -56,13 +56,8 @@ def train(
 ):  # fmt: skip
     """Train on simulated scenes and their mirror images.
 
-    Args:
-        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
-        data: Not used: this mini learns from the simulated Earth alone.
-        simulated, scenes: Simulated tiles of the simulator's own choice, and under many conditions.
-        start: Name or folder of a checkpoint of the same network to go on from.
-        batch_size: Tiles a step.
-        options: Of :func:`rs_course.training.latent.fit`.
+    The arguments are those of every mini, see :mod:`rs_course.training`; ``data`` is not used, because this
+    one learns from the simulated Earth alone.
     """
     from rs_course.checkpoints.diffusionsat import SatUNet
 
@@ -133,13 +128,7 @@ def train_controlnet(
 ):  # fmt: skip
     """Train on simulated scenes at two dates each.
 
-    Args:
-        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
-        data: Number of simulated scenes.
-        base: Name or folder of the generator it is made for, whose text tower speaks to both.
-        start: Name or folder of a ControlNet of the same form to go on from.
-        batch_size: Tiles a step.
-        options: Of :func:`rs_course.training.latent.fit`.
+    The arguments are those of every mini, see :mod:`rs_course.training`; ``start`` is a ControlNet.
     """
     from rs_course.checkpoints.export import write_model
     from rs_course.checkpoints.loading import load_model, locate, unet_class

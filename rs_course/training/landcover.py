@@ -45,11 +45,8 @@ LEAST = 6  # percent of the tile from which on land cover is named
 def train(out, *, minutes=None, seed=0, resume=True, data=2_000):
     """``mini-landcover``: the reader that lessons and benchmarks judge with.
 
-    Args:
-        out: Folder of ``model.safetensors``.
-        minutes: Not used: the number of steps is fixed.
-        seed, resume: As for the other minis; a finished reader is taken from the cache.
-        data: Number of simulated scenes.
+    The arguments are those of every mini; ``minutes`` is not used, because the number of steps is fixed, and
+    a finished reader is taken from the cache.
     """
     from safetensors.torch import save_file
 

@@ -7,6 +7,7 @@ after Salimans & Ho 2022 (arXiv 2202.00512), weighted by min-SNR (Hang et al. 20
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -64,11 +65,9 @@ def encode(vae, images: np.ndarray, *, views: int = 1, batch_size: int = 50) -> 
     out = []
     for start in range(0, len(images), batch_size):
         x = from_pixels(np.ascontiguousarray(images[start : start + batch_size])).to(vae.device)
+        seen = (x, x.flip(3), x.rot90(1, (2, 3)), x.flip(3).rot90(1, (2, 3)))[:views]
         with precision.fast(vae.device.type):
-            seen = [
-                vae.encode(view).latent_dist.mean
-                for view in (x, x.flip(3), x.rot90(1, (2, 3)), x.flip(3).rot90(1, (2, 3)))[:views]
-            ]
+            seen = [vae.encode(view).latent_dist.mean for view in seen]
         out.append((torch.stack(seen, 1).float() * vae.config.scaling_factor).half())
     return torch.cat(out).clone()
 
@@ -167,22 +166,12 @@ class TextDenoiser(torch.nn.Module):
 
 
 def fit(
-    out,
-    network: torch.nn.Module,
-    batches: Callable[[int], Iterable],
-    save: Callable[[torch.nn.Module, Path], None],
-    *,
-    budget: Budget,
-    seed: int = 0,
-    resume: bool = True,
-    start=None,
-    recipe: Recipe = RECIPE,
-    ema_decay: float = 0.999,
-    loss_weight: Callable[..., torch.Tensor] | None = None,
-    targets: Callable[..., tuple] | None = None,
-    sample_grid: Callable[[Path], Grid] | None = None,
-    compile: bool = False,
-):
+    out, network: torch.nn.Module, batches: Callable[[int], Iterable],
+    save: Callable[[torch.nn.Module, Path], None], *, budget: Budget, seed: int = 0, resume: bool = True,
+    start=None, recipe: Recipe = RECIPE, ema_decay: float = 0.999,
+    loss_weight: Callable[..., torch.Tensor] | None = None, targets: Callable[..., tuple] | None = None,
+    sample_grid: Callable[[Path], Grid] | None = None, compile: bool = False,
+):  # fmt: skip
     """Train a network to predict v and write the averaged weights.
 
     Args:
@@ -213,15 +202,9 @@ def fit(
         if sample_grid is not None:
             write_grid(out, sample_grid, step)
 
-    loss = denoising_loss(
-        torch.compile(network) if compile else network,
-        schedule(),
-        prediction_type="v",
-        loss_weight=loss_weight,
-        targets=targets,
-        seed=seed,
-        autocast=precision.autocast(device.type),
-    )
+    options = {"loss_weight": loss_weight, "targets": targets, "autocast": precision.autocast(device.type)}
+    seen = torch.compile(network) if compile else network
+    loss = denoising_loss(seen, schedule(), prediction_type="v", seed=seed, **options)
     options = {"ema": ema, "out": out, "resume": resume, "save": keep}
     for _ in training_loop.fit(network, batches, loss, recipe, budget, **options):
         pass
@@ -273,8 +256,6 @@ def save_pipeline(out, unet, kind: str, folders: dict[str, Path], text_encoder=N
         text_encoder: A text tower of its own, where it has learnt with the UNet.
         scheduler: Settings of the scheduler, other than :data:`SCHEDULER`.
     """
-    import copy
-
     out = Path(out)
     copy.deepcopy(unet).half().save_pretrained(out / "unet")
     if text_encoder is not None:
@@ -335,13 +316,9 @@ def write_grid(out: Path, draw: Callable[[Path], Grid], step: int) -> None:
     tiles, rows = draw(out)
     columns = len(tiles) // len(rows)
     badges = [f"{kind} · {out.name}, step {step}" if kind == "generated" else kind for _, kind in rows]
-    figure = plots.tiles(
-        tiles,
-        provenance=[badge for badge in badges for _ in range(columns)],
-        columns=columns,
-        scale=0.9,
-        row_labels=[label for label, _ in rows],
-    )
+    badges = [badge for badge in badges for _ in range(columns)]
+    labels = [label for label, _ in rows]
+    figure = plots.tiles(tiles, provenance=badges, columns=columns, scale=0.9, row_labels=labels)
     (out / "samples").mkdir(exist_ok=True)
     figure.savefig(out / "samples" / f"{step:06d}.png")
 

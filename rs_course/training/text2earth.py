@@ -69,13 +69,7 @@ def train(
 ):  # fmt: skip
     """Train on EuroSAT's training split and on simulated scenes of several resolutions.
 
-    Args:
-        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
-        data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
-        simulated, scenes: Simulated tiles of the simulator's own choice, and under many conditions.
-        start: Name or folder of a checkpoint of the same network to go on from.
-        batch_size: Tiles a step.
-        options: Of :func:`rs_course.training.latent.fit`.
+    The arguments are those of every mini, see :mod:`rs_course.training`.
     """
     from diffusers import UNet2DConditionModel
 
@@ -169,10 +163,7 @@ def train_inpainting(
     out, *, minutes=20, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000, batch_size=32,
     parent="mini-text2earth", **options,
 ):  # fmt: skip
-    """Train on the tiles of mini-text2earth, from its weights; arguments as in :func:`train`.
-
-    The text tower is the parent's and stays as it is.
-    """
+    """Train on the tiles of mini-text2earth, from its weights; the text tower is its parent's and stays."""
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=parent)
     folders["text_encoder"] = latent.own_tower(parent) or folders["text_encoder"]
     tiles = eurosat_tiles(data), simulated_tiles(simulated, scenes)
@@ -257,7 +248,7 @@ def train_fast(
     """Train on the tiles and sentences of mini-text2earth.
 
     Args:
-        out, minutes, seed, resume, data, simulated, scenes, batch_size, options: As in :func:`train`.
+        out, minutes, seed, resume, data, simulated, scenes, batch_size, options: As of every mini.
         teacher: Name or folder of the checkpoint that is walked with and begun from.
     """
     from diffusers import UNet2DConditionModel

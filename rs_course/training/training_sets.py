@@ -140,12 +140,10 @@ _SPATIAL = re.compile(r"\b(left|right|top|bottom|centre|middle|one|two|three|fou
 
 def simulated_tiles(simulated: int, scenes: int) -> Tiles:
     """Tiles of the simulator's own choice, then scenes under many conditions; see ``scenes.varied``."""
-    usual, changed = datasets.load("simulated", "train", size=simulated), varied(scenes)
-    return Tiles(
-        np.concatenate([np.asarray(usual.images), changed.images]),
-        np.concatenate([np.asarray(usual.labels), changed.labels]),
-        [list(own) for own in usual.captions] + changed.captions,
-        [dict(row) for row in usual.metadata] + changed.metadata,
+    usual = datasets.load("simulated", "train", size=simulated)
+    captions, metadata = [list(own) for own in usual.captions], [dict(row) for row in usual.metadata]
+    return joined(
+        Tiles(np.asarray(usual.images), np.asarray(usual.labels), captions, metadata), varied(scenes)
     )
 
 
@@ -153,9 +151,8 @@ def eurosat_tiles(data) -> Tiles:
     """EuroSAT's training split; its sentences are those of :func:`real_captions`."""
     real = datasets.load(data, "train")
     labels = np.array([CLASSES.index(real.classes[k]) for k in real.labels])
-    return Tiles(
-        np.asarray(real.images), labels, [real_captions(k) for k in labels], [{"gsd": 10.0}] * len(labels)
-    )
+    captions, metadata = [real_captions(k) for k in labels], [{"gsd": 10.0}] * len(labels)
+    return Tiles(np.asarray(real.images), labels, captions, metadata)
 
 
 def real_captions(label: int) -> list[str]:
@@ -169,12 +166,13 @@ def clip_tiles(data, simulated: int, scenes: int) -> Tiles:
     """Simulated and real tiles; the class prompt is one sentence of every simulated tile."""
     drawn, real = simulated_tiles(simulated, scenes), eurosat_tiles(data)
     captions = [[class_prompt(label), *own] for label, own in zip(drawn.labels, drawn.captions, strict=True)]
-    return Tiles(
-        np.concatenate([drawn.images, real.images]),
-        np.concatenate([drawn.labels, real.labels]),
-        captions + real.captions,
-        drawn.metadata + real.metadata,
-    )
+    return joined(drawn._replace(captions=captions), real)
+
+
+def joined(one: Tiles, other: Tiles) -> Tiles:
+    """Both, one after the other."""
+    images, labels = (np.concatenate(pair) for pair in zip(one[:2], other[:2], strict=True))
+    return Tiles(images, labels, one.captions + other.captions, one.metadata + other.metadata)
 
 
 def mirrored(sentence: str) -> str:

@@ -49,13 +49,7 @@ WHOLE_FROM = 0.8
 
 
 def train(out, *, minutes=10, seed=0, resume=True, data="eurosat", simulated=6_000):
-    """Train on EuroSAT's training split and on ``simulated`` tiles of the simulated Earth.
-
-    Args:
-        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
-        data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
-        simulated: Number of simulated tiles.
-    """
+    """Train on EuroSAT's training split and on tiles of the simulated Earth; arguments as of every mini."""
     tiles, unseen = tile_sets(data, simulated)
     images = np.concatenate([np.asarray(one.images) for one in tiles])
     return fit(out, images, unseen, budget=Budget(minutes), seed=seed, resume=resume)
@@ -72,17 +66,9 @@ def tile_sets(data, simulated: int) -> tuple[list, dict[str, np.ndarray]]:
 
 
 def fit(
-    out,
-    images: np.ndarray,
-    unseen: dict[str, np.ndarray],
-    *,
-    budget: Budget,
-    seed: int = 0,
-    resume: bool = True,
-    batch_size: int = 32,
-    recipe: Recipe = RECIPE,
-    model: dict | None = None,
-):
+    out, images: np.ndarray, unseen: dict[str, np.ndarray], *, budget: Budget, seed: int = 0,
+    resume: bool = True, batch_size: int = 32, recipe: Recipe = RECIPE, model: dict | None = None,
+):  # fmt: skip
     """Train on uint8 tiles ``[N, H, W, 3]`` and write the averaged weights to ``out``, in half precision.
 
     Args:
@@ -117,8 +103,12 @@ def fit(
         ema.module.register_to_config(scaling_factor=scaling_factor(ema.module, images))
         save_half(ema.module, out)
 
-    options = {"ema": ema, "out": Path(out), "resume": resume, "save": save}
-    options["evaluate"] = lambda: reconstruction_quality(ema.module, unseen)
+    return _run(vae, batches, loss, recipe, budget, ema, unseen, out=Path(out), resume=resume, save=save)
+
+
+def _run(vae, batches, loss, recipe: Recipe, budget: Budget, ema: EMA, unseen: dict, **options):
+    """Train to the end, the PSNR of unseen tiles in every line of the log; returns the averaged network."""
+    options |= {"ema": ema, "evaluate": lambda: reconstruction_quality(ema.module, unseen)}
     for _ in training_loop.fit(vae, batches, loss, recipe, budget, **options):
         pass
     return ema.module
@@ -245,14 +235,7 @@ def bands_of(x: torch.Tensor) -> torch.Tensor:
 
 
 def train_decoder(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_000, start="mini-vae"):
-    """Train the autoencoder on the tiles that ``vae.train`` learnt from.
-
-    Args:
-        out, minutes, seed, resume: As of every mini, see :mod:`rs_course.training`.
-        data: EuroSAT, as a name or path that ``rs_course.datasets.load`` takes.
-        simulated: Number of simulated tiles.
-        start: Name or folder of the autoencoder.
-    """
+    """Train the autoencoder ``start`` on the tiles that :func:`train` learnt from."""
     from diffusers import AutoencoderKL
 
     from rs_course import classification
@@ -276,18 +259,9 @@ def train_decoder(out, *, minutes=25, seed=0, resume=True, data="eurosat", simul
 
 
 def fit_decoder(
-    out,
-    vae,
-    images: np.ndarray,
-    unseen: dict[str, np.ndarray],
-    judges: list[nn.Module],
-    *,
-    budget: Budget,
-    seed: int = 0,
-    resume: bool = True,
-    batch_size: int = 16,
-    recipe: Recipe = DECODER_RECIPE,
-):
+    out, vae, images: np.ndarray, unseen: dict[str, np.ndarray], judges: list[nn.Module], *, budget: Budget,
+    seed: int = 0, resume: bool = True, batch_size: int = 16, recipe: Recipe = DECODER_RECIPE,
+):  # fmt: skip
     """Train ``vae`` and write the averaged weights to ``out``, in half precision.
 
     Args:
@@ -317,11 +291,8 @@ def fit_decoder(
             parts = decoder_losses(vae, judges[step % len(judges)], x, known, seed=seed * 1_000_003 + step)
         return {"total": sum(DECODER_WEIGHTS[name] * part for name, part in parts.items()), **parts}
 
-    options = {"ema": ema, "out": Path(out), "resume": resume, "save": lambda _: save_half(ema.module, out)}
-    options["evaluate"] = lambda: reconstruction_quality(ema.module, unseen)
-    for _ in training_loop.fit(vae, by_step(batch, seed), loss, recipe, budget, **options):
-        pass
-    return ema.module
+    options = {"out": Path(out), "resume": resume, "save": lambda _: save_half(ema.module, out)}
+    return _run(vae, by_step(batch, seed), loss, recipe, budget, ema, unseen, **options)
 
 
 def decoder_losses(vae, judge, x, known, *, seed: int) -> dict[str, torch.Tensor]:
