@@ -8,6 +8,8 @@ Two clicks make a stroke: where it starts and where it ends. ipywidgets is impor
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from rs_course.checkpoints.maps import COVERS, GRID, SEGMENTATION_COLOURS, SHAPES, Stroke, classes_of_strokes
 from rs_course.widgets import Panel, busy_sign, png_bytes, shown_picture, working
 
@@ -92,7 +94,7 @@ class MapEditor:
         self.note.value = "two clicks make a stroke"
 
 
-def edit_map(draw, strokes=(), *, alt: str) -> Panel:
+def edit_map(draw: Callable, strokes: Sequence = (), *, alt: str) -> Panel:
     """An editor with some strokes on its map, and what ``draw`` makes of them; redrawn after each stroke.
 
     Args:

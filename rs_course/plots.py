@@ -13,12 +13,15 @@ import io
 import math
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import torch
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which people with colour-blindness tell apart (jfly.uni-koeln.de/color).
@@ -44,14 +47,14 @@ def style() -> None:
 
 
 def tiles(
-    images,
-    titles=None,
+    images: np.ndarray | torch.Tensor,
+    titles: Sequence[str] | None = None,
     *,
-    provenance,
+    provenance: str | Sequence[str],
     columns: int | None = None,
     scale: float = 1.5,
-    suptitle=None,
-    row_labels=None,
+    suptitle: str | None = None,
+    row_labels: Sequence[str] | None = None,
     framed: bool = True,
 ) -> Figure:
     """Draw a batch of images as a grid.
@@ -127,7 +130,7 @@ def subplots(*grid, **options):
     return plt.subplots(*grid, **options)
 
 
-def badge(figure_or_axes, provenance):
+def badge(figure_or_axes: Figure | Axes, provenance: str | Sequence[str]):
     """Write the provenance under a figure (or inside one axes' lower right corner).
 
     Args:
@@ -157,7 +160,7 @@ def badge(figure_or_axes, provenance):
     return figure
 
 
-def show(figure, alt: str) -> None:
+def show(figure: Figure, alt: str) -> None:
     """Display a figure with a text for people who cannot see it.
 
     Args:
@@ -174,7 +177,7 @@ def show(figure, alt: str) -> None:
     say(alt)
 
 
-def film(frames, alt: str, *, scale: int = 1, seconds: float = 0.25) -> None:
+def film(frames: Sequence, alt: str, *, scale: int = 1, seconds: float = 0.25) -> None:
     """Offer pictures as a film. It stands still until a reader opens it, and needs neither kernel nor script.
 
     Args:
@@ -214,7 +217,7 @@ def say(alt: str) -> None:
     display({"text/html": text, "text/plain": ""}, raw=True)
 
 
-def png(figure) -> bytes:
+def png(figure: Figure) -> bytes:
     """Render a figure to PNG bytes and close it."""
     import matplotlib.pyplot as plt
 

@@ -54,7 +54,7 @@ def show(name: str) -> None:
     display(Panel(as_widget(questions), html=as_html(questions), text=f"<Quiz {name}>"))
 
 
-def as_html(questions) -> str:
+def as_html(questions: list[dict]) -> str:
     """Questions with each answer folded into a ``<details>`` element, without any script."""
     parts = []
     for number, question in enumerate(questions, start=1):
@@ -81,7 +81,7 @@ _STYLE = """<style>
 </style>"""
 
 
-def as_widget(questions):
+def as_widget(questions: list[dict]):
     """A button for each option, which answers with the option's reason, and a line that counts right answers.
 
     Buttons, because the tab key reaches them, and because JupyterLab takes the arrow keys for itself.

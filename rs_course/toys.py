@@ -50,6 +50,7 @@ class Family(nn.Module):
     nfe = 1
 
     def param_groups(self):
+        """``[(parameters, loss)]``: what each optimizer minimises."""
         return [(self.parameters(), self.loss)]
 
 
@@ -61,20 +62,25 @@ class GAN(Family):
         self.generator, self.discriminator = mlp(2, 2), mlp(2, 1)
 
     def param_groups(self):
+        """``[(parameters, loss)]``: what each optimizer minimises."""
         rival = (self.discriminator.parameters(), self.discriminator_loss)
         return [rival, (self.generator.parameters(), self.generator_loss)]
 
-    def discriminator_loss(self, x, generator):
+    def discriminator_loss(self, x: torch.Tensor, generator: torch.Generator):
+        """Loss of telling true points ``x [N, 2]`` from generated ones."""
         fake = self.discriminator(self.sample(len(x), generator).detach())
         return functional.softplus(-self.discriminator(x)).mean() + functional.softplus(fake).mean()
 
-    def generator_loss(self, x, generator):
+    def generator_loss(self, x: torch.Tensor, generator: torch.Generator):
+        """Loss of being told apart, the non-saturating one."""
         return functional.softplus(-self.discriminator(self.sample(len(x), generator))).mean()
 
-    def sample(self, count, generator):
+    def sample(self, count: int, generator: torch.Generator):
+        """``count`` generated points ``[N, 2]``."""
         return self.generator(torch.randn(count, 2, generator=generator))
 
-    def log_likelihood(self, x, generator):
+    def log_likelihood(self, x: torch.Tensor, generator: torch.Generator):
+        """``None``: a GAN cannot say how likely a point is."""
         return None
 
 
@@ -87,7 +93,7 @@ class VAE(Family):
         # A decoder that starts too vague learns to ignore z: the collapse of the posterior.
         self.log_variance = nn.Parameter(torch.full((2,), -2.4))
 
-    def weights(self, x, generator):
+    def weights(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """log p(x, z) − log q(z | x) for one z per x: its mean is the bound."""
         mean, log_variance = self.encoder(x).chunk(2, dim=-1)
         z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
@@ -95,14 +101,16 @@ class VAE(Family):
         joint = _normal_log_prob(x, self.decoder(z), self.log_variance) + _normal_log_prob(z, zero, zero)
         return joint - _normal_log_prob(z, mean, log_variance)
 
-    def loss(self, x, generator):
+    def loss(self, x: torch.Tensor, generator: torch.Generator):
+        """Mean loss of true points ``x [N, 2]``."""
         return -self.weights(x, generator).mean()
 
-    def sample(self, count, generator):
+    def sample(self, count: int, generator: torch.Generator):
+        """``count`` generated points ``[N, 2]``."""
         centre = self.decoder(torch.randn(count, 2, generator=generator))
         return centre + (self.log_variance / 2).exp() * torch.randn(count, 2, generator=generator)
 
-    def log_likelihood(self, x, generator):
+    def log_likelihood(self, x: torch.Tensor, generator: torch.Generator):
         """The importance-weighted bound of Burda et al. 2016, equation 8, with 100 draws."""
         draws = torch.stack([self.weights(x, generator) for _ in range(100)])
         return draws.logsumexp(0) - math.log(100)
@@ -115,7 +123,7 @@ class Flow(Family):
         super().__init__()
         self.layers = nn.ModuleList(mlp(1, 2, width=32) for _ in range(layers))
 
-    def log_likelihood(self, x, generator=None):
+    def log_likelihood(self, x: torch.Tensor, generator: torch.Generator | None = None):
         """Exact: the density of the normal point that x comes from, times the change of volume."""
         log_volume = 0.0
         for i, layer in reversed(list(enumerate(self.layers))):
@@ -126,10 +134,12 @@ class Flow(Family):
             x = torch.cat([keep, move] if i % 2 == 0 else [move, keep], dim=1)
         return _normal_log_prob(x, torch.zeros(2), torch.zeros(2)) + log_volume
 
-    def loss(self, x, generator):
+    def loss(self, x: torch.Tensor, generator: torch.Generator):
+        """Mean loss of true points ``x [N, 2]``."""
         return -self.log_likelihood(x).mean()
 
-    def sample(self, count, generator):
+    def sample(self, count: int, generator: torch.Generator):
+        """``count`` generated points ``[N, 2]``."""
         x = torch.randn(count, 2, generator=generator)
         for i, layer in enumerate(self.layers):
             keep, move = x[:, i % 2 : i % 2 + 1], x[:, 1 - i % 2 : 2 - i % 2]
@@ -156,12 +166,12 @@ class Autoregressive(Family):
         self.first = nn.Parameter(torch.zeros(self.bins))
         self.second = mlp(16, self.bins)
 
-    def conditional(self, x1):
+    def conditional(self, x1: torch.Tensor):
         """Logits of the bins of x₂; sines of many frequencies let a smooth network see fine steps of x₁."""
         angle = x1[:, None] * (torch.pi / self.limit) * torch.arange(1, 9)
         return self.second(torch.cat([angle.sin(), angle.cos()], dim=1))
 
-    def log_likelihood(self, x, generator=None):
+    def log_likelihood(self, x: torch.Tensor, generator: torch.Generator | None = None):
         """Exact: the mass of the two bins, divided by their area. Outside the map it is (almost) zero."""
         inside = ((x + self.limit) / (2 * self.limit) * self.bins).floor().long()
         bin1, bin2 = inside.clamp(0, self.bins - 1).unbind(1)
@@ -169,10 +179,12 @@ class Autoregressive(Family):
         log_mass = log_mass + self.conditional(x[:, 0]).log_softmax(1).gather(1, bin2[:, None])[:, 0]
         return log_mass - 2 * math.log(2 * self.limit / self.bins)
 
-    def loss(self, x, generator):
+    def loss(self, x: torch.Tensor, generator: torch.Generator):
+        """Mean loss of true points ``x [N, 2]``."""
         return -self.log_likelihood(x).mean()
 
-    def sample(self, count, generator):
+    def sample(self, count: int, generator: torch.Generator):
+        """``count`` generated points ``[N, 2]``."""
         x1 = self._within(self.first.softmax(0).expand(count, -1), generator)
         return torch.stack([x1, self._within(self.conditional(x1).softmax(1), generator)], dim=1)
 
@@ -192,23 +204,24 @@ class Diffusion(Family):
         self.schedule = diffusion.cosine(100)
         self.network = mlp(2 + 16, 2)
 
-    def forward(self, xt, t):
+    def forward(self, xt: torch.Tensor, t: torch.Tensor):
         """Predicted noise ε of ``[N, 2]`` at steps t ``[N]``."""
         angle = t[:, None] / len(self.schedule) * torch.pi * torch.arange(1, 9)
         return self.network(torch.cat([xt, angle.sin(), angle.cos()], dim=1).to(xt.dtype))
 
-    def loss(self, x, generator):
+    def loss(self, x: torch.Tensor, generator: torch.Generator):
         """L_simple, equation 14."""
         t = torch.randint(len(self.schedule), (len(x),), generator=generator)
         eps = torch.randn(x.shape, generator=generator)
         return functional.mse_loss(self(diffusion.add_noise(x, eps, t, self.schedule), t), eps)
 
-    def sample(self, count, generator):
+    def sample(self, count: int, generator: torch.Generator):
+        """``count`` generated points ``[N, 2]``."""
         noise = torch.randn(count, 2, generator=generator)
         denoise = diffusion.denoiser(self, self.schedule, clip=2.2)
         return diffusion.final(diffusion.ddim(denoise, noise, self.schedule, steps=self.nfe))
 
-    def log_likelihood(self, x, generator):
+    def log_likelihood(self, x: torch.Tensor, generator: torch.Generator):
         """The variational bound −(L_T + Σ L_{t−1} + L_0), equation 5, with σ_t² = β_t: ``[N]`` nats.
 
         Each L_{t−1} is the KL divergence of two Gaussians, q(x_{t−1} | x_t, x_0) with variance β̃_t and the
@@ -247,7 +260,7 @@ def islands() -> GaussianMixture:
 
 
 def fit(
-    model, world: GaussianMixture, *, steps: int, seed: int = 0, batch_size: int = 256
+    model: torch.nn.Module, world: GaussianMixture, *, steps: int, seed: int = 0, batch_size: int = 256
 ) -> Iterator[tuple[int, float]]:
     """Train a family on 4,096 points of the world; yields ``(step, loss)`` after each step.
 
@@ -297,7 +310,7 @@ class Verdict:
 
 
 @torch.no_grad()
-def judge(model, world: GaussianMixture, *, seed: int = 0, count: int = 5000) -> Verdict:
+def judge(model: torch.nn.Module, world: GaussianMixture, *, seed: int = 0, count: int = 5000) -> Verdict:
     """Sample from a trained model and compare with the known truth."""
     generator = torch.Generator().manual_seed(seed)
     samples = model.sample(count, generator).double()

@@ -11,9 +11,16 @@ from __future__ import annotations
 import calendar
 import contextlib
 from base64 import b64encode
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from rs_course.checkpoints.checkpoint import Checkpoint
 
 
 @dataclass
@@ -53,7 +60,15 @@ class Panel:
             plots.say(self.alt)
 
 
-def sliders(draw, controls: dict, *, start: dict | None = None, alt: str, static=None, idle=None):
+def sliders(
+    draw: Callable,
+    controls: dict,
+    *,
+    start: dict | None = None,
+    alt: str,
+    static: Figure | None = None,
+    idle: Any = None,
+):
     """Show one control per argument of ``draw`` and redraw when one is moved.
 
     Args:
@@ -125,7 +140,7 @@ def busy_sign():
 
 
 @contextlib.contextmanager
-def working(sign):
+def working(sign: Any):
     """Show the busy sign for as long as the block runs; an exception becomes its text."""
     sign.value = "drawing …"
     try:
@@ -136,7 +151,7 @@ def working(sign):
         sign.value = ""
 
 
-def explorer(*, seed: int = 0, static=None):
+def explorer(*, seed: int = 0, static: Figure | None = None):
     """Explore the simulated Earth: class, date, cloud cover and ground sampling distance of one place.
 
     Args:
@@ -173,7 +188,15 @@ AXES = {
 }  # fmt: skip
 
 
-def grid_explorer(checkpoint, prompts, *, provenance: str, metadata=None, seed: int = 0, static=None):
+def grid_explorer(
+    checkpoint: Checkpoint,
+    prompts: Sequence[str],
+    *,
+    provenance: str,
+    metadata: dict | None = None,
+    seed: int = 0,
+    static: Figure | None = None,
+):
     """Explore a generator: two things of :data:`AXES` change over a grid of tiles, the controls set the rest.
 
     Args:
@@ -229,7 +252,7 @@ def _control(name, allowed, value):
     return kind(value=low if value is None else value, min=low, max=high, step=step, **options)
 
 
-def png_bytes(picture) -> bytes:
+def png_bytes(picture: Figure | np.ndarray) -> bytes:
     """PNG bytes of a Figure or a uint8 image."""
     if hasattr(picture, "savefig"):
         from rs_course import plots

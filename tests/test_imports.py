@@ -111,7 +111,7 @@ def test_each_package_gives_its_names_to_a_star_import(package):
 def test_help_lists_functions_that_are_not_loaded_yet():
     code = "import pydoc, rs_course.metrics as m; print(pydoc.plain(pydoc.render_doc(m)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    for name in ("psnr(pred: ", "fid(real, generated)", "precision_recall("):
+    for name in ("psnr(pred: ", "fid(real: ", "precision_recall("):
         assert f"\n    {name}" in shown, name
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +82,7 @@ def atoms(scenes: Iterable, kinds: Iterable[str] | None = None) -> list[Atom]:
     return [Atom(kind, *parts) for kind in kinds for parts in _MAKERS[kind](scenes)]
 
 
-def won(atoms: list[Atom], asked: np.ndarray, opposite: np.ndarray, reader) -> np.ndarray:
+def won(atoms: list[Atom], asked: np.ndarray, opposite: np.ndarray, reader: LandcoverReader) -> np.ndarray:
     """Which pairs are won: 1, or a half for a tie, or 0: ``[N]``.
 
     Args:
@@ -264,13 +265,13 @@ class LandcoverReader(nn.Module):
         self.coarse = nn.Sequential(conv(width // 2, width, 2), *dilated)
         self.head = nn.Sequential(conv(width // 2 + width, width), nn.Conv2d(width, len(NAMES), 1))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         fine = self.fine(2 * x - 1)
         coarse = F.interpolate(self.coarse(fine), scale_factor=2, mode="bilinear")
         return self.head(torch.cat([fine, coarse], dim=1))
 
 
-def load_reader(name_or_folder="mini-landcover") -> LandcoverReader:
+def load_reader(name_or_folder: str | Path = "mini-landcover") -> LandcoverReader:
     """The reader from its folder: ``model.safetensors`` of :class:`LandcoverReader`.
 
     Raises:

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rs_course.deprecation import old_names
+
+if TYPE_CHECKING:
+    import torch
+
+    from rs_course.alignment.scorer import Scorer
 
 __getattr__ = old_names(__name__, {"please": "pgd_attack"})
 
@@ -63,7 +69,9 @@ def swap(captions: Sequence[str], share: float) -> list[str]:
     return [*captions[1:count], *captions[: min(1, count)], *captions[count:]]
 
 
-def pgd_attack(scorer, images, text: str, *, bound: float = 8 / 255, steps: int = 30):
+def pgd_attack(
+    scorer: Scorer, images: np.ndarray | torch.Tensor, text: str, *, bound: float = 8 / 255, steps: int = 30
+) -> torch.Tensor:
     """Change tiles by next to nothing so that one scorer likes them: gradient ascent on its cosine.
 
     What a score rewards is not what it means (Goodhart's law); a second scorer shows the difference. The

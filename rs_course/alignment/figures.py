@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rs_course import plots
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def learning(losses, guessing: float, matrices: dict, *, provenance):
+
+def learning(
+    losses: Sequence[float], guessing: float, matrices: dict, *, provenance: str | Sequence[str]
+) -> Figure:
     """A loss beside similarity matrices of pairs, image by caption.
 
     Args:
@@ -29,7 +38,7 @@ def learning(losses, guessing: float, matrices: dict, *, provenance):
     return plots.badge(figure, provenance)
 
 
-def matrix(values, *, title="", provenance):
+def matrix(values: ArrayLike, *, title: str = "", provenance: str | Sequence[str]) -> Figure:
     """One matrix of probabilities, image by caption."""
     figure, axis = plots.subplots(figsize=(4.2, 3.4))
     shown = _matrix(axis, values)
@@ -40,7 +49,9 @@ def matrix(values, *, title="", provenance):
     return plots.badge(figure, provenance)
 
 
-def confusion(labels, guesses, classes, *, provenance):
+def confusion(
+    labels: ArrayLike, guesses: ArrayLike, classes: Sequence, *, provenance: str | Sequence[str]
+) -> Figure:
     """Share of each true class (row) that was taken for each class (column).
 
     Args:
@@ -60,7 +71,7 @@ def confusion(labels, guesses, classes, *, provenance):
     return plots.badge(figure, provenance)
 
 
-def rates(panels: dict, *, provenance):
+def rates(panels: dict, *, provenance: str | Sequence[str]) -> Figure:
     """Shares with their intervals, judge beside judge.
 
     Args:
@@ -82,7 +93,7 @@ def rates(panels: dict, *, provenance):
     return plots.badge(figure, provenance)
 
 
-def trade_off(generators: dict, true: dict, *, provenance):
+def trade_off(generators: dict, true: dict, *, provenance: str | Sequence[str]) -> Figure:
     """Fréchet distance against agreement along guidance, and precision and recall against guidance.
 
     Args:
@@ -114,7 +125,7 @@ def trade_off(generators: dict, true: dict, *, provenance):
     return plots.badge(figure, provenance)
 
 
-def curves(lines: dict, *, provenance):
+def curves(lines: dict, *, provenance: str | Sequence[str]) -> Figure:
     """Scores (100 cos) by step.
 
     Args:
@@ -130,7 +141,13 @@ def curves(lines: dict, *, provenance):
     return plots.badge(figure, provenance)
 
 
-def bias(sizes, values, extrapolated, *, provenance):
+def bias(
+    sizes: Sequence[float],
+    values: ArrayLike,
+    extrapolated: Sequence[float],
+    *,
+    provenance: str | Sequence[str],
+) -> Figure:
     """A distance against one over the number of tiles, with the line that is extrapolated to infinitely many.
 
     Args:
@@ -148,7 +165,9 @@ def bias(sizes, values, extrapolated, *, provenance):
     return plots.badge(figure, provenance)
 
 
-def noticed(z, grades: dict, metrics, *, provenance, limit: float = 3.0):
+def noticed(
+    z: ArrayLike, grades: dict, metrics: Sequence[str], *, provenance: str | Sequence[str], limit: float = 3.0
+) -> Figure:
     """Table of damages by metrics: the mildest grade that a metric notices, and which way it moves.
 
     Args:

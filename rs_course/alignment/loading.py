@@ -12,20 +12,25 @@ import math
 import re
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rs_course import paths
 
 from .preparation import Preparation, read_tokenizer
 from .scorer import EmbeddingCache, Scorer
 
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
 _CLASSES = {"clip": "CLIPModel", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
 
 
 def load(
-    name_or_folder,
+    name_or_folder: str | Path,
     *,
-    device=None,
-    tokenizer=None,
+    device: str | torch.device | None = None,
+    tokenizer: Any = None,
     quick_gelu: bool | None = None,
     cache: bool | str | Path = True,
     batch_size: int = 32,
@@ -212,7 +217,9 @@ def is_open_clip(state: dict) -> bool:
     return any(re.match(r"(module\.)?(visual\.|text\.transformer\.)", key) for key in state)
 
 
-def to_transformers(state: dict, source, *, model_cfg: dict | None = None, quick_gelu: bool | None = None):
+def to_transformers(
+    state: dict, source: str | Path, *, model_cfg: dict | None = None, quick_gelu: bool | None = None
+) -> PreTrainedModel:
     """Configuration and renamed weights.
 
     Args:

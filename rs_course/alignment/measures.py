@@ -15,17 +15,21 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 
 from rs_course.metrics.intervals import Interval, wilson
 from rs_course.simulated_earth.captions import MONTHS
 
 from .scorer import Scorer
+
+if TYPE_CHECKING:
+    from rs_course.simulated_earth.scene import Scene
 
 
 class Retrieval(NamedTuple):
@@ -42,7 +46,9 @@ class Retrieval(NamedTuple):
     mean: float
 
 
-def retrieval(similarity, image_of_text=None, *, k: tuple[int, ...] = (1, 5, 10)) -> Retrieval:
+def retrieval(
+    similarity: ArrayLike, image_of_text: ArrayLike | None = None, *, k: tuple[int, ...] = (1, 5, 10)
+) -> Retrieval:
     """Recall at k of cross-modal retrieval, with any number of captions per image.
 
     Args:
@@ -62,7 +68,7 @@ def retrieval(similarity, image_of_text=None, *, k: tuple[int, ...] = (1, 5, 10)
     return Retrieval(*found, mean=sum(every) / len(every))
 
 
-def ranks(similarity, image_of_text=None) -> tuple[torch.Tensor, torch.Tensor]:
+def ranks(similarity: ArrayLike, image_of_text: ArrayLike | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Rank of the first right caption of each image ``[N]`` and of the right image of each caption ``[M]``.
 
     Rank 1 is best. A wrong candidate with the same score counts as ranked before the right one: a scorer that
@@ -109,7 +115,9 @@ EUROSAT_TEMPLATES = (
 )
 
 
-def class_embeddings(scorer: Scorer, classes, templates=EUROSAT_TEMPLATES) -> torch.Tensor:
+def class_embeddings(
+    scorer: Scorer, classes: Sequence, templates: Sequence[str] | None = EUROSAT_TEMPLATES
+) -> torch.Tensor:
     """One embedding per class ``[C, D]``: the mean over templates, brought back to length one.
 
     The mean is taken of embeddings, not of probabilities (Radford et al. 2021).
@@ -139,7 +147,12 @@ def class_embeddings(scorer: Scorer, classes, templates=EUROSAT_TEMPLATES) -> to
     return F.normalize(torch.stack(means), dim=1)
 
 
-def zero_shot(scorer: Scorer, images, classes, templates=EUROSAT_TEMPLATES) -> torch.Tensor:
+def zero_shot(
+    scorer: Scorer,
+    images: np.ndarray | torch.Tensor,
+    classes: Sequence,
+    templates: Sequence[str] | None = EUROSAT_TEMPLATES,
+) -> torch.Tensor:
     """Probability of each class ``[N, C]``; ``.argmax(1)`` is the prediction.
 
     Softmax over the classes of exp(scale) · cosine, for SigLIP too: its bias is the same for all classes, and
@@ -153,7 +166,7 @@ def zero_shot(scorer: Scorer, images, classes, templates=EUROSAT_TEMPLATES) -> t
     return (scorer.model.logit_scale.exp().item() * cosines).softmax(dim=1)
 
 
-def info_nce(image: torch.Tensor, text: torch.Tensor, temperature) -> torch.Tensor:
+def info_nce(image: torch.Tensor, text: torch.Tensor, temperature: float | torch.Tensor) -> torch.Tensor:
     """Symmetric InfoNCE (Radford et al. 2021, figure 3): image i chooses caption i among N, and the reverse.
 
     Args:
@@ -304,7 +317,7 @@ def _side(scenes):
                 break
 
 
-def again(scene, **changed):
+def again(scene: Scene, **changed) -> Scene:
     """The same place under other conditions: arguments of :func:`rs_course.simulated_earth.scene`."""
     from rs_course.simulated_earth import scene as render
 

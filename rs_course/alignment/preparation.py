@@ -10,9 +10,11 @@ import json
 import math
 import string
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ _BITS = 22
 _MODES = {2: "bilinear", 3: "bicubic", "bilinear": "bilinear", "bicubic": "bicubic"}
 
 
-def eight_bit(images) -> torch.Tensor:
+def eight_bit(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Images as uint8 ``[N, 3, H, W]``.
 
     Args:
@@ -78,7 +80,7 @@ class Preparation:
     patches: tuple[int, int] | None = None
 
     @classmethod
-    def from_config(cls, config: dict, source) -> Preparation:
+    def from_config(cls, config: dict, source: str | Path) -> Preparation:
         """Read a ``preprocessor_config.json``.
 
         Raises:
@@ -282,7 +284,7 @@ def _canonical(tokenizer):
     return tokenizer
 
 
-def caption_list(texts) -> list[str]:
+def caption_list(texts: str | Sequence[str]) -> list[str]:
     """One caption or a sequence of captions as a list.
 
     Raises:
@@ -298,7 +300,7 @@ def caption_list(texts) -> list[str]:
     return texts
 
 
-def tokenize(tokenizer, texts: list[str], *, length: int, pad_to_length: bool, long: str):
+def tokenize(tokenizer: Any, texts: list[str], *, length: int, pad_to_length: bool, long: str):
     """Token ids and attention mask of captions, at most ``length`` tokens each.
 
     Args:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import sqlite3
 import warnings
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -146,7 +147,7 @@ class Scorer:
         """Tokens of a caption that are read, special tokens included."""
         return self.model.config.text_config.max_position_embeddings
 
-    def image_embeddings(self, images) -> torch.Tensor:
+    def image_embeddings(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Embeddings ``[N, D]`` of length one, float32, on the images' device.
 
         These are the features of :func:`rs_course.metrics.cmmd`, and serve the other distribution metrics.
@@ -166,7 +167,7 @@ class Scorer:
 
         return self._embedded(b"image", len(batch), content, embed).to(batch.device)
 
-    def text_embeddings(self, texts) -> torch.Tensor:
+    def text_embeddings(self, texts: str | Sequence[str]) -> torch.Tensor:
         """Embeddings ``[M, D]`` of length one, float32, on the CPU.
 
         Raises:
@@ -221,7 +222,7 @@ class Scorer:
         rules.pop("truncation"), rules.pop("padding")  # traces of the last call
         return json.dumps([rules, self.context_length])
 
-    def similarity(self, images, texts) -> torch.Tensor:
+    def similarity(self, images: np.ndarray | torch.Tensor, texts: str | Sequence[str]) -> torch.Tensor:
         """Cosine of every image with every text ``[N, M]``.
 
         Raises:
@@ -230,7 +231,9 @@ class Scorer:
         image = self.image_embeddings(images)
         return image @ self.text_embeddings(texts).to(image.device).T
 
-    def score(self, images, texts, *, captions: str = "max") -> torch.Tensor:
+    def score(
+        self, images: np.ndarray | torch.Tensor, texts: str | Sequence[str], *, captions: str = "max"
+    ) -> torch.Tensor:
         """Cosine of each image with its own text ``[N]``.
 
         Args:
@@ -259,23 +262,27 @@ class Scorer:
             0, owner, cosines, "amax" if captions == "max" else "mean", include_self=False
         )
 
-    def clip_score(self, images, texts, *, captions: str = "max") -> torch.Tensor:
+    def clip_score(
+        self, images: np.ndarray | torch.Tensor, texts: str | Sequence[str], *, captions: str = "max"
+    ) -> torch.Tensor:
         """CLIPScore 2.5 · max(cos, 0) ``[N]`` (Hessel et al. 2021). Arguments as :meth:`score`."""
         return 2.5 * self.score(images, texts, captions=captions).clamp(min=0)
 
-    def clip_score_percent(self, images, texts, *, captions: str = "max") -> torch.Tensor:
+    def clip_score_percent(
+        self, images: np.ndarray | torch.Tensor, texts: str | Sequence[str], *, captions: str = "max"
+    ) -> torch.Tensor:
         """100 · cos ``[N]``, which remote-sensing papers (and torchmetrics) print as "CLIP score".
 
         It is 40 times :meth:`clip_score` where the cosine is positive. Arguments as :meth:`score`.
         """
         return 100 * self.score(images, texts, captions=captions)
 
-    def logits(self, images, texts) -> torch.Tensor:
+    def logits(self, images: np.ndarray | torch.Tensor, texts: str | Sequence[str]) -> torch.Tensor:
         """exp(scale) · cos ``[N, M]``, plus SigLIP's bias: what the model was trained on."""
         logits = self.similarity(images, texts) * self.model.logit_scale.exp().item()
         return logits + self.model.logit_bias.item() if self.sigmoid else logits
 
-    def probability(self, images, texts) -> torch.Tensor:
+    def probability(self, images: np.ndarray | torch.Tensor, texts: str | Sequence[str]) -> torch.Tensor:
         """Probability ``[N, M]`` that text j belongs to image i.
 
         SigLIP answers pair by pair: sigmoid(exp(scale) · cos + bias), whatever the other texts are (Zhai et

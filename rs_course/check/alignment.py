@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,6 +11,9 @@ import torch.nn.functional as F
 
 from rs_course.check.core import exercise, match
 from rs_course.check.formulas import formula
+
+if TYPE_CHECKING:
+    from rs_course.check.core import Draws
 
 
 def _unit(x):
@@ -109,7 +113,7 @@ def _unexpected(logits, own):
     name="the loss",
     done="every image chooses among the captions, every caption among the images",
 )
-def info_nce(random):
+def info_nce(random: Draws):
     """``student(image, text, temperature)`` → symmetric InfoNCE of embeddings ``[N, D]``, a number."""
     n, width = random.sizes(2)
     image = random.normal(n, width)
@@ -182,7 +186,7 @@ def _rank(similarity, axis=1):
     name="R@k",
     done="rank of the right caption, counted from 1, at most k",
 )
-def recall_at_k(random):
+def recall_at_k(random: Draws):
     """``student(similarity, k)`` → share of images with their own caption among the first k."""
     n = 23 + 4 * random.number
     # Images and captions differ in level, or both directions would often agree.
@@ -284,7 +288,7 @@ def _root(matrix) -> np.ndarray:
     done="means, spreads, and what the two shapes share",
     tol=1e-05,
 )
-def frechet(random):
+def frechet(random: Draws):
     """``student(mean_a, cov_a, mean_b, cov_b)`` → Fréchet distance of two Gaussians, NumPy arrays."""
     size = random.cycle(4, 3, 6, 5)
     mean_a, mean_b = random.rng.normal(size=(2, size))
@@ -350,7 +354,7 @@ def _report(scorer, target, images, captions) -> dict[str, float]:
         "precision stayed: collapse. The report that looks like the unchanged one: mirror.",
     )
 )
-def blind_spot(answers):
+def blind_spot(answers: dict):
     """``answers``: dict from report letter "A" … "D" to a key of :data:`CHANGES`."""
     objections = {
         "swap": "FID, precision and recall never read a caption, so a swap leaves them as they were",

@@ -6,9 +6,14 @@ from a velocity); the lesson on diffusion asks for their plain forms.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rs_course.check.core import Mistake
 from rs_course.check.diffusion_basics import GUIDANCE, SCALES, two_levels
 from rs_course.check.formulas import formula
+
+if TYPE_CHECKING:
+    from rs_course.check.core import Draws
 
 
 @formula(
@@ -47,7 +52,7 @@ from rs_course.check.formulas import formula
     done="two answers become one, and scale 1 is the plain conditional model",
     trials=len(SCALES),
 )
-def guide_halves(random):
+def guide_halves(random: Draws):
     """``student(output [2N,C,h,w], scale) -> [N,C,h,w]``; the unconditional half comes first."""
     n, *shape = random.sizes(4)
     return random.normal(2 * n, *shape), random.cycle(*SCALES)
@@ -125,7 +130,7 @@ def guide_halves(random):
     name="x_s",
     done="from velocity to x_0 and ε, and on to the less noisy level s",
 )
-def ddim_step(random):
+def ddim_step(random: Draws):
     """``student(xt, v, alpha_bar_t, alpha_bar_s) -> x_s``: one deterministic step of a v-model."""
     return two_levels(random)
 
@@ -255,7 +260,7 @@ def _seven(raw, want, place):
     tol=1e-06,
     look=_seven,
 )
-def normalise_metadata(random):
+def normalise_metadata(random: Draws):
     """``student(lon, lat, gsd, cloud_cover, year, month, day) -> seven numbers``; ``None`` becomes 0."""
     return random.cycle(*_PLACES)
 
@@ -304,7 +309,7 @@ def normalise_metadata(random):
     name="x at s",
     done="two slopes for one step, and an error that falls with the square of the step",
 )
-def heun_step(random):
+def heun_step(random: Draws):
     """``student(x [N, D], t, s, slope) -> x at s``, where ``slope(x, t)`` is dx/dt."""
     turn, pull = random.uniform(0.5, 1.5), random.uniform(0.2, 0.9)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from rs_course.check.core import Mistake, exercise, match
 from rs_course.check.formulas import formula
+
+if TYPE_CHECKING:
+    from rs_course.check.core import Draws
 
 
 def _entropy(p):
@@ -114,7 +118,7 @@ def _entropy(p):
     name="the loss",
     done="the label and the teacher share the say: a wrong synthetic label costs less",
 )
-def soft_target_loss(random):
+def soft_target_loss(random: Draws):
     """``student(logits [N,C], teacher [N,C], labels [N], s, T)`` → He et al.'s loss, a number."""
     n, classes = random.sizes(2, low=4)
     labels = torch.from_numpy(random.rng.integers(0, classes, n))
@@ -202,7 +206,7 @@ def _truth(raw, want, args):
     done="whatever the scorer finds likelier than chance stays",
     look=_truth,
 )
-def clip_filter(random):
+def clip_filter(random: Draws):
     """``student(similarity [N,C], labels [N], scale)`` → bool ``[N]``: which images stay."""
     classes, scale = random.cycle((4, 100.0), (7, 20.0), (3, 50.0), (6, 8.0))
     n = 41 + 6 * random.number
@@ -306,7 +310,7 @@ def _interval(cut):
     name="[low, high]",
     done="paired by image: what is hard for both does not widen the interval",
 )
-def paired_bootstrap(random):
+def paired_bootstrap(random: Draws):
     """``student(a [T], b [T], draws [B,T])`` → ``[low, high]``, the 95 % interval of mean(a) − mean(b).
 
     a and b say which test images two classifiers named rightly; row k of ``draws`` holds resample k.
@@ -381,7 +385,7 @@ def splits() -> dict[str, dict]:
         "4, 4, 4, one 0, 4, 4, one 0, 0, 4, and one has nothing.",
     )
 )
-def leaks(answers):
+def leaks(answers: dict):
     """``answers``: dict from split letter "A" … "D" to a key of :data:`LEAKS`."""
     match(answers, _LEAK_OF, LEAKS, lambda letter, leak: f"split {letter}: {_objection(letter, leak)}")
     return "a test set is clean only after all three questions"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rs_course.check.formulas import formula
+
+if TYPE_CHECKING:
+    from rs_course.check.core import Draws
 
 
 @formula(
@@ -53,7 +58,7 @@ from rs_course.check.formulas import formula
     name="x_s",
     done="inside the mask what was drawn, outside it the known picture, both at level s",
 )
-def put_back(random):
+def put_back(random: Draws):
     """``student(drawn, known [N,C,h,w], eps, mask [N,1,h,w], alpha_bar_s) -> x_s``; the mask is 0 or 1."""
     n, *shape = random.sizes(4)
     drawn, known, eps = (random.normal(n, *shape) for _ in range(3))
@@ -110,7 +115,7 @@ def put_back(random):
     name="(r, slope)",
     done="r says whether the curves agree in shape, the slope how much of the true change is there",
 )
-def response(random):
+def response(random: Draws):
     """``student(true [K], drawn [K]) -> (r, slope)``: correlation, and drawn change per true change."""
     (count,) = random.sizes(1, low=5)
     true = random.normal(count) + 2

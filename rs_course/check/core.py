@@ -17,7 +17,9 @@ import functools
 import inspect
 import linecache
 import traceback
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +54,7 @@ class Draws:
         return values[self.number % len(values)]
 
 
-def as_value(raw):
+def as_value(raw: Any) -> str | np.ndarray:
     """A string, or a float64 array of whatever holds numbers: a number, list, array or tensor.
 
     Raises:
@@ -79,7 +81,7 @@ def as_value(raw):
     return array.astype(np.float64)
 
 
-def exact(args) -> tuple:
+def exact(args: tuple) -> tuple:
     """The arguments in double precision, in which the right value is computed."""
     return tuple(a.double() if hasattr(a, "is_floating_point") and a.is_floating_point() else a for a in args)
 
@@ -155,17 +157,17 @@ class Exercise:
         return Check(self.name, "passed", message or "right")
 
 
-def exercise(*, hints):
+def exercise(*, hints: Sequence[str]) -> Callable[[Callable], Exercise]:
     """Turn a function into an :class:`Exercise` with staged hints, from a nudge to nearly the answer."""
     return lambda function: Exercise(function, hints)
 
 
-def is_blank(value) -> bool:
+def is_blank(value: Any) -> bool:
     """Whether a value is a stub's."""
     return value is None or value is Ellipsis
 
 
-def call(student, *args, where: str = ""):
+def call(student: Callable, *args, where: str = "") -> Any:
     """Run the student's function on copies of the arguments.
 
     Args:
@@ -199,7 +201,7 @@ def call(student, *args, where: str = ""):
     return result
 
 
-def match(answers, truth: dict, options, objection) -> None:
+def match(answers: dict, truth: dict, options: Collection[str], objection: Callable[[str, str], str]) -> None:
     """Judge a dictionary that gives each key of ``truth`` one of ``options``.
 
     Args:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from rs_course.check.formulas import formula
 
+if TYPE_CHECKING:
+    from rs_course.check.core import Draws
 
-def schedule(random, steps: int):
+
+def schedule(random: Draws, steps: int):
     """A fresh ``beta [T]`` whose steps differ strongly, so that every off-by-one shows."""
     return random.uniform(0.04, 0.35, steps)
 
@@ -84,7 +89,7 @@ def schedule(random, steps: int):
     name="x_t",
     done="x_t has the right signal and the right noise, for every image its own t",
 )
-def forward_noise(random):
+def forward_noise(random: Draws):
     """``student(x0 [N,C,H,W], eps [N,C,H,W], alpha_bar [T], t [N]) -> x_t``."""
     n, channels, height, width, steps = random.sizes(5)
     bar = (1 - schedule(random, steps + 6)).cumprod(0)
@@ -173,7 +178,7 @@ def forward_noise(random):
     name="the score",
     done="this is the gradient of log q(x), at every point",
 )
-def mixture_score(random):
+def mixture_score(random: Draws):
     """``student(x [N,2], means [K,2], weights [K], variance) -> score [N,2]``."""
     n, components = random.sizes(2)
     weights = random.uniform(0.2, 1, components)
@@ -257,19 +262,19 @@ def mixture_score(random):
     done="one step of Algorithm 2, and no noise in the last one",
     trials=6,
 )
-def ddpm_step(random):
+def ddpm_step(random: Draws):
     """``student(xt [N,C,H,W], eps [N,C,H,W], z [N,C,H,W], beta [T], t) -> x_{t-1}``, with σ_t² = β_t."""
     shape, steps = random.sizes(4), 14 + random.number
     t = random.cycle(0, 1, 2, 5, 9, steps - 1)
     return *(random.normal(*shape) for _ in range(3)), schedule(random, steps), t
 
 
-def level(random, low=0.1, high=0.9):
+def level(random: Draws, low: float = 0.1, high: float = 0.9):
     """ᾱ of some step, as a tensor without axes, which takes ``.sqrt()`` and ``** 0.5``."""
     return torch.tensor(random.uniform(low, high))
 
 
-def two_levels(random):
+def two_levels(random: Draws):
     """Two images, and ᾱ of a noisy and of a less noisy step."""
     shape = random.sizes(4)
     return random.normal(*shape), random.normal(*shape), level(random, 0.1, 0.5), level(random, 0.6, 0.95)
@@ -322,7 +327,7 @@ def two_levels(random):
     name="x_0",
     done="v and x_t together give the clean image back",
 )
-def x0_from_v(random):
+def x0_from_v(random: Draws):
     """``student(xt, v, alpha_bar_t) -> x0``, with a number ᾱ_t."""
     shape = random.sizes(4)
     return random.normal(*shape), random.normal(*shape), level(random)
@@ -391,7 +396,7 @@ def x0_from_v(random):
     name="x_s",
     done="one DDIM step: to x_0, and back to level s",
 )
-def ddim_step(random):
+def ddim_step(random: Draws):
     """``student(xt, eps, alpha_bar_t, alpha_bar_s) -> x_s``, deterministic (η = 0)."""
     return two_levels(random)
 
@@ -449,7 +454,7 @@ GUIDANCE = """
     done="scale 0 ignores the class, 1 is the plain answer, more exaggerates it",
     trials=len(SCALES),
 )
-def guidance_line(random):
+def guidance_line(random: Draws):
     """``student(cond, uncond, scale) -> guided``; at scale 1 it is ``cond``."""
     shape = random.sizes(4)
     return random.normal(*shape), random.normal(*shape), random.cycle(*SCALES)

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -36,8 +37,19 @@ from rs_course.check.naming import Paper
 
 
 def formula(
-    *, hints, takes, right, slips, name, done, shapes="", trials=4, tol=1e-5, tensor=False, look=None
-):
+    *,
+    hints: Sequence[str],
+    takes: str,
+    right: str,
+    slips: str,
+    name: str,
+    done: str,
+    shapes: str = "",
+    trials: int = 4,
+    tol: float = 1e-5,
+    tensor: bool = False,
+    look: Callable | None = None,
+) -> Callable[[Callable], Exercise]:
     """Turn a function that draws arguments into an :class:`~rs_course.check.core.Exercise`.
 
     Args:
@@ -109,7 +121,7 @@ class _Reference:
             names[left] = eval(dict(slip).get(left, expression), names)
         return names
 
-    def attempt(self, args, slip):
+    def attempt(self, args: tuple, slip):
         """As a call; None where a slip cannot be computed, as with sizes that do not fit."""
         try:
             with np.errstate(all="ignore"):
@@ -117,5 +129,5 @@ class _Reference:
         except (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
             return None
 
-    def shape(self, code, args) -> tuple:
+    def shape(self, code, args: tuple) -> tuple:
         return tuple(eval(code, self._names(args)))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rs_course.check.core import Mistake, exercise, match
 from rs_course.check.formulas import formula
+
+if TYPE_CHECKING:
+    from rs_course.check.core import Draws
 
 _CASES = (
     (0.01, 0.05), (-0.02, 0.03), (-0.06, -0.01), (-0.001, 0.2), (0.0, 0.04), (-0.04, 0.0), (-0.3, 0.02),
@@ -71,7 +76,7 @@ def _by(number) -> str:
     trials=len(_CASES),
     look=_one_of_three,
 )
-def verdict(random):
+def verdict(random: Draws):
     """``student(low, high)`` → "shown", "not shown" or "contradicted"."""
     return random.cycle(*_CASES)
 
@@ -135,7 +140,7 @@ def verdict(random):
     done="an exchange rate between synthetic and real images, for this classifier and this test",
     tol=1e-06,
 )
-def worth(random):
+def worth(random: Draws):
     """``student(images [K], accuracies [K], accuracy)`` → number of real images per class."""
     count = random.sizes(1, low=4)[0]
     images = np.cumprod(np.concatenate([[1.0 + random.number], random.rng.uniform(2.5, 6, count - 1)]))
@@ -174,7 +179,7 @@ _ANSWERED_BY = dict(zip(OBJECTIONS, CONTROLS, strict=True))
         "compute: matched steps; count: duplicate; labels: shuffled; memory: all real; place: …",
     )
 )
-def controls(answers):
+def controls(answers: dict):
     """``answers``: dict from a key of :data:`OBJECTIONS` to a key of :data:`CONTROLS`."""
     match(
         answers,

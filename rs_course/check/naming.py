@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +29,8 @@ class Paper:
         self.right, self.draw, self.name, self.tol = right, draw, name, tol
         self.tensor, self.look, self.seed, self.names = tensor, look, seed, right.takes
 
-    def judge(self, student, count: int) -> None:
+    def judge(self, student: Callable, count: int) -> None:
+        """Judge an answer on ``count`` draws of the arguments; raises :class:`Mistake` for a wrong one."""
         try:
             trials = [self.trial(student, number) for number in range(count)]
         except Stopped as stopped:
@@ -42,7 +45,8 @@ class Paper:
                 or self._largest_error(trials)
             )
 
-    def trial(self, student, number: int, square: bool = False) -> Trial:
+    def trial(self, student: Callable, number: int, square: bool = False) -> Trial:
+        """Run an answer on the arguments of one draw."""
         args = self.draw(Draws(self.seed, number=number, square=square))
         args = args if isinstance(args, tuple) else (args,)
         raw = call(student, *args, where=f"{self.described(args)}: " if self.described(args) else "")
@@ -55,7 +59,8 @@ class Paper:
             raise Mistake("a number or an array of numbers was expected, not str")
         return Trial(args, got, want)
 
-    def equal(self, a, b, trial) -> bool:
+    def equal(self, a: Any, b: Any, trial: Trial) -> bool:
+        """Whether two values agree within the tolerance."""
         if a is None or b is None or isinstance(a, str) or isinstance(b, str):
             return isinstance(a, str) and isinstance(b, str) and a == b
         if a.shape != b.shape and not a.size == b.size == 1:
@@ -64,7 +69,7 @@ class Paper:
         a, b = a.reshape(b.shape), b
         return bool(((np.abs(a - b) <= bound) | (np.isnan(a) & np.isnan(b)) | (a == b)).all())
 
-    def described(self, args) -> str:
+    def described(self, args: tuple) -> str:
         """The numbers among the arguments: ``"for t = 3, scale = 1.5"``."""
         plain = (int, float, str, type(None))
         numbers = (

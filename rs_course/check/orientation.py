@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rs_course.check.core import Mistake, call, exercise
 from rs_course.check.formulas import formula
+
+if TYPE_CHECKING:
+    from rs_course.check.core import Draws
 
 
 def _floating(raw, want, images):
@@ -68,7 +74,7 @@ def _floating(raw, want, images):
     tensor=True,
     look=_floating,
 )
-def to_tensor(random):
+def to_tensor(random: Draws):
     """uint8 ``[N, H, W, 3]`` to float ``[N, 3, H, W]`` in [0, 1]."""
     n, height, width = random.sizes(3, low=4)
     return random.rng.integers(3, 250, (n, height, width, 3), dtype=np.uint8)
@@ -120,7 +126,7 @@ def to_tensor(random):
     name="the level of chance",
     done="always saying the most common class is right that often",
 )
-def chance_level(random):
+def chance_level(random: Draws):
     """Best accuracy of a classifier that never looks at the image."""
     # Labels in which one class of five never occurs, and the most common one is neither the first nor last.
     common = 1 + random.number % 2
@@ -136,7 +142,7 @@ def chance_level(random):
         "np.concatenate([rng.permutation(np.flatnonzero(labels == k))[: size // n] for k in range(n)])",
     )
 )
-def nested_subset(student, *, seed: int = 0):
+def nested_subset(student: Callable, *, seed: int = 0):
     """Class-balanced subset of a given size; a smaller one lies inside a larger one of the same seed."""
     for classes, sizes, draw in ((4, (20, 40), 0), (3, (9, 15, 36), 5)):
         rng = np.random.default_rng([seed, classes])

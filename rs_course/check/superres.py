@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from rs_course.check.core import exercise, match
 from rs_course.check.formulas import formula
+
+if TYPE_CHECKING:
+    from rs_course.check.core import Draws
 
 
 def _mse(dims):
@@ -98,7 +102,7 @@ def _mse(dims):
     name="PSNR",
     done="one value per image, from its own mean squared error",
 )
-def psnr(random):
+def psnr(random: Draws):
     """``student(pred, target)`` → PSNR in dB ``[N]`` of two batches in [0, 1]."""
     n, height, width = random.sizes(3, low=5)
     target = random.uniform(0.05, 0.95, n, 3, height, width)
@@ -184,7 +188,7 @@ def _rows(product, shape):
     name="the merged kernel",
     done="W + reshape(B A)·alpha / r: one ordinary convolution, at no cost when it runs",
 )
-def merge(random):
+def merge(random: Draws):
     """``student(weight, A, B, alpha)`` → the merged kernel ``[O, I, k, k]`` of a ConvLoRA layer."""
     out, inn = random.sizes(2, low=6)
     k, rank, alpha = random.cycle((3, 2, 5.0), (5, 3, 1.0), (1, 4, 8.0), (3, 1, 0.5))
@@ -277,7 +281,7 @@ def _unit(f):
     name="the affinity matrix",
     done="cosine of every pixel with every other: 1 on the diagonal, whatever the number of channels",
 )
-def affinity(random):
+def affinity(random: Draws):
     """``student(features)`` → spatial affinity ``[N, h·w, h·w]`` of maps ``[N, C, h, w]``."""
     return 0.4 + random.normal(*random.sizes(4))
 
@@ -331,7 +335,7 @@ def reports() -> dict[str, float]:
         "picture at all: wrap-around.",
     )
 )
-def wrong_metric(answers):
+def wrong_metric(answers: dict):
     """``answers``: dict from report letter "A" … "D" to a key of :data:`CAUSES`."""
     truth = {"A": "data range", "B": "wrap-around", "C": "luma", "D": "aliased"}
     match(answers, truth, CAUSES, _objection)

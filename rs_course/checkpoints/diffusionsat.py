@@ -350,6 +350,7 @@ class SatMultiControlNet(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
+        """Number type of the weights."""
         return next(self.parameters()).dtype
 
     def forward(

@@ -83,6 +83,7 @@ class DiffusionSat(StableDiffusion):
     }
 
     def read(self, checkpoint, prompts, *, metadata, image, conditions, cond_metadata):
+        """What a call asks for, checked, as rows by name."""
         refuse("conditions", conditions, "takes its condition pictures as image=")
         rows: Rows = {"text": prompts, "metadata": torch.zeros(1, 7)}
         if metadata is not None:
@@ -105,10 +106,12 @@ class DiffusionSat(StableDiffusion):
         return {**rows, **dropped}
 
     def encode(self, checkpoint, rows, content_strength=1.0):
+        """The rows as the networks take them."""
         names = ("metadata", "cond_metadata", "condition", "heard")
         return {**super().encode(checkpoint, rows), **{key: rows[key] for key in names if key in rows}}
 
     def predict(self, checkpoint, x, t, given, control_strength=1.0):
+        """The network's output for latents ``x [N, C, h, w]`` at time ``t``."""
         residuals = {}
         if checkpoint.controlnet is not None:
             several = isinstance(checkpoint.controlnet, SatMultiControlNet)
@@ -140,6 +143,7 @@ class Text2Earth(StableDiffusion):
     training_data = "Git-10M"
 
     def read(self, checkpoint, prompts, *, metadata, image, conditions, cond_metadata):
+        """What a call asks for, checked, as rows by name."""
         refuse("conditions", conditions, "takes no condition maps")
         refuse("cond_metadata", cond_metadata, "has no ControlNet")
         parsed = [parse_level(prompt) for prompt in prompts]
@@ -153,9 +157,11 @@ class Text2Earth(StableDiffusion):
         return {**rows, "level": torch.zeros_like(rows["level"])}
 
     def encode(self, checkpoint, rows, content_strength=1.0):
+        """The rows as the networks take them."""
         return {**super().encode(checkpoint, rows), "level": rows["level"]}
 
     def predict(self, checkpoint, x, t, given, control_strength=1.0):
+        """The network's output for latents ``x [N, C, h, w]`` at time ``t``."""
         levels = given["level"] if checkpoint.unet.class_embedding is not None else None
         return checkpoint.unet(x, t, given["text"], class_labels=levels).sample
 
@@ -176,6 +182,7 @@ class CRSDiff(StableDiffusion):
     size_multiple = 8  # the map encoder's coarsest features cover 8 latent pixels
 
     def read(self, checkpoint, prompts, *, metadata, image, conditions, cond_metadata):
+        """What a call asks for, checked, as rows by name."""
         refuse("cond_metadata", cond_metadata, "takes maps without metadata of their own")
         rows: Rows = {"text": prompts, "metadata": torch.zeros(1, 7)}
         if metadata is not None:
@@ -184,9 +191,11 @@ class CRSDiff(StableDiffusion):
         return rows
 
     def unconditional(self, rows):
+        """The rows without what guidance compares with."""
         return {**rows, "content": torch.zeros_like(rows["content"])}
 
     def encode(self, checkpoint, rows, content_strength=1.0):
+        """The rows as the networks take them."""
         text = super().encode(checkpoint, rows)["text"]
         tokens = checkpoint.content_adapter(rows["content"].to(text)) * content_strength
         maps = rows["maps"] * rows.get("heard", 1.0)  # guess mode: 0 for the unconditional half
@@ -197,6 +206,7 @@ class CRSDiff(StableDiffusion):
         }
 
     def predict(self, checkpoint, x, t, given, control_strength=1.0):
+        """The network's output for latents ``x [N, C, h, w]`` at time ``t``."""
         residuals = checkpoint.controlnet(x, t, given["text"], features=given["features"])
         strengths = one_each(control_strength, len(residuals), "residuals")
         *down, mid = [r * s for r, s in zip(residuals, strengths, strict=True)]

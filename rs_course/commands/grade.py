@@ -1,13 +1,20 @@
 """What an instructor does: make the versions of an assignment, grade a class, mark by hand."""
 
+from __future__ import annotations
+
 import os
 import webbrowser
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 
-def grade_arguments(parser):
+def grade_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course grade``."""
     add = parser.add_argument
     add("submissions", help="nbgrader's submitted/ folder, a folder of notebooks, or an LMS zip")
     add("--assignment", required=True, help="name, e.g. a3_super_resolution")
@@ -52,7 +59,7 @@ def grade_arguments(parser):
     add("--seed-file", metavar="FILE", help="secret seed of hidden inputs (default: OUT/secret_seed.txt)")
 
 
-def grade(args):
+def grade(args: argparse.Namespace):
     """``rs-course grade SUBMISSIONS --assignment NAME``: grade a class in isolation; grades and feedback.
 
     rs-course grade submissions.zip --assignment a3_super_resolution --roster class.csv
@@ -142,7 +149,8 @@ def grade(args):
     return 0
 
 
-def mark_arguments(parser):
+def mark_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course mark``."""
     add = parser.add_argument
     add("assignment", help="name, e.g. a3_super_resolution; grade it first")
     add("--out", default="grades", help="folder that was graded into (default: grades)")
@@ -153,7 +161,7 @@ def mark_arguments(parser):
     add("--no-browser", action="store_true", help="only print the address")
 
 
-def mark(args):
+def mark(args: argparse.Namespace):
     """``rs-course mark NAME``: mark prose and figures of a graded class in the browser, question by question.
 
     rs-course mark a3_super_resolution
@@ -181,7 +189,8 @@ def mark(args):
     return 0
 
 
-def release_arguments(parser):
+def release_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course release``."""
     add = parser.add_argument
     add("names", nargs="*", help="assignments (default: all)")
     add("--source", default="assignments/source", help="folder of the source notebooks")
@@ -199,7 +208,7 @@ def release_arguments(parser):
     )  # fmt: skip
 
 
-def release(args):
+def release(args: argparse.Namespace):
     """``rs-course release``: make the student and the solution version of the assignments from their sources.
 
     rs-course release                          all assignments

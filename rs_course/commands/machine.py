@@ -9,10 +9,14 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rs_course import registry
 from rs_course.commands import setup
 from rs_course.paths import cache_dir, data_dir, relative
+
+if TYPE_CHECKING:
+    import argparse
 
 # Part of the environment, not of the course: any version that installed it will do.
 _INSTALLERS = ("pip", "setuptools")
@@ -21,13 +25,14 @@ _MEMORY_BYTES = 4 * 2**30
 _DISK_BYTES = 3 * 2**30
 
 
-def doctor_arguments(parser):
+def doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course doctor``."""
     parser.add_argument(
         "--full", action="store_true", help="also require what the profile full needs (a GPU)"
     )
 
 
-def doctor(args):
+def doctor(args: argparse.Namespace):
     """``rs-course doctor``: what this machine has, what is missing, and the command that mends it.
 
     rs-course doctor               what this machine has and lacks
@@ -163,7 +168,8 @@ _HEADINGS = {
 }
 
 
-def fetch_arguments(parser):
+def fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course fetch``."""
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="what to fetch, e.g. eurosat")
     add("--list", action="store_true", help="show what can be fetched and what is here")
@@ -171,7 +177,7 @@ def fetch_arguments(parser):
     add("--mirror", metavar="URL", help="base address with NAME/FILE below it")
 
 
-def fetch(args):
+def fetch(args: argparse.Namespace):
     """``rs-course fetch``: download or import a data set or checkpoint, or list what there is.
 
         rs-course fetch --list                       what can be fetched, what is here
@@ -238,14 +244,15 @@ KINDS = {
 }
 
 
-def cache_arguments(parser):
+def cache_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course cache``."""
     parser.add_argument("action", nargs="?", choices=["list", "clean"], default="list", help="default: list")
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"what to clean: {', '.join(KINDS)}, or a folder in one"
     )
 
 
-def cache(args):
+def cache(args: argparse.Namespace):
     """``rs-course cache``: what the course keeps outside its own folders, and how to get the space back.
 
         rs-course cache                        what lies there, and how much it takes

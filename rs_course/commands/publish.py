@@ -9,9 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from rs_course.files import sha256
 from rs_course.paths import checkout_dir, notebooks_dir, writable
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def _folders(parser, made: str, name: str, found: str = "the executed notebooks") -> None:
@@ -21,11 +25,12 @@ def _folders(parser, made: str, name: str, found: str = "the executed notebooks"
     parser.add_argument("--out", type=Path, help=made)
 
 
-def book_arguments(parser):
+def book_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course book``."""
     _folders(parser, "the site", "book")
 
 
-def book(args):
+def book(args: argparse.Namespace):
     """``rs-course book``: the course as a static site that needs no network, from the executed notebooks.
 
         rs-course run && rs-course book       the site in build/book/, its first page build/book/index.html
@@ -56,11 +61,12 @@ def book(args):
     print(f"book: {site / 'index.html'}" + (f" ({warnings} warnings, above)" if warnings else ""))
 
 
-def slides_arguments(parser):
+def slides_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course slides``."""
     _folders(parser, "the decks", "slides")
 
 
-def slides(args):
+def slides(args: argparse.Namespace):
     """``rs-course slides``: a slide deck of each lesson, from the executed notebooks, offline.
 
     rs-course run && rs-course slides     decks in build/slides/, the list of them in build/slides/index.html
@@ -71,11 +77,12 @@ def slides(args):
     print(f"slides: {slides.write(lessons, writable(args.out or args.build / 'slides'))}")
 
 
-def release_files_arguments(parser):
+def release_files_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course release-files``."""
     _folders(parser, "the files", "release", "notebooks and book")
 
 
-def release_files(args):
+def release_files(args: argparse.Namespace):
     """``rs-course release-files``: what a release consists of, with the hash of each file.
 
     make course book slides && rs-course release-files       into build/release/
@@ -127,11 +134,12 @@ def pack(folder: Path, target: Path, wanted: set[str] | None = None) -> None:
     target.write_bytes(records.pack((f"{target.stem}/{name}", data) for name, data in contents.items()))
 
 
-def address_arguments(parser):
+def address_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course address``."""
     parser.add_argument("repository", nargs="?", help="OWNER/NAME on GitHub (default: as it stands)")
 
 
-def address(args):
+def address(args: argparse.Namespace):
     """``rs-course address OWNER/NAME``: tell every file where the course is published.
 
     rs-course address OWNER/NAME     set-up cells, links to Colab, Kaggle and Binder, README, CITATION.cff

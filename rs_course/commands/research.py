@@ -6,9 +6,16 @@ import os
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rs_course.checkpoints.checkpoint import Checkpoint
 
 
-def generate_arguments(parser):
+def generate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course generate``."""
     add = parser.add_argument
     add(
         "prompts",
@@ -40,7 +47,7 @@ def generate_arguments(parser):
     add("--shard-size", type=int, default=64, help="images per file (default: 64)")
 
 
-def generate(args):
+def generate(args: argparse.Namespace):
     """``rs-course generate PROMPTS --checkpoint NAME --out DIR``: make a data set with a generator.
 
         rs-course generate classes:eurosat --checkpoint mini-text2earth --per-class 100 --out runs/eurosat
@@ -83,7 +90,8 @@ def trainer(name: str):
     return getattr(import_module(module), function or "train")
 
 
-def train_arguments(parser):
+def train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course train``."""
     add = parser.add_argument
     add("name", choices=TRAINABLE, metavar="NAME", help=", ".join(TRAINABLE))
     add("--out", type=Path, help="folder of the model and its training state (default: runs/NAME)")
@@ -99,7 +107,7 @@ def train_arguments(parser):
     add("--fresh", action="store_true", help="start again although an unfinished training lies there")
 
 
-def train(args):
+def train(args: argparse.Namespace):
     """``rs-course train NAME``: train one of the minis that ship with the course.
 
     rs-course train mini-ddpm --minutes 5
@@ -127,7 +135,8 @@ def train(args):
     print(f"train: {args.name} lies in {out}")
 
 
-def convert_arguments(parser):
+def convert_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course convert``."""
     parser.add_argument("source", metavar="SRC", help="folder, file or name of a checkpoint or ControlNet")
     parser.add_argument("target", metavar="DST", type=Path, help="folder to write; must not exist yet")
     parser.add_argument(
@@ -136,7 +145,7 @@ def convert_arguments(parser):
     )  # fmt: skip
 
 
-def convert(args):
+def convert(args: argparse.Namespace):
     """``rs-course convert SRC DST``: a published checkpoint as a clean folder of safetensors.
 
     rs-course convert last.ckpt runs/crsdiff
@@ -172,7 +181,7 @@ def is_controlnet(source: Path) -> bool:
     return str(config.get("_class_name", "")).startswith("ControlNet")
 
 
-def opens_where(checkpoint) -> str:
+def opens_where(checkpoint: Checkpoint) -> str:
     """What plain diffusers can do with the folder."""
     if checkpoint.family == "stable-diffusion":
         return "opens with diffusers.StableDiffusionPipeline.from_pretrained."
@@ -183,7 +192,8 @@ def opens_where(checkpoint) -> str:
     return "opens with diffusers, whose pipeline must be told the level as the UNet's class_labels."
 
 
-def export_arguments(parser):
+def export_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course export``."""
     add = parser.add_argument
     add("checkpoint", help="a name such as mini-diffusionsat, a folder, or a hub id")
     add("--out", type=Path, required=True, help="folder for denoiser, decoder and generator.json")
@@ -195,7 +205,7 @@ def export_arguments(parser):
     )
 
 
-def export(args):
+def export(args: argparse.Namespace):
     """``rs-course export NAME --out DIR``: a generator as ONNX graphs and a JSON, to use without Python.
 
     rs-course export mini-text2earth --out build/onnx
@@ -212,7 +222,8 @@ def export(args):
     print(f"export: {name} as ONNX, described in {path}")
 
 
-def study_arguments(parser):
+def study_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course study``."""
     add = parser.add_argument
     add("config", help="a TOML file, or the name of one in data/studies")
     add("--out", type=Path, required=True, help="folder of the records and the ledger")
@@ -228,7 +239,7 @@ def study_arguments(parser):
     add("--dry-run", action="store_true", help="say how many tasks there are and what they cost, and stop")
 
 
-def study(args):
+def study(args: argparse.Namespace):
     """``rs-course study``: run a grid of experiments into one ledger.
 
         rs-course study eurosat --out runs/eurosat --workers 2
@@ -262,12 +273,13 @@ def _value(text: str):
         return text
 
 
-def report_arguments(parser):
+def report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course report``."""
     parser.add_argument("folder", type=Path, help="folder of a study: what `rs-course study --out` wrote")
     parser.add_argument("--out", type=Path, help="where to write (default: report/ in that folder)")
 
 
-def report(args):
+def report(args: argparse.Namespace):
     """``rs-course report DIR``: weigh a study: figures and a one-page summary with the answer.
 
     rs-course report runs/eurosat

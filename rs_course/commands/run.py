@@ -18,9 +18,13 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from rs_course.files import write_json
 from rs_course.paths import notebooks_dir, writable
+
+if TYPE_CHECKING:
+    import argparse
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Job:
     values: dict
 
 
-def run_arguments(parser):
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course run``."""
     add = parser.add_argument
     add("notebooks", nargs="*", help="files, or names such as 00 (default: all of notebooks/)")
     add("--profile", choices=["fast", "full"], help="value of the parameter PROFILE")
@@ -47,7 +52,7 @@ def run_arguments(parser):
     add("--in-place", action="store_true", help="refresh the outputs stored in the notebooks")
 
 
-def run(args):
+def run(args: argparse.Namespace):
     asked = dict(args.parameters)
     if args.profile:
         asked["PROFILE"] = args.profile

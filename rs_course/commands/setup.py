@@ -24,6 +24,10 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 EXTRAS = ("course", "scale")
@@ -31,7 +35,8 @@ ON_REQUEST = ("book", "nbgrader", "test")
 _STAMP = "rs-course-setup.json"
 
 
-def setup_arguments(parser):
+def setup_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course setup``."""
     parser.add_argument(
         "--torch", choices=["auto", "cpu", "default"], default="auto",
         help="auto: a CPU build unless a GPU is seen; cpu: always; default: whatever pip chooses",
@@ -43,7 +48,7 @@ def setup_arguments(parser):
     parser.add_argument("--force", action="store_true", help="install again although nothing changed")
 
 
-def setup(args):
+def setup(args: argparse.Namespace):
     root = Path.cwd()
     if not (root / "constraints.txt").is_file() or not (root / "pyproject.toml").is_file():
         raise FileNotFoundError("run setup in the root of a checkout, where constraints.txt lies.")

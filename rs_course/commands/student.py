@@ -8,18 +8,23 @@ import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+from typing import TYPE_CHECKING
 
 from rs_course.files import atomic_write, write_json
 from rs_course.paths import course_files, writable
 
+if TYPE_CHECKING:
+    import argparse
+
 _RECORD = ".rs-course.json"
 
 
-def start_arguments(parser):
+def start_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course start``."""
     parser.add_argument("folder", type=Path, help="where to work; it is made if it is not there")
 
 
-def start(args):
+def start(args: argparse.Namespace):
     """``rs-course start FOLDER``: the course's notebooks and assignments in a folder to work in.
 
     rs-course start my-course        copy them, and say how to open them
@@ -79,7 +84,8 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def check_arguments(parser):
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course check``."""
     add = parser.add_argument
     add("notebook", help="your assignment notebook")
     add("--assignment", help="its name, if the file is called something else")
@@ -87,7 +93,7 @@ def check_arguments(parser):
     add("--exam", metavar="FILE", help="Python file that defines exam, for your instructor's own")
 
 
-def check(args):
+def check(args: argparse.Namespace):
     """``rs-course check NOTEBOOK``: the public checks, run as the grader would run them.
 
     rs-course check assignments/release/a3_super_resolution/a3_super_resolution.ipynb
@@ -128,13 +134,14 @@ def check(args):
     return 0 if right else 1
 
 
-def submit_arguments(parser):
+def submit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``rs-course submit``."""
     parser.add_argument("notebook", help="your assignment notebook")
     parser.add_argument("--student", help="your student id; it becomes part of the file name")
     parser.add_argument("--out", default=".", help="folder for the zip (default: here)")
 
 
-def submit(args):
+def submit(args: argparse.Namespace):
     """``rs-course submit NOTEBOOK``: a zip with the notebook and a manifest of its hash, ready to upload.
 
     rs-course submit a3_super_resolution.ipynb --student ada

@@ -218,9 +218,11 @@ class Tar(_Archive):
         return member.isdir()
 
     def stream(self, name: str) -> Any:
+        """A member as an open file."""
         return self._open().extractfile(self.members[name])
 
     def position(self, name: str) -> Any:
+        """Where a member lies, so that many are read in this order."""
         return self.members[name].offset
 
 
@@ -254,7 +256,9 @@ class Zip(_Archive):
         return member.is_dir()
 
     def stream(self, name: str) -> Any:
+        """A member as an open file."""
         return self._open().open(self.members[name])
 
     def position(self, name: str) -> Any:
+        """Where a member lies, so that many are read in this order."""
         return self.members[name].header_offset

@@ -118,10 +118,12 @@ class ParquetImages:
         return identity_of(self.path, (file.name for file in self.files))
 
     def position(self, name: str) -> tuple[str, int]:
+        """Where a member lies, so that many are read in this order."""
         file, row = name.rsplit("#", 1)
         return file, int(row)
 
     def read(self, name: str) -> bytes:
+        """Bytes of a member."""
         import pyarrow.parquet as pq
 
         file, row = self.position(name)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rs_course import plots
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from rs_course.diffusion.schedules import Schedule
+
 
 def clouds(
-    points: dict, *, provenance, colours=plots.COLOURS[1], behind=None, limit: float = 2.9, width: float = 9.6
-):
+    points: dict,
+    *,
+    provenance: str | Sequence[str],
+    colours: str | Sequence[str] = plots.COLOURS[1],
+    behind: np.ndarray | None = None,
+    limit: float = 2.9,
+    width: float = 9.6,
+) -> Figure:
     """Scatter plots of points in the plane, side by side.
 
     Args:
@@ -35,7 +49,9 @@ def clouds(
     return plots.badge(fig, provenance)
 
 
-def arrows(grid, fields: dict, *, provenance, limit: float = 2.7, width: float = 8):
+def arrows(
+    grid: np.ndarray, fields: dict, *, provenance: str | Sequence[str], limit: float = 2.7, width: float = 8
+) -> Figure:
     """Vector fields in the plane over the points they belong to, side by side.
 
     Args:
@@ -54,7 +70,9 @@ def arrows(grid, fields: dict, *, provenance, limit: float = 2.7, width: float =
     return fig
 
 
-def paths(walks: dict, *, provenance, behind, width: float = 7.0):
+def paths(
+    walks: dict, *, provenance: str | Sequence[str], behind: np.ndarray | None, width: float = 7.0
+) -> Figure:
     """Ways of points through the plane, from white dots to black ones.
 
     Args:
@@ -73,7 +91,16 @@ def paths(walks: dict, *, provenance, behind, width: float = 7.0):
     return fig
 
 
-def ways_from(start, denoise, schedule, *, provenance, behind, count: int = 6, seed: int = 0):
+def ways_from(
+    start: np.ndarray,
+    denoise: Callable,
+    schedule: Schedule,
+    *,
+    provenance: str | Sequence[str],
+    behind: np.ndarray | None,
+    count: int = 6,
+    seed: int = 0,
+) -> Figure:
     """Ways of DDPM from one start, beside ways of DDIM from it and from points close by.
 
     Args:
@@ -101,7 +128,7 @@ def ways_from(start, denoise, schedule, *, provenance, behind, count: int = 6, s
     return paths(walks, provenance=provenance, behind=behind)
 
 
-def losses(curve, by_step: dict, *, provenance):
+def losses(curve: Sequence[float], by_step: dict, *, provenance: str | Sequence[str]) -> Figure:
     """A training curve beside the loss at each step t; the line named "best possible" is the floor of both.
 
     Args:
@@ -123,8 +150,13 @@ def losses(curve, by_step: dict, *, provenance):
 
 
 def error_lines(
-    evaluations, errors: dict, *, provenance, fit_from: int | None = None, cost="network evaluations (NFE)"
-):
+    evaluations: Sequence[float],
+    errors: dict,
+    *,
+    provenance: str | Sequence[str],
+    fit_from: int | None = None,
+    cost: str = "network evaluations (NFE)",
+) -> Figure:
     """Error against cost, on log-log axes.
 
     Args:
@@ -151,12 +183,14 @@ def error_lines(
     return plots.badge(fig, provenance)
 
 
-def slope(x, y) -> float:
+def slope(x: ArrayLike, y: ArrayLike) -> float:
     """Slope of the straight line through log y over log x: minus the order of a method."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
-def steps_on_a_curve(slope, start: float, times, *, provenance):
+def steps_on_a_curve(
+    slope: Callable, start: float, times: Sequence[float], *, provenance: str | Sequence[str]
+) -> Figure:
     """Euler, Heun and a two-step method on one curve, with every slope that they ask for.
 
     Args:

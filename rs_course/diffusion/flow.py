@@ -16,7 +16,7 @@ import torch
 from rs_course.diffusion.samplers import Step
 
 
-def interpolate(x0: torch.Tensor, eps: torch.Tensor, sigma) -> torch.Tensor:
+def interpolate(x0: torch.Tensor, eps: torch.Tensor, sigma: float) -> torch.Tensor:
     """x_σ = (1 − σ) x_0 + σ ε, with one σ for all or one per image ``[N]``."""
     sigma = torch.as_tensor(sigma).to(x0).reshape(-1, *[1] * (x0.ndim - 1))
     return (1 - sigma) * x0 + sigma * eps

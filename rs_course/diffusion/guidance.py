@@ -29,7 +29,12 @@ def guide(cond: torch.Tensor, uncond: torch.Tensor, scale: float) -> torch.Tenso
 
 
 def guided(
-    model, condition: torch.Tensor, null, scale: float, *, interval: tuple[float, float] | None = None
+    model: Callable,
+    condition: torch.Tensor,
+    null: int,
+    scale: float,
+    *,
+    interval: tuple[float, float] | None = None,
 ):
     """A model ``(xt, t)`` that answers with guidance, from a conditional model ``(xt, t, condition)``.
 
@@ -53,7 +58,9 @@ def guided(
     return ask
 
 
-def drop_condition(condition: torch.Tensor, null, probability: float, uniform) -> torch.Tensor:
+def drop_condition(
+    condition: torch.Tensor, null: int, probability: float, uniform: torch.Tensor
+) -> torch.Tensor:
     """Replace the condition by ``null`` where ``uniform < probability`` (Ho & Salimans 2022, Algorithm 1).
 
     Args:

@@ -58,7 +58,13 @@ class PixelModel:
             raise ValueError(f"mini-ddpm knows no class {unknown[0]!r}; it knows {', '.join(self.classes)}.")
         return torch.tensor([self.classes.index(n) if n in self.classes else n for n in names])
 
-    def denoiser(self, names: Sequence[str | int], *, guidance: float = 1.0, interval=None) -> Denoise:
+    def denoiser(
+        self,
+        names: Sequence[str | int],
+        *,
+        guidance: float = 1.0,
+        interval: tuple[float, float] | None = None,
+    ) -> Denoise:
         """``denoise(xt, t) -> (x0, eps)`` for one class per image, for any sampler; x0 is kept in [-1, 1]."""
         ask = guided(self.unet, self.labels(names), len(self.classes), guidance, interval=interval)
         return denoiser(ask, self.schedule, prediction_type="v", clip=1.0)
@@ -87,7 +93,7 @@ class PixelModel:
         denoise = self.denoiser(names, guidance=guidance)
         return to_image(final(SAMPLERS[sampler](denoise, xt, self.schedule, steps, **options)))
 
-    def save(self, folder) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the checkpoint folder."""
         folder = Path(folder)
         self.unet.save(folder / "unet")
@@ -96,7 +102,7 @@ class PixelModel:
         write_json(folder / "scheduler" / "scheduler_config.json", _SCHEDULER, indent=2)
 
 
-def load(name_or_folder="mini-ddpm") -> PixelModel:
+def load(name_or_folder: str | Path = "mini-ddpm") -> PixelModel:
     """Load a pixel-space checkpoint that ships with the course, or from a folder.
 
     Raises:

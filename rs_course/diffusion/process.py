@@ -36,7 +36,7 @@ Denoise = Callable[[torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]]
 PREDICTIONS = ("eps", "x0", "v")
 
 
-def add_noise(x0: torch.Tensor, eps: torch.Tensor, t, schedule: Schedule) -> torch.Tensor:
+def add_noise(x0: torch.Tensor, eps: torch.Tensor, t: int | torch.Tensor, schedule: Schedule) -> torch.Tensor:
     """x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) ε: noise of any step in one stroke.
 
     Args:
@@ -49,13 +49,17 @@ def add_noise(x0: torch.Tensor, eps: torch.Tensor, t, schedule: Schedule) -> tor
     return a * x0 + s * eps
 
 
-def target(x0: torch.Tensor, eps: torch.Tensor, t, schedule: Schedule, prediction_type: str) -> torch.Tensor:
+def target(
+    x0: torch.Tensor, eps: torch.Tensor, t: int | torch.Tensor, schedule: Schedule, prediction_type: str
+) -> torch.Tensor:
     """What a network that predicts ``"eps"``, ``"x0"`` or ``"v"`` should have answered."""
     a, s = schedule.coefficients(t, x0)
     return {"eps": eps, "x0": x0, "v": a * eps - s * x0}[_known(prediction_type)]
 
 
-def split(output: torch.Tensor, xt: torch.Tensor, t, schedule: Schedule, prediction_type: str):
+def split(
+    output: torch.Tensor, xt: torch.Tensor, t: int | torch.Tensor, schedule: Schedule, prediction_type: str
+):
     """Turn a network's output into the pair (x0, eps).
 
     Raises:
@@ -75,7 +79,7 @@ def split(output: torch.Tensor, xt: torch.Tensor, t, schedule: Schedule, predict
 
 @old_arguments(predicts="prediction_type")
 def denoiser(
-    model, schedule: Schedule, *, prediction_type: str = "eps", clip: float | None = None
+    model: Callable, schedule: Schedule, *, prediction_type: str = "eps", clip: float | None = None
 ) -> Denoise:
     """Wrap a network as ``denoise(xt, t) -> (x0, eps)``.
 
@@ -98,7 +102,9 @@ def denoiser(
     return denoise
 
 
-def posterior(x0: torch.Tensor, xt: torch.Tensor, t, s, schedule: Schedule):
+def posterior(
+    x0: torch.Tensor, xt: torch.Tensor, t: int | torch.Tensor, s: int | torch.Tensor, schedule: Schedule
+):
     """Mean and variance of q(x_s | x_t, x_0) for any earlier step s < t (s = −1 is the clean image).
 
     For s = t − 1 this is Ho et al. 2020, equations 6 and 7:

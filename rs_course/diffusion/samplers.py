@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -25,6 +25,9 @@ from rs_course import seeds
 from rs_course.deprecation import old_names
 from rs_course.diffusion.process import Denoise, posterior
 from rs_course.diffusion.schedules import Schedule, leading, linspace, open_linspace
+
+if TYPE_CHECKING:
+    from diffusers import SchedulerMixin
 
 __getattr__ = old_names(__name__, {"sample": "library_sample"})
 
@@ -195,7 +198,7 @@ def _log_ratio(a: float, s: float) -> float:
 
 
 @torch.no_grad()
-def library_sample(scheduler, denoise: Denoise, xt: torch.Tensor, steps: int) -> torch.Tensor:
+def library_sample(scheduler: SchedulerMixin, denoise: Denoise, xt: torch.Tensor, steps: int) -> torch.Tensor:
     """Sample with a diffusers scheduler whose model predicts ε.
 
     Args:

@@ -70,7 +70,7 @@ class Schedule:
         """Noise per unit of signal, √((1 − ᾱ_t) / ᾱ_t): the σ of Karras et al. 2022, ``[T]``."""
         return ((1 - self.alpha_bar) / self.alpha_bar).sqrt()
 
-    def at(self, t) -> torch.Tensor:
+    def at(self, t: int | torch.Tensor) -> torch.Tensor:
         """ᾱ at any t in [−1, T−1], real numbers included; between steps σ is linear in t, as in diffusers.
 
         Args:
@@ -95,7 +95,7 @@ class Schedule:
         between = 1 / (1 + (sigma_low + fraction * (sigma_high - sigma_low)) ** 2)
         return torch.where(fraction == 0, low, between)
 
-    def coefficients(self, t, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def coefficients(self, t: int | torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """√ᾱ_t and √(1 − ᾱ_t), shaped and typed to multiply ``x``.
 
         Args:
@@ -164,7 +164,7 @@ def open_linspace(T: int, steps: int, *, final: int = -1) -> list[int]:
 
 
 def karras(
-    schedule, steps: int, *, rho: float = 7.0, sigma_max: float = math.inf, final: int = -1
+    schedule: Schedule, steps: int, *, rho: float = 7.0, sigma_max: float = math.inf, final: int = -1
 ) -> list[float]:
     """Even in σ^(1/ρ) (Karras et al. 2022, equation 5), from ``sigma_max`` or the largest σ there is."""
     _check(len(schedule), steps)

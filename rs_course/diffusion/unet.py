@@ -44,7 +44,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.conv2.weight)  # every block starts as the identity
         nn.init.zeros_(self.conv2.bias)
 
-    def forward(self, x, embedding):  # [N, C, H, W], [N, E]
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:  # [N, C, H, W], [N, E]
         scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
         h = self.conv1(F.silu(self.norm1(x)))
         h = F.silu(self.norm2(h) * (1 + scale) + shift)
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x):  # [N, C, H, W]
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # [N, C, H, W]
         n, c, h, w = x.shape
         qkv = self.qkv(self.norm(x)).view(n, 3, self.heads, c // self.heads, h * w)
         q, k, v = qkv.transpose(-1, -2).unbind(1)
@@ -109,7 +109,9 @@ class UNet(nn.Module):
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
-    def forward(self, x, t, labels):  # [N, 3, H, W], [N], [N]
+    def forward(
+        self, x: torch.Tensor, t: int | torch.Tensor, labels: torch.Tensor | None
+    ) -> torch.Tensor:  # [N, 3, H, W], [N], [N]
         fold = self.config["fold"]
         time = self.time(timestep_embedding(t, self.time[0].in_features).to(x.dtype))
         embedding = F.silu(time + self.label(labels))
@@ -127,7 +129,7 @@ class UNet(nn.Module):
             high = block(high, embedding)
         return F.pixel_shuffle(self.leave(F.silu(self.norm(high))), fold)
 
-    def save(self, folder) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``config.json`` and fp16 safetensors into ``folder``, as diffusers lays out a model."""
         from safetensors.torch import save_file
 
@@ -138,7 +140,7 @@ class UNet(nn.Module):
         write_json(folder / "config.json", {"_class_name": "UNet", **self.config}, indent=2)
 
     @classmethod
-    def load(cls, folder) -> UNet:
+    def load(cls, folder: str | Path) -> UNet:
         """Read what ``save`` wrote; float32, evaluation mode.
 
         Raises:

@@ -15,14 +15,19 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from rs_course.execution.pages import MATHJAX, pictures_of, promise_of, read_record, thumbnail, title_of
 from rs_course.execution.runner import TAG, hides_outputs, normalise
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 _PAGES = (
     "README.md",
@@ -108,7 +113,7 @@ def assemble(root: Path, lessons: list[Lesson], folder: Path) -> None:
     (folder / "generated" / "times.md").write_text(_times(lessons), encoding="utf-8")
 
 
-def alternative_texts(notebook) -> dict[str, str]:
+def alternative_texts(notebook: NotebookNode) -> dict[str, str]:
     """SHA-256 of each picture to its alternative text: myst-nb names a picture's file by that hash."""
     return {hashlib.sha256(png).hexdigest(): alt for png, alt in pictures_of(notebook)}
 
@@ -181,7 +186,7 @@ def public_packages() -> list[ModuleType]:
     return sorted(values, key=lambda module: module.__name__)
 
 
-def names_of(module) -> list[str]:
+def names_of(module: ModuleType) -> list[str]:
     """Public functions, classes and constants of a module: ``__all__``, or what is defined below it."""
     listed = getattr(module, "__all__", None)
     found = []
@@ -195,7 +200,7 @@ def names_of(module) -> list[str]:
     return found
 
 
-def modules_of(package) -> list[ModuleType]:
+def modules_of(package: ModuleType) -> list[ModuleType]:
     """Submodules that are public names of a package, such as ``rs_course.metrics.image``."""
     values = [getattr(package, name) for name in dir(package) if not name.startswith("_")]
     return [
@@ -205,7 +210,7 @@ def modules_of(package) -> list[ModuleType]:
     ]
 
 
-def page(package, returned=(), seen=None) -> str:
+def page(package: ModuleType, returned: Collection[str] = (), seen: set | None = None) -> str:
     """The page of one package: its own names, then those of its submodules that are not among them.
 
     Args:
@@ -263,7 +268,7 @@ def _prose(module) -> list[str]:
     return ["```{eval-rst}", f".. currentmodule:: {module.__name__}", "", "\n\n".join(text), "```"]
 
 
-def first_paragraph(module) -> str:
+def first_paragraph(module: ModuleType) -> str:
     """The first paragraph of a module's docstring, without the marks of reStructuredText."""
     text = " ".join(inspect.cleandoc(module.__doc__ or "").partition("\n\n")[0].split())
     return re.sub(r":\w+:`\.?~?([^`]*)`", r"`\1`", text).replace("``", "`").replace("|", "\\|")

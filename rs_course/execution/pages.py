@@ -9,8 +9,12 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rs_course.execution.runner import TAG, without_widget
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 QUESTION = "Is synthetic data from generative models ready for image recognition?"
 TEMPLATES = Path(__file__).with_name("templates")
@@ -36,7 +40,7 @@ def render(template: str, path: Path, **values) -> Path:
     return path
 
 
-def write_page(notebook, path: Path, title: str) -> None:
+def write_page(notebook: NotebookNode, path: Path, title: str) -> None:
     """Write one executed notebook as one page, and MathJax beside it; nothing is loaded from elsewhere."""
     import nbformat
     from nbconvert import HTMLExporter
@@ -77,7 +81,7 @@ def _described(html: str) -> str:
     return str(page)
 
 
-def title_of(notebook, default: str) -> str:
+def title_of(notebook: NotebookNode, default: str) -> str:
     """The notebook's first heading."""
     for cell in notebook.cells:
         for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
@@ -86,7 +90,7 @@ def title_of(notebook, default: str) -> str:
     return default
 
 
-def promise_of(notebook) -> str:
+def promise_of(notebook: NotebookNode) -> str:
     """What a reader will have done at the end: the first sentence that says "you …"."""
     prose = " ".join(cell.source for cell in notebook.cells[:3] if cell.cell_type == "markdown")
     found = re.search(r"\byou (?:will )?(.*?)\.(?=[\s*]|$)", " ".join(prose.split()))
@@ -107,7 +111,7 @@ def read_record(path: Path) -> dict | None:
         return None
 
 
-def pictures_of(notebook):
+def pictures_of(notebook: NotebookNode):
     """Each PNG of a notebook with its alternative text, in order."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -116,7 +120,7 @@ def pictures_of(notebook):
                 yield base64.b64decode(encoded), alt
 
 
-def thumbnail(notebook) -> bytes:
+def thumbnail(notebook: NotebookNode) -> bytes:
     """The first picture of a lesson, its upper left part in the shape of a card."""
     from PIL import Image
 

@@ -17,12 +17,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nbformat
 
 from rs_course.files import atomic_write, sha256
 from rs_course.jobs import environment
 from rs_course.paths import data_dir
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 # What a stored page says must not depend on who watches: no debugger notice, no progress bars.
 QUIET = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -44,7 +48,7 @@ class Outcome:
     error: str | None = None  # one sentence, or ``None`` if every cell ran
 
 
-def declared_parameters(notebook) -> dict:
+def declared_parameters(notebook: NotebookNode) -> dict:
     """Names and default values in the cell tagged ``parameters``, in order.
 
     An annotation (``SEED: int = 0``) and a magic (``%matplotlib inline``) may stand there, as for papermill.
@@ -154,7 +158,7 @@ def _peak_memory(interval: float = 0.1):
         watcher.join()
 
 
-def fingerprint(notebook, parameters: dict) -> str:
+def fingerprint(notebook: NotebookNode, parameters: dict) -> str:
     """Hash of a notebook's sources, its parameters, the package, the shipped data and the installed versions.
 
     Stored outputs and metadata do not count, so that opening and saving a notebook repeats nothing.
@@ -181,7 +185,7 @@ def _tree(folder: Path, suffix: str) -> list:
     return found
 
 
-def normalise(notebook):
+def normalise(notebook: NotebookNode):
     """Return a copy without what changes from run to run.
 
     Execution counts become sequential; timing, papermill's and the front end's metadata and the version of
@@ -210,7 +214,7 @@ def normalise(notebook):
     return stored
 
 
-def hides_outputs(cell) -> bool:
+def hides_outputs(cell: NotebookNode) -> bool:
     """Whether the outputs of a cell wait behind a click."""
     return cell.metadata.get("jupyter", {}).get("outputs_hidden", False)
 
@@ -226,13 +230,13 @@ def _fold_answers(cells) -> None:
             cell.metadata["jupyter"] = {"outputs_hidden": True}
 
 
-def store(notebook, path) -> None:
+def store(notebook: NotebookNode, path: str | Path) -> None:
     """Store a normalised notebook; the file appears whole or not at all."""
     with atomic_write(path) as partial:
         nbformat.write(normalise(notebook), partial)
 
 
-def without_widget(output):
+def without_widget(output: NotebookNode):
     """The output with only its fallback, where it has one."""
     data = output.get("data", {})
     if _WIDGET in data and ({"text/html", "image/png"} & set(data)):

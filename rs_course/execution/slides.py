@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -22,6 +23,9 @@ from rs_course.execution.book import Lesson
 from rs_course.execution.pages import MATHJAX, QUESTION, TEMPLATES, render
 from rs_course.execution.runner import hides_outputs
 from rs_course.plots import ALT_CLASS
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 # A slide of 1280 by 720 has room for about this many lines of 24 pixels below its heading.
 _LINES = 21
@@ -69,7 +73,7 @@ def _sections(stacks: list[list[Slide]]) -> list[tuple[str, str]]:
     return [(place, slide.heading) for place, slide in slides if slide.pieces[0].startswith("<h2")]
 
 
-def deck(notebook) -> list[list[Slide]]:
+def deck(notebook: NotebookNode) -> list[list[Slide]]:
     """Stacks of slides: each stack goes down, the next one stands to its right."""
     stacks: list[list[Slide]] = []
     for cell in notebook.cells:

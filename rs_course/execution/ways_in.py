@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
@@ -98,7 +99,7 @@ class Unavailable(Exception):
     """The page cannot be made here; the message says why, in one sentence."""
 
 
-def write_drawing(folder: Path, work: Path, generators=tuple(GENERATORS)) -> None:
+def write_drawing(folder: Path, work: Path, generators: Sequence[str] = tuple(GENERATORS)) -> None:
     """Write the files of the page that draws: generators as ONNX, and what runs them.
 
     Each is a script that holds its file as text: a page opened from a folder may load scripts, and nothing
@@ -169,7 +170,9 @@ def exported_generator(name: str, work: Path) -> Path:
     return folder
 
 
-def from_noise(classes=("AnnualCrop", "Highway", "Residential", "River"), seed: int = 3) -> bytes:
+def from_noise(
+    classes: Sequence[str] = ("AnnualCrop", "Highway", "Residential", "River"), seed: int = 3
+) -> bytes:
     """Four generated places step by step, from noise to tile, side by side as a moving picture."""
     import numpy as np
     from PIL import Image

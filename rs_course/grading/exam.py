@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -199,6 +200,7 @@ class Examined:
 
     @cached_property
     def inputs(self) -> dict:
+        """Fresh arguments of this check."""
         digest = hashlib.sha256(f"{self._seed}/{self.check.name}".encode()).digest()
         return self.check.inputs(np.random.default_rng(int.from_bytes(digest[:16], "big")))
 
@@ -228,7 +230,7 @@ class Examined:
     def _mistakes(self):
         return {sentence: wrong(**self.inputs) for sentence, wrong in self.check.mistakes.items()}
 
-    def judge(self, value) -> float | None:
+    def judge(self, value: Any) -> float | None:
         """Judge a value that came back.
 
         Returns:
@@ -249,7 +251,7 @@ class Examined:
         return None
 
 
-def compare(value, expected, tolerance: float, mistakes=dict) -> None:
+def compare(value: Any, expected, tolerance: float, mistakes=dict) -> None:
     """Compare type, shape, finiteness and values.
 
     Raises:
@@ -302,7 +304,7 @@ def wrong_shape(given, wanted, sentence: str = "the result has another shape tha
     return Wrong(sentence, detail=f"shape {list(given)} instead of {list(wanted)}")
 
 
-def numbers(value) -> np.ndarray:
+def numbers(value: Any) -> np.ndarray:
     """A plain numeric value as a float64 array.
 
     Raises:

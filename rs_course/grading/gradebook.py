@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -87,6 +88,7 @@ def write_table(path: Path, header: list[str], lines: list[tuple]) -> None:
 
 
 def csv_text(header, table):
+    """A table as CSV, line ends as spreadsheets expect them."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, header, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -95,7 +97,7 @@ def csv_text(header, table):
     return stream.getvalue()
 
 
-def cell(value):
+def cell(value: Any):
     """A value as it may stand in a CSV: a student's text must not run as a formula of a spreadsheet.
 
     A program set to semicolons or tabs splits text there whatever the quotes say, so the part behind one

@@ -49,14 +49,17 @@ class Assignment:
 
     @property
     def name(self) -> str:
+        """Of the exam."""
         return self.exam.name
 
     @cached_property
     def cells(self) -> list[notebooks.Cell]:
+        """Of the student version."""
         return notebooks.read(self.release)[0]
 
     @cached_property
     def checks(self) -> list[Examined]:
+        """Of the exam, in order."""
         return [Examined(check, self.seed) for check in self.exam.checks]
 
     @cached_property
@@ -70,6 +73,7 @@ class Assignment:
 
     @cached_property
     def fingerprint(self) -> str:
+        """Hash of what the result depends on."""
         return f"{self.name}/{hashlib.sha256(self.release).hexdigest()}/{self.exam.fingerprint}"
 
     def key(self, submission: bytes) -> str:

@@ -43,6 +43,7 @@ class Cell:
 
     @property
     def is_answer(self) -> bool:
+        """Whether a student writes here."""
         return bool(self.nbgrader.get("solution"))
 
     @property
@@ -63,6 +64,7 @@ class Cell:
 
     @property
     def is_manual(self) -> bool:
+        """Whether a person marks it."""
         return self.is_task or (self.is_answer and bool(self.nbgrader.get("grade")))
 
 

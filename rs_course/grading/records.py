@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections.abc import Collection, Container, Iterable
 from pathlib import Path
+from typing import Any
 
 from rs_course.files import atomic_write
 
@@ -70,7 +71,7 @@ def pack(files: Iterable[tuple[str, bytes]], *, programs: Collection[str] = ()) 
     return stream.getvalue()
 
 
-def clean(value):
+def clean(value: Any):
     """A plain value whose texts every file and page can hold: no lone surrogates, no control characters."""
     if isinstance(value, str):
         return _CONTROL.sub("\ufffd", value.encode("utf-8", "replace").decode())

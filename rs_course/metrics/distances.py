@@ -17,6 +17,7 @@ from numbers import Integral
 from statistics import linear_regression
 
 import torch
+from numpy.typing import ArrayLike
 
 from .features import (
     Estimate,
@@ -29,7 +30,9 @@ from .features import (
 )
 
 
-def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
+def frechet_distance(
+    mean_a: ArrayLike, covariance_a: ArrayLike, mean_b: ArrayLike, covariance_b: ArrayLike
+) -> float:
     """Fréchet distance of two Gaussians from their means ``[D]`` and covariances ``[D, D]``.
 
     Args:
@@ -60,7 +63,7 @@ def frechet_distance(mean_a, covariance_a, mean_b, covariance_b) -> float:
     return _distance(*means, *roots)
 
 
-def fid(real, generated) -> float:
+def fid(real: ArrayLike | FeatureStatistics, generated: ArrayLike | FeatureStatistics) -> float:
     """Fréchet distance between two sets of features (Heusel et al. 2017); lower is closer.
 
     With Inception-v3's 2048 pool features this is "FID"; with another network's features the same formula
@@ -81,7 +84,7 @@ def fid(real, generated) -> float:
 
 
 def fid_infinity(
-    real, generated, *, points: int = 15, smallest: int | None = None, seed: int = 0
+    real: ArrayLike, generated: ArrayLike, *, points: int = 15, smallest: int | None = None, seed: int = 0
 ) -> Estimate:
     """FID extrapolated to infinitely many generated images (Chong & Forsyth 2020).
 
@@ -161,9 +164,16 @@ _BLOCK = {"cpu": 512, "cuda": 8192}
 
 
 def kid(
-    real, generated, *, subset_size: int | None = None, subsets: int = 100, seed: int = 0, degree: int = 3,
-    gamma: float | None = None, coef: float = 1.0,
-) -> Estimate:  # fmt: skip
+    real: ArrayLike | FeatureStatistics,
+    generated: ArrayLike | FeatureStatistics,
+    *,
+    subset_size: int | None = None,
+    subsets: int = 100,
+    seed: int = 0,
+    degree: int = 3,
+    gamma: float | None = None,
+    coef: float = 1.0,
+) -> Estimate:
     """Kernel Inception Distance (Bińkowski et al. 2018): unbiased MMD² with (γ x·y + c)^degree.
 
     By default all samples are used at once: the result is deterministic, and its standard error is the
@@ -216,7 +226,7 @@ def kid(
     return Estimate(values.mean().item(), standard_error=error, subset_std=std, subsets=subsets)
 
 
-def cmmd(real, generated, *, sigma: float = 10.0, scale: float = 1000.0) -> float:
+def cmmd(real: ArrayLike, generated: ArrayLike, *, sigma: float = 10.0, scale: float = 1000.0) -> float:
     """CMMD (Jayasumana et al. 2024): MMD² of CLIP embeddings with a Gaussian kernel, times 1000.
 
     The V-statistic of the authors' code: means over all pairs, a sample with itself included.

@@ -5,8 +5,10 @@ covariance from a stream.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import torch
+from numpy.typing import ArrayLike
 
 
 class Estimate(float):
@@ -27,7 +29,7 @@ class Estimate(float):
         return (float(self),), dict(self.__dict__)
 
 
-def feature_matrix(features, name: str, *, at_least: int = 1) -> torch.Tensor:
+def feature_matrix(features: ArrayLike, name: str, *, at_least: int = 1) -> torch.Tensor:
     """Return features as a finite floating-point tensor ``[N, D]``.
 
     Args:
@@ -71,7 +73,9 @@ def feature_matrix(features, name: str, *, at_least: int = 1) -> torch.Tensor:
     return features
 
 
-def feature_pair(real, generated, *, names=("real", "generated"), at_least: int = 2):
+def feature_pair(
+    real: ArrayLike, generated: ArrayLike, *, names: Sequence[str] = ("real", "generated"), at_least: int = 2
+):
     """Two feature matrices of one width, on one device and in one dtype (the wider of the two).
 
     Raises:
@@ -85,7 +89,7 @@ def feature_pair(real, generated, *, names=("real", "generated"), at_least: int 
     return real.to(dtype), generated.to(real.device, dtype)
 
 
-def check_widths(real: int, generated: int, names=("real", "generated")) -> None:
+def check_widths(real: int, generated: int, names: Sequence[str] = ("real", "generated")) -> None:
     """Raise if two feature sets have different widths."""
     if real != generated:
         raise ValueError(
@@ -133,7 +137,7 @@ class FeatureStatistics:
         """Number of features per image, D; 0 before the first batch."""
         return 0 if self._gathered is None else self._gathered.shape[1]
 
-    def update(self, features) -> None:
+    def update(self, features: ArrayLike) -> None:
         """Add a batch of features ``[N, D]`` (torch or NumPy).
 
         Raises:

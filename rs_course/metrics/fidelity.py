@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from .features import Estimate, blocks, check_widths, feature_matrix, feature_pair
 
@@ -22,7 +23,7 @@ class PrecisionRecall(NamedTuple):
     coverage: float
 
 
-def precision_recall(real, generated, *, k: int = 5) -> PrecisionRecall:
+def precision_recall(real: ArrayLike, generated: ArrayLike, *, k: int = 5) -> PrecisionRecall:
     """Improved precision and recall (Kynkäänniemi et al. 2019) with density and coverage (Naeem et al. 2020).
 
     Around every image lies a ball that reaches to its k-th nearest neighbour of the same set.
@@ -91,7 +92,7 @@ def _row_blocks(x, y):
     return blocks(len(x), max(1, _ELEMENTS // len(y)))
 
 
-def inception_score(probabilities, *, splits: int = 1) -> Estimate:
+def inception_score(probabilities: ArrayLike, *, splits: int = 1) -> Estimate:
     """Inception Score exp(E KL(p(y|x) ‖ p(y))) (Salimans et al. 2016); higher is better.
 
     It sees neither the real images nor anything the classifier does not name, so it belongs to one classifier
@@ -132,7 +133,12 @@ def inception_score(probabilities, *, splits: int = 1) -> Estimate:
 
 
 def classification_accuracy_score(
-    generated, generated_labels, real, real_labels, *, regularisation: float = 1.0
+    generated: np.ndarray | torch.Tensor,
+    generated_labels: ArrayLike,
+    real: np.ndarray | torch.Tensor,
+    real_labels: ArrayLike,
+    *,
+    regularisation: float = 1.0,
 ) -> float:
     """Accuracy on real images of a linear classifier trained on generated ones (Ravuri & Vinyals 2019).
 

@@ -15,10 +15,14 @@ How images are brought to 299 × 299 pixels changes FID (Parmar et al. 2022), so
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SIZE = 299
 
@@ -33,7 +37,7 @@ class Convolution(nn.Module):
         self.conv = nn.Conv2d(inside, outside, kernel, stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(outside, eps=0.001)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(self.bn(self.conv(x)))
 
 
@@ -61,7 +65,7 @@ class Mixed(nn.Module):
         if pool_channels:
             self.branch_pool = Convolution(inside, pool_channels, 1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         outputs = []
         for route in self.routes:
             y = x
@@ -148,7 +152,7 @@ class InceptionV3(nn.Module):
         self.Mixed_7b, self.Mixed_7c = _block_e(1280, "average"), _block_e(2048, "maximum")
         self.fc = nn.Linear(2048, 1008)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pooled features ``[N, 2048]`` of images ``[N, 3, 299, 299]`` in [-1, 1]."""
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(F.max_pool2d(x, 3, 2)))
@@ -158,7 +162,9 @@ class InceptionV3(nn.Module):
                 x = block(x)
         return x.mean(dim=(2, 3))
 
-    def features(self, images, *, resize: str = "tensorflow", batch_size: int = 16) -> torch.Tensor:
+    def features(
+        self, images: np.ndarray | torch.Tensor, *, resize: str = "tensorflow", batch_size: int = 16
+    ) -> torch.Tensor:
         """Features ``[N, 2048]`` for :func:`~rs_course.metrics.fid`, on the CPU.
 
         Args:
@@ -194,7 +200,7 @@ class InceptionV3(nn.Module):
         return (features.to(self.fc.weight) @ self.fc.weight.T).softmax(dim=1).cpu()
 
 
-def load(file: str | Path, *, device=None) -> InceptionV3:
+def load(file: str | Path, *, device: str | torch.device | None = None) -> InceptionV3:
     """The network with the weights of a local file.
 
     Args:

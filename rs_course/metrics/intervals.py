@@ -7,6 +7,7 @@ Wilson interval knows no ties that count as half.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ class Interval(NamedTuple):
 
 
 def bootstrap(
-    statistic,
+    statistic: Callable,
     *samples,
     resamples: int = 200,
     level: float = 0.95,

@@ -103,7 +103,13 @@ class LPIPS(nn.Module):
         return sum(head((a - b).square()).mean((1, 2, 3)) for a, b, head in pairs)
 
 
-def load(network: str, file: str | Path, heads: str | Path | None = None, *, device=None) -> LPIPS:
+def load(
+    network: str,
+    file: str | Path,
+    heads: str | Path | None = None,
+    *,
+    device: str | torch.device | None = None,
+) -> LPIPS:
     """The distance with the weights of local files.
 
     Args:

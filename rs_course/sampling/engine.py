@@ -4,10 +4,11 @@ free."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,6 +16,9 @@ from rs_course.checkpoints.prompts import warn_if_cut
 
 from .request import SETTINGS, Request, Settings, read_request, read_settings, take
 from .samplers import Edit, make_sampler, noise_source, plan, step
+
+if TYPE_CHECKING:
+    from rs_course.checkpoints.checkpoint import Checkpoint
 
 
 @dataclass
@@ -35,7 +39,14 @@ class Step:
 
 
 def sample(
-    checkpoint, prompts, *, output="image", batch_size=None, start=0, progress=False, **arguments
+    checkpoint: Checkpoint,
+    prompts: str | Sequence[str],
+    *,
+    output: str = "image",
+    batch_size: int | None = None,
+    start: int = 0,
+    progress: Any = False,
+    **arguments,
 ) -> torch.Tensor:
     """Generate images. ``Checkpoint.sample`` documents the arguments; these are the engine's own:
 
@@ -87,7 +98,7 @@ def sample(
     return torch.cat(results)
 
 
-def describe(checkpoint, prompts, metadata=None, **arguments) -> dict:
+def describe(checkpoint: Checkpoint, prompts: str | Sequence[str], metadata: Any = None, **arguments) -> dict:
     """What :func:`sample` would do with these arguments: all of them checked, nothing computed.
 
     Warns about prompts that are longer than the text encoder reads.
@@ -114,14 +125,16 @@ def describe(checkpoint, prompts, metadata=None, **arguments) -> dict:
 
 
 @torch.no_grad()
-def trajectory(checkpoint, prompts, *, start=0, **arguments) -> Iterator[Step]:
+def trajectory(
+    checkpoint: Checkpoint, prompts: str | Sequence[str], *, start: int = 0, **arguments
+) -> Iterator[Step]:
     """The steps of one batch, as a generator; arguments as in ``Checkpoint.sample``."""
     request, settings, source = _read(checkpoint, prompts, **arguments)
     yield from _denoise(checkpoint, request, settings, source, 0, request.count, start)
 
 
 @torch.no_grad()
-def decode(checkpoint, latents: torch.Tensor) -> torch.Tensor:
+def decode(checkpoint: Checkpoint, latents: torch.Tensor) -> torch.Tensor:
     """Latents ``[N, C, h, w]`` to float32 images ``[N, 3, H, W]`` in [0, 1].
 
     Raises:
@@ -235,7 +248,7 @@ def free_bytes(device: torch.device) -> int:
     return psutil.virtual_memory().available
 
 
-def bytes_per_image(checkpoint, request) -> int:
+def bytes_per_image(checkpoint: Checkpoint, request: Request) -> int:
     """Estimated activations of one image: the larger of the UNet's and the decoder's.
 
     Measured as the peak over the weights: a Stable Diffusion UNet on 64×64 latents holds 46 to 52 maps of its
@@ -249,7 +262,7 @@ def bytes_per_image(checkpoint, request) -> int:
     return max(unet_maps, decoder_maps) * checkpoint.dtype.itemsize
 
 
-def batch_that_fits(checkpoint, request, largest: int = 64) -> int:
+def batch_that_fits(checkpoint: Checkpoint, request: Request, largest: int = 64) -> int:
     """Images per pass: at most ``largest``, and at most half of the free memory by estimate.
 
     Raises:
@@ -261,7 +274,7 @@ def batch_that_fits(checkpoint, request, largest: int = 64) -> int:
     return max(1, min(largest, request.count, free // 2 // one))
 
 
-def out_of_memory(checkpoint, request) -> RuntimeError:
+def out_of_memory(checkpoint: Checkpoint, request: Request) -> RuntimeError:
     """The error for when even one image does not fit."""
     height, width = request.size
     free = free_bytes(checkpoint.device) / 2**30

@@ -13,17 +13,31 @@ from __future__ import annotations
 
 import calendar
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
+from numpy.typing import ArrayLike
 
 from rs_course import plots, seeds
 from rs_course.checkpoints.prompts import FIELDS
 
+if TYPE_CHECKING:
+    from rs_course.checkpoints.checkpoint import Checkpoint
+
 _UNITS = {"cloud_cover": "cloud cover (share)", "gsd": "gsd (m per pixel)", "lat": "latitude (°N)"}
 
 
-def guidance(scales, recognised, variety, *, trials: int, reference, provenance):
+def guidance(
+    scales: Sequence[float],
+    recognised: ArrayLike,
+    variety: ArrayLike,
+    *,
+    trials: int,
+    reference: float,
+    provenance: str | Sequence[str],
+):
     """What guidance buys and costs: recognised tiles on the left, variety within a class on the right.
 
     Args:
@@ -62,7 +76,7 @@ def guidance(scales, recognised, variety, *, trials: int, reference, provenance)
     return plots.badge(figure, provenance)
 
 
-def obedience(results: dict, *, provenance):
+def obedience(results: dict, *, provenance: str | Sequence[str]):
     """Told and done: what each metadata field does to generated and to simulated tiles.
 
     Args:
@@ -80,7 +94,7 @@ def obedience(results: dict, *, provenance):
     return plots.badge(figure, f"{provenance} · {', '.join(map(str, counts))} tiles a point")
 
 
-def speed(record: dict, *, provenance):
+def speed(record: dict, *, provenance: str | Sequence[str]):
     """Quality against cost of the settings that were tried, and how many times faster than plain diffusers.
 
     Args:
@@ -233,7 +247,14 @@ class Sweep:
     row_labels: list[str]
     column_labels: list[str]
 
-    def figure(self, *, provenance, scale: float = 1.0, suptitle=None, row_labels=None):
+    def figure(
+        self,
+        *,
+        provenance: str | Sequence[str],
+        scale: float = 1.0,
+        suptitle: str | None = None,
+        row_labels: Sequence[str] | None = None,
+    ):
         """The grid as a matplotlib ``Figure`` with its badge; ``row_labels`` replace the sweep's own."""
         from rs_course import plots
 
@@ -244,7 +265,16 @@ class Sweep:
         return plots.tiles(self.images.flatten(0, 1), titles, row_labels=labels, **options)
 
 
-def sweep(checkpoint, prompt: str, rows=None, columns=None, *, metadata=None, seed=0, **settings) -> Sweep:
+def sweep(
+    checkpoint: Checkpoint,
+    prompt: str,
+    rows: Any = None,
+    columns: Any = None,
+    *,
+    metadata: Any = None,
+    seed: int | Sequence[int] | torch.Generator = 0,
+    **settings,
+) -> Sweep:
     """Sample every combination of two axes.
 
     An axis is a dict with one entry, name to values. The name is any setting of ``Checkpoint.sample``

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,6 +12,9 @@ import torch
 from rs_course.checkpoints.conditions import fit_conditions, nets
 from rs_course.checkpoints.families import FAMILIES, Rows, StableDiffusion
 from rs_course.checkpoints.images import images, resize
+
+if TYPE_CHECKING:
+    from rs_course.checkpoints.checkpoint import Checkpoint
 
 
 @dataclass
@@ -45,12 +50,12 @@ class Request:
             return [rows]
         return [rows, {**self.family.unconditional(rows), "text": take(self.negative, start, stop)}]
 
-    def latent_size(self, checkpoint) -> tuple[int, int]:
+    def latent_size(self, checkpoint: Checkpoint) -> tuple[int, int]:
         """(height, width) of the latents."""
         return tuple(side // checkpoint.vae_factor for side in self.size)
 
 
-def take(value, start: int, stop: int):
+def take(value: Any, start: int, stop: int):
     """Rows ``start..stop - 1`` of a tensor or list of strings that has N rows, or one row for all."""
     if value is None:
         return None
@@ -62,9 +67,19 @@ def take(value, start: int, stop: int):
 
 
 def read_request(
-    checkpoint, prompts, *, guided, metadata=None, image=None, mask=None, conditions=None, cond_metadata=None,
-    negative_prompt=None, size=None, latents=None,
-) -> Request:  # fmt: skip
+    checkpoint: Checkpoint,
+    prompts: str | Sequence[str],
+    *,
+    guided: bool,
+    metadata: Any = None,
+    image: Any = None,
+    mask: Any = None,
+    conditions: Any = None,
+    cond_metadata: Any = None,
+    negative_prompt: str | Sequence[str] | None = None,
+    size: int | tuple[int, int] | None = None,
+    latents: torch.Tensor | None = None,
+) -> Request:
     """Check and complete the arguments of ``Checkpoint.sample`` that differ between images.
 
     Raises:
@@ -112,7 +127,8 @@ def read_request(
     return Request(count, size, family, rows, negative, picture, mask, latents, guided)
 
 
-def read_texts(texts, name: str) -> list[str]:
+def read_texts(texts: str | Sequence[str], name: str) -> list[str]:
+    """A sentence or several as a list."""
     texts = [texts] if isinstance(texts, str) else list(texts)
     if not texts:
         raise ValueError(f"{name} is empty.")
@@ -122,7 +138,8 @@ def read_texts(texts, name: str) -> list[str]:
     return texts
 
 
-def read_latents(checkpoint, latents) -> torch.Tensor:
+def read_latents(checkpoint: Checkpoint, latents: torch.Tensor | None) -> torch.Tensor:
+    """Starting latents ``[N, C, h, w]``, checked."""
     channels = checkpoint.vae.config.latent_channels
     latents = torch.as_tensor(latents, dtype=torch.float32)
     if latents.ndim == 3:
@@ -136,7 +153,14 @@ def read_latents(checkpoint, latents) -> torch.Tensor:
     return latents
 
 
-def read_size(checkpoint, family, size, latents, rows: Rows, picture) -> tuple[int, int]:
+def read_size(
+    checkpoint: Checkpoint,
+    family: Any,
+    size: int | tuple[int, int] | None,
+    latents: torch.Tensor | None,
+    rows: Rows,
+    picture: torch.Tensor | None,
+) -> tuple[int, int]:
     """(height, width): as asked for, else as the latents or pictures have it, else what the model was trained
     at.
     """
@@ -207,7 +231,7 @@ class Settings:
 SETTINGS = tuple(field.name for field in fields(Settings))
 
 
-def read_settings(checkpoint, **given) -> Settings:
+def read_settings(checkpoint: Checkpoint, **given) -> Settings:
     """Complete what was given with the checkpoint's own settings.
 
     Raises:

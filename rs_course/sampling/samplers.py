@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +42,8 @@ class CRSDiffScheduler(DDIMScheduler):
     ...), which the published code cannot run, the steps start at 0 instead of 1.
     """
 
-    def set_timesteps(self, num_inference_steps: int, device=None):
+    def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None):
+        """As the scheduler's own, in the order of the published code."""
         total = self.config.num_train_timesteps
         stride = total // num_inference_steps
         steps = torch.arange(0, total, stride)
@@ -123,7 +126,14 @@ def plan(scheduler: SchedulerMixin, steps: int) -> torch.Tensor:
 
 
 def step(
-    scheduler: SchedulerMixin, prediction, t, x, eta: float, noise, k: int, generators=None
+    scheduler: SchedulerMixin,
+    prediction: torch.Tensor,
+    t: int | torch.Tensor,
+    x: torch.Tensor,
+    eta: float,
+    noise: Any,
+    k: int,
+    generators: Any = None,
 ) -> torch.Tensor:
     """Step k, from ``x`` at time ``t``.
 
@@ -158,11 +168,11 @@ class PerImage:
         seeds.generator(seed, 0)  # says at once what is wrong with a seed
         self.seed = seed
 
-    def initial(self, shape, start: int) -> torch.Tensor:
+    def initial(self, shape: tuple[int, ...], start: int) -> torch.Tensor:
         """x_T of images ``start``, ``start + 1``, ..."""
         return seeds.noise(shape, seed=self.seed, start=start)
 
-    def step(self, shape, start: int, k: int) -> torch.Tensor:
+    def step(self, shape: tuple[int, ...], start: int, k: int) -> torch.Tensor:
         """What a stochastic sampler adds at its k-th step, k from 0."""
         return seeds.noise(shape, seed=self.seed, start=start, stream=k + 1)
 
@@ -171,7 +181,7 @@ class PerImage:
         drawn = (seeds.generator(self.seed, start + i, stream=1).integers(2**32) for i in range(count))
         return [torch.Generator().manual_seed(int(one)) for one in drawn]
 
-    def encode(self, distribution) -> torch.Tensor:
+    def encode(self, distribution: Any) -> torch.Tensor:
         """Latents of a picture: the posterior's mode, so that a picture always has the same latents."""
         return distribution.mode()
 
@@ -182,20 +192,24 @@ class OneGenerator:
     def __init__(self, generator: torch.Generator):
         self.generator = generator
 
-    def initial(self, shape, start: int) -> torch.Tensor:
+    def initial(self, shape: tuple[int, ...], start: int) -> torch.Tensor:
+        """Noise to start from, of this shape."""
         return torch.randn(shape, generator=self.generator, device=self.generator.device)
 
-    def step(self, shape, start: int, k: int) -> torch.Tensor:
+    def step(self, shape: tuple[int, ...], start: int, k: int) -> torch.Tensor:
+        """Noise of one step, of this shape."""
         return self.initial(shape, start)
 
     def generators(self, count: int, start: int) -> torch.Generator:
+        """What diffusers takes as ``generator=``."""
         return self.generator
 
-    def encode(self, distribution) -> torch.Tensor:
+    def encode(self, distribution: Any) -> torch.Tensor:
+        """A sample of the autoencoder's posterior."""
         return distribution.sample(self.generator)
 
 
-def noise_source(seed):
+def noise_source(seed: int | Sequence[int] | torch.Generator):
     """The source for a ``seed``: an integer, a ``torch.Generator``, or an object with the methods above
     (``generators`` only for schedulers that draw by themselves).
     """

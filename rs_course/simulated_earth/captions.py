@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from scipy.ndimage import binary_dilation
 from scipy.ndimage import label as components
@@ -52,7 +55,7 @@ def _parts(mask: np.ndarray, least: int) -> list[np.ndarray]:
     return sorted(parts, key=lambda part: int(np.nonzero(part)[1].sum()) // np.count_nonzero(part))
 
 
-def observe(place: Place, rendering, when: Season, metadata: dict) -> dict:
+def observe(place: Place, rendering: Any, when: Season, metadata: dict) -> dict:
     """Facts of a scene.
 
     Returns:
@@ -211,7 +214,7 @@ def describe(facts: dict, label: str, seed: int) -> list[str]:
     return sentences
 
 
-def composition(facts: dict, one_of) -> str:
+def composition(facts: dict, one_of: Callable[..., str]) -> str:
     """ "Water covers most of the tile, with trees on the left.", from ``facts["shares"]`` (largest first) and
     ``facts["positions"]``; ``one_of`` chooses the wording.
     """

@@ -73,9 +73,11 @@ class RandomStream:
         self._next = np.random.Generator(self._bits).random
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        """A number in [low, high)."""
         return low + (high - low) * self._next()
 
     def chance(self, probability: float) -> bool:
+        """Whether something happens that has this probability."""
         return self._next() < probability
 
     def integer(self, low: int, high: int) -> int:
@@ -92,6 +94,7 @@ class RandomStream:
         return choice
 
     def key(self) -> int:
+        """A number of 32 bits, to begin another stream with."""
         return int(self._next() * 4294967296)
 
     def bytes(self, count: int) -> np.ndarray:

@@ -90,6 +90,7 @@ class Road:
 
     @property
     def motorway(self) -> bool:
+        """Whether it has two carriageways."""
         return self.median > 0
 
 

@@ -74,6 +74,7 @@ class Zone:
     above: float = 0.0
 
     def mask(self, view: View) -> np.ndarray:
+        """Pixels that it covers, bool ``[H, W]``."""
         if self.curve is not None:
             return self.curve.frame(view)[1] > 0
         wobble = view.noise(mix_key(self.key, 1), 30.0) * np.float32(0.12)
@@ -100,6 +101,7 @@ class Spot:
     dryness: float
 
     def land(self) -> Land:
+        """Pixels that are no water, bool ``[H, W]``."""
         rng = RandomStream(*self.stream)
         if self.kind == "pond":
             return draw_water(rng, STREAM)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def scene(
     label: str,
     seed: int,
     *,
-    date=None,
+    date: Any = None,
     cloud_cover: float | None = None,
     gsd: float = 10.0,
     lon: float | None = None,
@@ -102,7 +103,7 @@ def tiles(
     labels: str | Iterable[str],
     seeds: Iterable[int],
     *,
-    date=None,
+    date: Any = None,
     cloud_cover: float | None = None,
     gsd: float = 10.0,
 ) -> np.ndarray:

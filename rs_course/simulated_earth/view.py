@@ -7,6 +7,7 @@ under a clear sky, which the renderer lights and puts air over.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,9 @@ class Layer:
     cover: np.ndarray
     height: np.ndarray
 
-    def put(self, mask: np.ndarray, colour, cover: int, height: float | np.ndarray = 0.0) -> None:
+    def put(
+        self, mask: np.ndarray, colour: Sequence[float], cover: int, height: float | np.ndarray = 0.0
+    ) -> None:
         """Paint one material where ``mask`` holds; ``colour`` is three numbers or planes."""
         for plane, value in zip(self.rgb, colour, strict=True):
             np.copyto(plane, np.float32(value), where=mask)
@@ -53,7 +56,7 @@ class Layer:
         np.copyto(self.cover, other.cover, where=mask)
         np.copyto(self.height, other.height, where=mask)
 
-    def blend(self, colour, share: float) -> list[np.ndarray]:
+    def blend(self, colour: Sequence[float], share: float) -> list[np.ndarray]:
         """Planes of this layer with a ``share`` of another colour."""
         keep = np.float32(1 - share)
         return [plane * keep + np.float32(share * c) for plane, c in zip(self.rgb, colour, strict=True)]
@@ -114,7 +117,7 @@ class View:
         edges = [(int(t[0]) // 32 * 32, int(t[-1]) // 32 * 32 + 32) for t in (rows, cols)]
         return View(self.step, slice(*edges[0]), slice(*edges[1]), self.offset)
 
-    def blank(self, colour, cover: int) -> Layer:
+    def blank(self, colour: Sequence[float], cover: int) -> Layer:
         """A layer of one material."""
         rgb = np.empty((3, *self.shape), np.float32)
         rgb[:] = np.asarray(colour, np.float32)[:, None, None]

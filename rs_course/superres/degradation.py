@@ -203,7 +203,7 @@ class Stretch:
     high: tuple[float, ...]
 
     @classmethod
-    def from_percentiles(cls, raw, lower: float = 1.0, upper: float = 99.0) -> Stretch:
+    def from_percentiles(cls, raw: np.ndarray, lower: float = 1.0, upper: float = 99.0) -> Stretch:
         """Choose the limits of each band from its own values ``[H, W, bands]`` (NumPy, any number type)."""
         low, high = np.percentile(np.asarray(raw, dtype=np.float64), [lower, upper], axis=(0, 1))
         return cls(tuple(map(float, low)), tuple(map(float, high)))
@@ -217,7 +217,7 @@ class Stretch:
                 "constant?)."
             )
 
-    def apply(self, raw) -> torch.Tensor:
+    def apply(self, raw: np.ndarray) -> torch.Tensor:
         """``[H, W, bands]`` sensor numbers → float32 ``[1, bands, H, W]``, clipped to [0, 1].
 
         Raises:

@@ -8,6 +8,7 @@ since an affinity matrix compares pixels, not channels; their maps must agree in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ def pairs(images: np.ndarray, scale: int = 4) -> tuple[torch.Tensor, torch.Tenso
 
 
 @old_arguments(batch="batch_size", start="first_step")
-def batches(pools, *, batch_size: int, patch: int, seed: int, first_step: int = 0) -> Iterator[tuple]:
+def batches(pools: Any, *, batch_size: int, patch: int, seed: int, first_step: int = 0) -> Iterator[tuple]:
     """Yield (low, high) float patches, flipped and turned at random; step k depends on (seed, k) alone.
 
     Args:
@@ -107,7 +108,7 @@ def train(
     return training_loop.fit(network, data, of_patches, recipe(lr), budget, **options)
 
 
-def fit(network: torch.nn.Module, data, loss, *, steps: int, rate: float) -> Iterator[tuple]:
+def fit(network: torch.nn.Module, data: Any, loss: Callable, *, steps: int, rate: float) -> Iterator[tuple]:
     """The old name of :func:`train`, which averaged in place; goes with the next version."""
     warn_renamed("superres.learning.fit", "superres.learning.train")
     ema = EMA(network)
@@ -116,14 +117,16 @@ def fit(network: torch.nn.Module, data, loss, *, steps: int, rate: float) -> Ite
     network.load_state_dict(ema.module.state_dict())
 
 
-def absolute(network, low, high, *, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+def absolute(
+    network: torch.nn.Module, low: torch.Tensor, high: torch.Tensor, *, dtype: torch.dtype = torch.float32
+) -> dict[str, torch.Tensor]:
     """Mean absolute error, computed in ``dtype``: the faster one makes nearly twice the steps."""
     with torch.autocast(low.device.type, dtype, enabled=dtype != torch.float32):
         enlarged = network(low)
     return {"total": F.l1_loss(enlarged.float(), high)}
 
 
-def decibels(network, low, high) -> dict[str, torch.Tensor]:
+def decibels(network: torch.nn.Module, low: torch.Tensor, high: torch.Tensor) -> dict[str, torch.Tensor]:
     """The score itself: negative PSNR of each patch in units of 100 dB."""
     return {"total": negative_psnr(network(low), high)}
 

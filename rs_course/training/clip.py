@@ -18,7 +18,9 @@ import copy
 import json
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,19 +78,36 @@ _OTHER_WORDING = {
 }
 
 
-def train(out, *, minutes=15, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000):
+def train(
+    out: str | Path,
+    *,
+    minutes: float | None = 15,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = "eurosat",
+    simulated: int = 6_000,
+    scenes: int = 6_000,
+):
     """Train on EuroSAT's training split and on simulated scenes; arguments as of every mini."""
     tiles = clip_tiles(data, simulated, scenes)
     return fit(out, tiles, budget=Budget(minutes), seed=seed, resume=resume)
 
 
-def train_b(out, *, minutes=15, seed=1, resume=True, data="eurosat", scenes=8_000):
+def train_b(
+    out: str | Path,
+    *,
+    minutes: float | None = 15,
+    seed: int = 1,
+    resume: bool = True,
+    data: Any = "eurosat",
+    scenes: int = 8_000,
+):
     """Train mini-clip-b on EuroSAT's training split and on simulated places that mini-clip has not seen."""
     tiles = tiles_b(data, scenes)
     return fit(out, tiles, budget=Budget(minutes), seed=seed, resume=resume, architecture="mini-clip-b")
 
 
-def tiles_b(data, scenes: int) -> Tiles:
+def tiles_b(data: Any, scenes: int) -> Tiles:
     """Real and simulated tiles, each sentence in two wordings."""
     drawn, real = varied(scenes, draw=PLACES_B), eurosat_tiles(data)
     prompts = [[class_prompt(label)] for label in drawn.labels] + [[] for _ in real.labels]
@@ -108,7 +127,7 @@ def reworded(sentence: str) -> str:
 
 
 def fit(
-    out,
+    out: str | Path,
     tiles: Tiles,
     *,
     budget: Budget,
@@ -160,7 +179,7 @@ def fit(
     return ema.module
 
 
-def build(architecture: str, tokenizer):
+def build(architecture: str, tokenizer: Any):
     """A fresh ``CLIPModel`` for tiles of 64×64 pixels."""
     from transformers import CLIPConfig, CLIPModel
 
@@ -175,7 +194,9 @@ def build(architecture: str, tokenizer):
     return CLIPModel(CLIPConfig(**towers, projection_dim=WIDTH))
 
 
-def pair_loss(model, tokenizer, pixels: torch.Tensor, sentences: list[str]) -> torch.Tensor:
+def pair_loss(
+    model: torch.nn.Module, tokenizer: Any, pixels: torch.Tensor, sentences: list[str]
+) -> torch.Tensor:
     """Symmetric InfoNCE over images ``[N, 3, 64, 64]`` and sentences; equal sentences are all positives."""
     different = list(dict.fromkeys(sentences))
     column = torch.tensor([different.index(s) for s in sentences])
@@ -200,7 +221,7 @@ def draw_pairs(tiles: Tiles, count: int, draw: np.random.Generator) -> tuple[tor
     return from_pixels(tiles.images[chosen]), [some_sentences(tiles.captions[i], draw) for i in chosen]
 
 
-def learn_tokenizer(sentences, out: Path):
+def learn_tokenizer(sentences: Iterable[str], out: Path):
     """Byte-pair merges of the captions, as a ``CLIPTokenizer`` (vocabulary and merges in CLIP's order)."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer

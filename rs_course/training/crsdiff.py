@@ -10,7 +10,9 @@ metadata is learnt. That UNet is mini-diffusionsat's, whose own metadata stays u
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +60,15 @@ class Denoiser(nn.Module):
         self.metadata_embedding = metadata_like(unet).requires_grad_(False)
         self._frozen = (latent.with_plain_attention(unet).requires_grad_(False),)
 
-    def forward(self, x, t, maps, states, content, metadata):
+    def forward(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        maps: torch.Tensor,
+        states: torch.Tensor,
+        content: torch.Tensor,
+        metadata: torch.Tensor,
+    ) -> torch.Tensor:
         draws = len(x) // len(maps)
         context = torch.cat([states, self.content_adapter(content)], dim=1)
         given = [context, self.metadata_embedding(metadata), *self.local_adapter.features(maps)]
@@ -69,9 +79,17 @@ class Denoiser(nn.Module):
 
 
 def train(
-    out, *, minutes=205, seed=0, resume=True, data=6_000, base="mini-diffusionsat", start=None, batch_size=6,
+    out: str | Path,
+    *,
+    minutes: float | None = 205,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = 6_000,
+    base: str | Path = "mini-diffusionsat",
+    start: str | Path | None = None,
+    batch_size: int = 6,
     **options,
-):  # fmt: skip
+):
     """Train on simulated scenes with their true maps.
 
     The arguments are those of every mini, see :mod:`rs_course.training`. Each scene of a step is learnt at
@@ -121,7 +139,14 @@ def as_mapped(scenes: MappedScenes):
     return latent.beside({"the scene": picture, "land cover": land_cover}, sample)
 
 
-def batches(scenes: MappedScenes, encoded, content, texts, seed: int, batch_size: int = 6):
+def batches(
+    scenes: MappedScenes,
+    encoded: torch.Tensor,
+    content: torch.Tensor,
+    texts: Callable,
+    seed: int,
+    batch_size: int = 6,
+):
     """Batches ``(x0 [3·B, 4, 16, 16], maps, states, content, metadata [B, …])`` from any step on.
 
     Args:
@@ -152,7 +177,7 @@ def batches(scenes: MappedScenes, encoded, content, texts, seed: int, batch_size
     return by_step(batch, seed)
 
 
-def kept_maps(count: int, draw) -> torch.Tensor:
+def kept_maps(count: int, draw: int) -> torch.Tensor:
     """Which maps are given, ``[count, 6]`` of 0 and 1: at times all, none or one, else each by itself."""
     kept = draw.random((count, len(MAPS))) >= np.array([DROP_EACH[name] for name in MAPS])
     found = np.array([name in FOUND for name in MAPS])
@@ -170,7 +195,7 @@ def on_roads(maps: torch.Tensor, *_) -> torch.Tensor:
     return (1 + (ROAD_WEIGHT - 1) * (road > 0.3)).repeat(DRAWS, 1, 1, 1)
 
 
-def as_drawn(maps: torch.Tensor, draw) -> torch.Tensor:
+def as_drawn(maps: torch.Tensor, draw: int) -> torch.Tensor:
     """Maps as people bring them: half of the batches at 64 pixels, half with black and white roads."""
     if draw.random() < 0.5:
         maps = F.interpolate(F.avg_pool2d(maps, 2), scale_factor=2, mode="bicubic").clamp(0, 1)
@@ -180,7 +205,7 @@ def as_drawn(maps: torch.Tensor, draw) -> torch.Tensor:
     return maps
 
 
-def save(network: Denoiser, out, folders: dict[str, Path]) -> None:
+def save(network: Denoiser, out: str | Path, folders: dict[str, Path]) -> None:
     """Write the three parts of its own in half precision, and which parts other minis lend."""
     from rs_course.checkpoints.export import write_model
 
@@ -194,7 +219,7 @@ INJECT_CHANNELS = (96, 64, 64)  # widths of the map features, one per level of t
 
 
 @torch.no_grad()
-def encoder_copy(unet) -> LocalAdapter:
+def encoder_copy(unet: torch.nn.Module) -> LocalAdapter:
     """A map encoder that starts as the UNet's own encoder, and silent: what it returns is zero.
 
     Its norms that listen to maps have no weights of their own, so the UNet's become biases of what listens.
@@ -270,7 +295,7 @@ def _copy(layer: nn.Module, source: nn.Module) -> None:
 
 
 @torch.no_grad()
-def metadata_like(unet) -> MetadataVector:
+def metadata_like(unet: torch.nn.Module) -> MetadataVector:
     """A metadata vector that starts as the UNet's own: least squares over the values that occur.
 
     Both models read an unknown field as the normalised 0, so the fit is of the difference to that.

@@ -10,6 +10,7 @@ min-SNR.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,15 @@ SIZE = 32
 RECIPE = Recipe(lr=1e-3, decay=linear_decay(0.6), weight_decay=1e-3, log_every=200)
 
 
-def train(out, *, minutes=90, seed=0, resume=True, data="eurosat", simulated=4_000):
+def train(
+    out: str | Path,
+    *,
+    minutes: float | None = 90,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = "eurosat",
+    simulated: int = 4_000,
+):
     """Train on EuroSAT's training split and on simulated tiles, if any; arguments as of every mini."""
     from rs_course import datasets
 
@@ -65,9 +74,18 @@ def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, 
 
 
 def fit(
-    out, images: np.ndarray, labels: np.ndarray, *, budget: Budget, seed: int = 0, resume: bool = True,
-    batch_size: int = 64, recipe: Recipe = RECIPE, ema_decay: float = 0.999, model: dict | None = None,
-):  # fmt: skip
+    out: str | Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    budget: Budget,
+    seed: int = 0,
+    resume: bool = True,
+    batch_size: int = 64,
+    recipe: Recipe = RECIPE,
+    ema_decay: float = 0.999,
+    model: dict | None = None,
+):
     """Train on tiles (uint8 ``[N, 32, 32, 3]``, labels 0..19) and write the averaged weights as a checkpoint.
 
     Args:

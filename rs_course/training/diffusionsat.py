@@ -14,7 +14,9 @@ four times the gsd is to be sharpened, one of another date is to be taken throug
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,14 +48,25 @@ DROP_FIELD = 0.1  # share of tiles on which each single field is unknown
 class Denoiser(latent.TextDenoiser):
     """``(x_t, t, token numbers, metadata)`` to v."""
 
-    def forward(self, x, t, ids, metadata):
+    def forward(
+        self, x: torch.Tensor, t: torch.Tensor, ids: torch.Tensor, metadata: torch.Tensor
+    ) -> torch.Tensor:
         return self.unet(x, t, self.texts(ids), metadata=metadata).sample
 
 
 def train(
-    out, *, minutes=120, seed=0, resume=True, data=None, simulated=10_000, scenes=12_000, start=None,
-    batch_size=64, **options,
-):  # fmt: skip
+    out: str | Path,
+    *,
+    minutes: float | None = 120,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = None,
+    simulated: int = 10_000,
+    scenes: int = 12_000,
+    start: str | Path | None = None,
+    batch_size: int = 64,
+    **options,
+):
     """Train on simulated scenes and their mirror images.
 
     The arguments are those of every mini, see :mod:`rs_course.training`; ``data`` is not used, because this
@@ -75,7 +88,7 @@ def train(
     return latent.fit(out, network, made, save, budget=Budget(minutes), seed=seed, resume=resume, **options)
 
 
-def batches(tiles: Tiles, encoded: torch.Tensor, words, seed: int, batch_size: int = 32):
+def batches(tiles: Tiles, encoded: torch.Tensor, words: Callable, seed: int, batch_size: int = 32):
     """Batches ``(x0 [B, 4, 16, 16], token numbers [B, 77], metadata [B, 7])`` from any step on.
 
     Args:
@@ -114,7 +127,15 @@ class ControlNetDenoiser(nn.Module):
         self.controlnet = latent.with_plain_attention(encoder_copy(unet))
         self._frozen = (latent.with_plain_attention(unet).requires_grad_(False),)
 
-    def forward(self, x, t, states, picture, metadata, cond_metadata):
+    def forward(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        states: torch.Tensor,
+        picture: torch.Tensor,
+        metadata: torch.Tensor,
+        cond_metadata: torch.Tensor,
+    ) -> torch.Tensor:
         down, mid = self.controlnet(
             x, t, states, picture, metadata=metadata, cond_metadata=cond_metadata, return_dict=False
         )
@@ -123,9 +144,17 @@ class ControlNetDenoiser(nn.Module):
 
 
 def train_controlnet(
-    out, *, minutes=50, seed=0, resume=True, data=6_000, base="mini-diffusionsat", start=None, batch_size=16,
+    out: str | Path,
+    *,
+    minutes: float | None = 50,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = 6_000,
+    base: str | Path = "mini-diffusionsat",
+    start: str | Path | None = None,
+    batch_size: int = 16,
     **options,
-):  # fmt: skip
+):
     """Train on simulated scenes at two dates each.
 
     The arguments are those of every mini, see :mod:`rs_course.training`; ``start`` is a ControlNet.
@@ -151,7 +180,7 @@ def train_controlnet(
     return latent.fit(out, network, made, save, budget=Budget(minutes), seed=seed, resume=resume, **options)
 
 
-def sharpened(scenes: MappedScenes, base):
+def sharpened(scenes: MappedScenes, base: str | Path):
     """Ten scenes made anew from coarse pictures of them, for the samples."""
     from rs_course import checkpoints
 
@@ -169,7 +198,7 @@ def sharpened(scenes: MappedScenes, base):
 
 
 @torch.no_grad()
-def encoder_copy(unet) -> SatControlNet:
+def encoder_copy(unet: torch.nn.Module) -> SatControlNet:
     """A ControlNet that starts as the UNet's encoder, with its time and metadata; its outputs are zero.
 
     Its middle is one residual block: the rest of the UNet's middle would add a third to the file.
@@ -195,7 +224,9 @@ def encoder_copy(unet) -> SatControlNet:
     return net
 
 
-def controlnet_batches(scenes: MappedScenes, encoded, texts, seed: int, batch_size: int = 16):
+def controlnet_batches(
+    scenes: MappedScenes, encoded: torch.Tensor, texts: Callable, seed: int, batch_size: int = 16
+):
     """Batches ``(x0 [B, 4, 16, 16], states, picture, metadata, cond_metadata [B, 7])`` from any step on.
 
     Args:

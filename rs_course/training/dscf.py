@@ -17,6 +17,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,16 @@ RECIPE = {
 WEIGHTS = (0.5, 0.5, 0.004)
 
 
-def train(out, *, minutes=MINUTES, seed=0, resume=True, data=None, pools=None, recipe=RECIPE) -> SPAN:
+def train(
+    out: str | Path,
+    *,
+    minutes: float | None = MINUTES,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = None,
+    pools: Any = None,
+    recipe: Any = RECIPE,
+) -> SPAN:
     """Run the recipe; write ``out/model.safetensors`` (official key names), the factors, the teacher.
 
     Args:

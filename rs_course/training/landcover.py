@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 
 from rs_course import paths, precision, seeds, simulated_earth
 from rs_course.alignment.atoms import NAMES, LandcoverReader, shrunk
@@ -42,7 +45,9 @@ WEIGHTS = {"road": 3.0, "building": 2.0, "barren": 2.0}  # in the loss, because 
 LEAST = 6  # percent of the tile from which on land cover is named
 
 
-def train(out, *, minutes=None, seed=0, resume=True, data=2_000):
+def train(
+    out: str | Path, *, minutes: float | None = None, seed: int = 0, resume: bool = True, data: Any = 2_000
+):
     """``mini-landcover``: the reader that lessons and benchmarks judge with.
 
     The arguments are those of every mini; ``minutes`` is not used, because the number of steps is fixed, and
@@ -129,7 +134,7 @@ def _row(draw: int, k: int):
     return (one.image, shrunk(classes_of_scene(one))), {}
 
 
-def sentence_of(classes: np.ndarray, label: str, rng) -> str | None:
+def sentence_of(classes: np.ndarray, label: str, rng: np.random.Generator) -> str | None:
     """What may be said about one tile, in the simulator's words; ``None`` where there is nothing.
 
     Args:
@@ -148,7 +153,9 @@ def sentence_of(classes: np.ndarray, label: str, rng) -> str | None:
     return composition(facts, lambda *options: options[rng.integers(len(options))])
 
 
-def sentences_of(maps: np.ndarray, labels, names, seed: int = 0) -> list[str | None]:
+def sentences_of(
+    maps: np.ndarray, labels: ArrayLike, names: Sequence[str], seed: int = 0
+) -> list[str | None]:
     """:func:`sentence_of` for maps ``[N, 64, 64]`` and class numbers that index ``names``."""
     rng = np.random.default_rng(seed)
     return [sentence_of(one, names[k], rng) for one, k in zip(maps, labels, strict=True)]

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from rs_course.diffusion.pixel import from_pixels
 from rs_course.diffusion.process import denoising_loss
 from rs_course.files import write_json
 from rs_course.training_loop import EMA, Budget, Recipe, linear_decay
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, SchedulerMixin
 
 # Stable Diffusion's schedule with a larger last β: on 16×16 latents, a quarter as wide as those it was made
 # for, its own would leave the mean colour readable in what should be pure noise.
@@ -56,7 +60,7 @@ def schedule() -> schedules.Schedule:
 
 
 @torch.inference_mode()
-def encode(vae, images: np.ndarray, *, views: int = 1, batch_size: int = 50) -> torch.Tensor:
+def encode(vae: AutoencoderKL, images: np.ndarray, *, views: int = 1, batch_size: int = 50) -> torch.Tensor:
     """Latents of tiles as the UNet sees them: uint8 ``[N, H, W, 3]`` to float16 ``[N, views, C, h, w]``.
 
     View 0 is the tile, 1 its mirror image, 2 and 3 the same turned by a quarter. They lie on the device of
@@ -72,7 +76,9 @@ def encode(vae, images: np.ndarray, *, views: int = 1, batch_size: int = 50) -> 
     return torch.cat(out).clone()
 
 
-def shared_parts(vae="mini-vae", clip="mini-clip", text_encoder=None):
+def shared_parts(
+    vae: str | Path = "mini-vae", clip: str | Path = "mini-clip", text_encoder: str | Path | None = None
+):
     """The autoencoder, tokenizer and text tower that the minis share, on the device that trains, and the
     folders they lie in. A checkpoint ``text_encoder`` with a tower of its own gives that one instead.
     """
@@ -92,7 +98,7 @@ def shared_parts(vae="mini-vae", clip="mini-clip", text_encoder=None):
     )
 
 
-def own_tower(checkpoint) -> Path | None:
+def own_tower(checkpoint: str | Path | None) -> Path | None:
     """Folder of the text tower that learnt with a checkpoint's UNet; ``None`` where it has the shared one."""
     folder = None if checkpoint is None else locate(checkpoint) / "text_encoder"
     return folder if folder is not None and folder.is_dir() else None
@@ -120,14 +126,14 @@ class Remembered:
         return torch.stack([self.known[s] for s in sentences])
 
 
-def tokens(tokenizer) -> Remembered:
+def tokens(tokenizer: Any) -> Remembered:
     """Sentences to token numbers ``[N, 77]``."""
     options = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
     length = tokenizer.model_max_length
     return Remembered(lambda new: tokenizer(new, max_length=length, **options).input_ids, 200_000)
 
 
-def text_states(tokenizer, text_encoder) -> Callable[[list[str]], torch.Tensor]:
+def text_states(tokenizer: Any, text_encoder: Any) -> Callable[[list[str]], torch.Tensor]:
     """Sentences to states ``[N, 77, D]``; remembered in bfloat16, which takes half the memory."""
     from rs_course.checkpoints.prompts import encode as states_of
 
@@ -152,7 +158,7 @@ class TextStates(torch.nn.Module):
         if tower.device.type == "cpu":  # for the reason given at with_plain_attention
             tower.set_attn_implementation("eager")
 
-    def forward(self, ids):
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
         different, rows = ids.unique(dim=0, return_inverse=True)
         return self.tower(different).last_hidden_state[rows]
 
@@ -166,9 +172,9 @@ class TextDenoiser(torch.nn.Module):
 
 
 def fit(
-    out, network: torch.nn.Module, batches: Callable[[int], Iterable],
+    out: str | Path, network: torch.nn.Module, batches: Callable[[int], Iterable],
     save: Callable[[torch.nn.Module, Path], None], *, budget: Budget, seed: int = 0, resume: bool = True,
-    start=None, recipe: Recipe = RECIPE, ema_decay: float = 0.999,
+    start: str | Path | None = None, recipe: Recipe = RECIPE, ema_decay: float = 0.999,
     loss_weight: Callable[..., torch.Tensor] | None = None, targets: Callable[..., tuple] | None = None,
     sample_grid: Callable[[Path], Grid] | None = None, compile: bool = False,
 ):  # fmt: skip
@@ -211,7 +217,7 @@ def fit(
     return ema.module
 
 
-def begin_from(network: torch.nn.Module, start, part: str = "unet") -> None:
+def begin_from(network: torch.nn.Module, start: str | Path | None, part: str = "unet") -> None:
     """Fill a network with the weights of a checkpoint that it goes on from.
 
     Attention that the checkpoint does not have begins silent: its output is zero, so that the network does
@@ -245,7 +251,14 @@ def begin_from(network: torch.nn.Module, start, part: str = "unet") -> None:
             own[name].zero_()
 
 
-def save_pipeline(out, unet, kind: str, folders: dict[str, Path], text_encoder=None, scheduler=None) -> None:
+def save_pipeline(
+    out: str | Path,
+    unet: torch.nn.Module,
+    kind: str,
+    folders: dict[str, Path],
+    text_encoder: torch.nn.Module | None = None,
+    scheduler: SchedulerMixin | None = None,
+) -> None:
     """Write the networks in half precision, the scheduler, and an index that names the shared parts.
 
     Args:
@@ -264,7 +277,7 @@ def save_pipeline(out, unet, kind: str, folders: dict[str, Path], text_encoder=N
     write_index(out, kind, scheduler or SCHEDULER, ["diffusers", type(unet).__name__], folders)
 
 
-def with_plain_attention(network):
+def with_plain_attention(network: torch.nn.Module):
     """The network with attention as two matrix products: on a processor, the backward pass of the fused
     kernel takes half of a step.
     """

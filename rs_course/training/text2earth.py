@@ -21,6 +21,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -45,6 +47,9 @@ from .training_sets import (
     with_mirror_images,
 )
 
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
 UNET = latent.UNET | {
     "block_out_channels": (64, 80, 96), "attention_head_dim": (2, 5, 6), "class_embed_type": "timestep",
 }  # fmt: skip
@@ -58,15 +63,31 @@ WHOLE = 0.2  # share of masks that cover the whole tile, so that the twin can pa
 class Denoiser(latent.TextDenoiser):
     """``(x_t, t, token numbers, levels)`` to v; what an inpainting UNet also sees comes last."""
 
-    def forward(self, x, t, ids, levels, around=None):
+    def forward(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        ids: torch.Tensor,
+        levels: torch.Tensor,
+        around: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         x = x if around is None else torch.cat([x, around.to(x)], 1)
         return self.unet(x, t, self.texts(ids), class_labels=levels).sample
 
 
 def train(
-    out, *, minutes=120, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000, start=None,
-    batch_size=64, **options,
-):  # fmt: skip
+    out: str | Path,
+    *,
+    minutes: float | None = 120,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = "eurosat",
+    simulated: int = 6_000,
+    scenes: int = 6_000,
+    start: str | Path | None = None,
+    batch_size: int = 64,
+    **options,
+):
     """Train on EuroSAT's training split and on simulated scenes of several resolutions.
 
     The arguments are those of every mini, see :mod:`rs_course.training`.
@@ -85,7 +106,7 @@ def train(
     return latent.fit(out, network, made, save, budget=Budget(minutes), seed=seed, resume=resume, **options)
 
 
-def material(data, simulated: int, scenes: int, start=None):
+def material(data: Any, simulated: int, scenes: int, start: str | Path | None = None):
     """What there is to learn from: words to numbers, sources for :func:`batches`, a text tower, folders."""
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=start)
     real, drawn = eurosat_tiles(data), with_mirror_images(simulated_tiles(simulated, scenes))
@@ -109,7 +130,11 @@ def in_views(real: Tiles) -> Tiles:
 
 
 def batches(
-    sources: list[tuple[float, Tiles, torch.Tensor]], words, seed: int, batch_size: int = 32, vae=None
+    sources: list[tuple[float, Tiles, torch.Tensor]],
+    words: Callable,
+    seed: int,
+    batch_size: int = 32,
+    vae: AutoencoderKL = None,
 ):
     """Batches ``(x0 [B, 4, 16, 16], token numbers [B, 77], levels [B])`` from any step on.
 
@@ -135,7 +160,7 @@ def batches(
     return by_step(batch, seed)
 
 
-def prompt_of(tiles: Tiles, i: int, draw) -> str:
+def prompt_of(tiles: Tiles, i: int, draw: np.random.Generator) -> str:
     """The class prompt for half of the real tiles, the same with what was found in the tile where there is
     something, or the class in other words; for simulated ones as ``simulated_sentence``; behind the level.
     """
@@ -151,7 +176,9 @@ def prompt_of(tiles: Tiles, i: int, draw) -> str:
     return with_level(prompt, gsd)
 
 
-def conditions(prompts: list[str], words, draw) -> tuple[torch.Tensor, torch.Tensor]:
+def conditions(
+    prompts: list[str], words: Callable, draw: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Token numbers and levels; both dropped together for a share ``DROP``."""
     from rs_course.checkpoints.prompts import parse_level
 
@@ -160,9 +187,18 @@ def conditions(prompts: list[str], words, draw) -> tuple[torch.Tensor, torch.Ten
 
 
 def train_inpainting(
-    out, *, minutes=20, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000, batch_size=32,
-    parent="mini-text2earth", **options,
-):  # fmt: skip
+    out: str | Path,
+    *,
+    minutes: float | None = 20,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = "eurosat",
+    simulated: int = 6_000,
+    scenes: int = 6_000,
+    batch_size: int = 32,
+    parent: str | Path = "mini-text2earth",
+    **options,
+):
     """Train on the tiles of mini-text2earth, from its weights; the text tower is its parent's and stays."""
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=parent)
     folders["text_encoder"] = latent.own_tower(parent) or folders["text_encoder"]
@@ -182,7 +218,7 @@ def train_inpainting(
     return latent.fit(out, network, made, save, budget=Budget(minutes), seed=seed, resume=resume, **options)
 
 
-def repainted(tiles):
+def repainted(tiles: Tiles):
     """Ten tiles whose middle is painted anew, for the samples."""
     from rs_course import checkpoints, datasets
 
@@ -197,7 +233,7 @@ def repainted(tiles):
     return latent.beside({"the tile": picture, "without": picture * (1 - mask)}, sample)
 
 
-def from_parent(parent):
+def from_parent(parent: str | Path):
     """A nine-channel UNet with its parent's weights; what it newly sees counts nothing yet."""
     from diffusers import UNet2DConditionModel
 
@@ -209,7 +245,7 @@ def from_parent(parent):
     return own
 
 
-def surroundings(vae, images: np.ndarray, draw) -> torch.Tensor:
+def surroundings(vae: AutoencoderKL, images: np.ndarray, draw: np.random.Generator) -> torch.Tensor:
     """Mask and latents of the masked tiles, as the sampling engine computes them: ``[B, 5, h, w]``."""
     masks = torch.from_numpy(np.stack([random_mask(images.shape[1], draw) for _ in images]))[:, None]
     x, masks = from_pixels(images).to(vae.device), masks.to(vae.device)
@@ -219,7 +255,7 @@ def surroundings(vae, images: np.ndarray, draw) -> torch.Tensor:
     return torch.cat([small, seen * vae.config.scaling_factor], 1)
 
 
-def random_mask(side: int, draw) -> np.ndarray:
+def random_mask(side: int, draw: np.random.Generator) -> np.ndarray:
     """float32 ``[side, side]``, 1 is to be painted: everything, or one to three boxes or discs."""
     if draw.random() < WHOLE:
         return np.ones((side, side), np.float32)
@@ -242,9 +278,18 @@ FAST_SCHEDULER = latent.DDIM | {"set_alpha_to_one": True, "timestep_spacing": "t
 
 
 def train_fast(
-    out, *, minutes=45, seed=0, resume=True, data="eurosat", simulated=6_000, scenes=6_000,
-    teacher="mini-text2earth", batch_size=64, **options,
-):  # fmt: skip
+    out: str | Path,
+    *,
+    minutes: float | None = 45,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = "eurosat",
+    simulated: int = 6_000,
+    scenes: int = 6_000,
+    teacher: str | Path = "mini-text2earth",
+    batch_size: int = 64,
+    **options,
+):
     """Train on the tiles and sentences of mini-text2earth.
 
     Args:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from rs_course.files import atomic_write
 from rs_course.simulated_earth import CLASSES
 
 from . import latent
+
+if TYPE_CHECKING:
+    import torch
 
 CHUNK = 250
 DRAWN = "seasons"  # names cached scenes; to be renamed whenever :func:`conditions` draws otherwise
@@ -121,7 +124,7 @@ def conditions(k: int, draw: int) -> dict:
     return chosen | ({"gsd": float(rng.choice(SCALES))} if scale else {})
 
 
-def any_day(rng) -> datetime.date:
+def any_day(rng: np.random.Generator) -> datetime.date:
     """Any day of the simulator's years."""
     return datetime.date(int(rng.integers(2016, 2025)), 1, 1) + datetime.timedelta(int(rng.integers(365)))
 
@@ -147,7 +150,7 @@ def simulated_tiles(simulated: int, scenes: int) -> Tiles:
     )
 
 
-def eurosat_tiles(data) -> Tiles:
+def eurosat_tiles(data: Any) -> Tiles:
     """EuroSAT's training split; its sentences are those of :func:`real_captions`."""
     real = datasets.load(data, "train")
     labels = np.array([CLASSES.index(real.classes[k]) for k in real.labels])
@@ -162,7 +165,7 @@ def real_captions(label: int) -> list[str]:
     return [prompt, f"a real Sentinel-2 tile with {phrase}", f"a Sentinel-2 picture that shows {phrase}"]
 
 
-def clip_tiles(data, simulated: int, scenes: int) -> Tiles:
+def clip_tiles(data: Any, simulated: int, scenes: int) -> Tiles:
     """Simulated and real tiles; the class prompt is one sentence of every simulated tile."""
     drawn, real = simulated_tiles(simulated, scenes), eurosat_tiles(data)
     captions = [[class_prompt(label), *own] for label, own in zip(drawn.labels, drawn.captions, strict=True)]
@@ -194,7 +197,7 @@ def with_mirror_images(tiles: Tiles) -> Tiles:
     )
 
 
-def placed_captions(images: np.ndarray, labels: np.ndarray, names) -> list[list[str]]:
+def placed_captions(images: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> list[list[str]]:
     """What a reader of land cover finds in real tiles, view by view.
 
     Args:
@@ -217,7 +220,7 @@ def placed_captions(images: np.ndarray, labels: np.ndarray, names) -> list[list[
     return [[one] if one else [] for of_tile in zip(*said, strict=True) for one in of_tile]
 
 
-def some_sentences(own: list[str], draw) -> str:
+def some_sentences(own: list[str], draw: np.random.Generator) -> str:
     """One or two of a tile's sentences, in any order; those about where and how many three times as often."""
     weight = np.array([3.0 if _SPATIAL.search(sentence) else 1.0 for sentence in own])
     count = min(len(own), int(draw.integers(1, 3)))
@@ -225,7 +228,7 @@ def some_sentences(own: list[str], draw) -> str:
     return " ".join(own[k] for k in picks)
 
 
-def simulated_sentence(tiles: Tiles, i: int, draw) -> str:
+def simulated_sentence(tiles: Tiles, i: int, draw: np.random.Generator) -> str:
     """The class prompt, true sentences, or both, for a third of the simulated tiles each."""
     kind = draw.integers(3)
     prompt = class_prompt(int(tiles.labels[i]))
@@ -282,7 +285,7 @@ def mapped_scenes(count: int, *, draw: int = 3) -> MappedScenes:
     return MappedScenes(*arrays, labels, *lists)
 
 
-def condition_maps(truth: np.ndarray, filtered: np.ndarray, device=None):
+def condition_maps(truth: np.ndarray, filtered: np.ndarray, device: str | torch.device = None):
     """CRS-Diff's 18 channels, float ``[N, 18, 128, 128]`` in [0, 1], in the order of ``crsdiff.MAPS``.
 
     Args:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import copy
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,6 +33,9 @@ from torch import nn
 from rs_course import precision, seeds, training_loop
 from rs_course.diffusion.pixel import from_pixels
 from rs_course.training_loop import EMA, Budget, Recipe, by_step, cosine_decay, linear_decay
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 ARCHITECTURE = {
     "down_block_types": ("DownEncoderBlock2D",) * 3, "up_block_types": ("UpDecoderBlock2D",) * 3,
@@ -48,14 +52,22 @@ CROP = 32  # pixels; more places a step than whole tiles show
 WHOLE_FROM = 0.8
 
 
-def train(out, *, minutes=10, seed=0, resume=True, data="eurosat", simulated=6_000):
+def train(
+    out: str | Path,
+    *,
+    minutes: float | None = 10,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = "eurosat",
+    simulated: int = 6_000,
+):
     """Train on EuroSAT's training split and on tiles of the simulated Earth; arguments as of every mini."""
     tiles, unseen = tile_sets(data, simulated)
     images = np.concatenate([np.asarray(one.images) for one in tiles])
     return fit(out, images, unseen, budget=Budget(minutes), seed=seed, resume=resume)
 
 
-def tile_sets(data, simulated: int) -> tuple[list, dict[str, np.ndarray]]:
+def tile_sets(data: Any, simulated: int) -> tuple[list, dict[str, np.ndarray]]:
     """The training splits, EuroSAT's and the simulated one, and 200 unseen tiles of each by name."""
     from rs_course import datasets
 
@@ -66,7 +78,7 @@ def tile_sets(data, simulated: int) -> tuple[list, dict[str, np.ndarray]]:
 
 
 def fit(
-    out, images: np.ndarray, unseen: dict[str, np.ndarray], *, budget: Budget, seed: int = 0,
+    out: str | Path, images: np.ndarray, unseen: dict[str, np.ndarray], *, budget: Budget, seed: int = 0,
     resume: bool = True, batch_size: int = 32, recipe: Recipe = RECIPE, model: dict | None = None,
 ):  # fmt: skip
     """Train on uint8 tiles ``[N, H, W, 3]`` and write the averaged weights to ``out``, in half precision.
@@ -114,12 +126,12 @@ def _run(vae, batches, loss, recipe: Recipe, budget: Budget, ema: EMA, unseen: d
     return ema.module
 
 
-def save_half(vae, out) -> None:
+def save_half(vae: AutoencoderKL, out: str | Path) -> None:
     """Write a network of diffusers in half precision; it keeps its own."""
     copy.deepcopy(vae).half().save_pretrained(out)
 
 
-def reconstruction_quality(vae, unseen: dict[str, np.ndarray]) -> dict:
+def reconstruction_quality(vae: AutoencoderKL, unseen: dict[str, np.ndarray]) -> dict:
     """A line of the log: the PSNR of named tiles that went through ``vae``."""
     return {"psnr": {name: round(reconstruction_psnr(vae, tiles), 2) for name, tiles in unseen.items()}}
 
@@ -134,7 +146,7 @@ def draw_batch(images: np.ndarray, count: int, draw: np.random.Generator, *, sid
     return x.flip(3) if draw.integers(2) else x
 
 
-def loss_terms(vae, x: torch.Tensor, *, seed: int):
+def loss_terms(vae: AutoencoderKL, x: torch.Tensor, *, seed: int):
     """Squared error, gradient error and KL divergence of a batch in [-1, 1], each a mean per pixel value."""
     with precision.fast(x.device.type):
         posterior = vae.encode(x).latent_dist
@@ -146,7 +158,7 @@ def loss_terms(vae, x: torch.Tensor, *, seed: int):
 
 
 @torch.no_grad()
-def reconstructions(vae, images: np.ndarray, batch_size: int = 100):
+def reconstructions(vae: AutoencoderKL, images: np.ndarray, batch_size: int = 100):
     """Batches ``(decoded, original)`` of uint8 tiles ``[N, H, W, 3]`` that go through the posterior's mean.
 
     Yields:
@@ -158,7 +170,7 @@ def reconstructions(vae, images: np.ndarray, batch_size: int = 100):
         yield (y / 2 + 0.5).clamp(0, 1), x
 
 
-def reconstruction_psnr(vae, images: np.ndarray) -> float:
+def reconstruction_psnr(vae: AutoencoderKL, images: np.ndarray) -> float:
     """Mean PSNR in dB of uint8 tiles ``[N, H, W, 3]``, encoded to the posterior's mean and decoded."""
     from rs_course.metrics import psnr
 
@@ -166,7 +178,7 @@ def reconstruction_psnr(vae, images: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def scaling_factor(vae, images: np.ndarray, count: int = 512) -> float:
+def scaling_factor(vae: AutoencoderKL, images: np.ndarray, count: int = 512) -> float:
     """One over the standard deviation of the latents, so that the generators see unit variance."""
     x = from_pixels(images[:: max(1, len(images) // count)])
     return round(1 / vae.encode(x).latent_dist.mean.std().item(), 5)
@@ -189,7 +201,7 @@ class FeatureDistance(nn.Module):
         super().__init__()
         self.classifier = classifier.eval().requires_grad_(False)
 
-    def features(self, x) -> list[torch.Tensor]:
+    def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps ``[N, C, H, W]`` of images in [-1, 1]: first layer, each block, their mean."""
         h, maps = (x / 2 + 0.5 - self.classifier.mean) / self.classifier.std, []
         for layer in self.classifier.body[:-2]:  # all but the flattening and the scores
@@ -198,7 +210,7 @@ class FeatureDistance(nn.Module):
                 maps.append(F.normalize(h, dim=1))
         return maps
 
-    def forward(self, x, y) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Distance of the features of ``y`` from those of ``x``, and the divergence of the classes seen."""
         seen, drawn = self.features(x), self.features(y)
         distance = sum((a - b).square().sum(1).mean() for a, b in zip(seen, drawn, strict=True))
@@ -234,7 +246,16 @@ def bands_of(x: torch.Tensor) -> torch.Tensor:
     return F.conv2d(x, products[:, None].repeat(3, 1, 1, 1), groups=3)
 
 
-def train_decoder(out, *, minutes=25, seed=0, resume=True, data="eurosat", simulated=6_000, start="mini-vae"):
+def train_decoder(
+    out: str | Path,
+    *,
+    minutes: float | None = 25,
+    seed: int = 0,
+    resume: bool = True,
+    data: Any = "eurosat",
+    simulated: int = 6_000,
+    start: str | Path | None = "mini-vae",
+):
     """Train the autoencoder ``start`` on the tiles that :func:`train` learnt from."""
     from diffusers import AutoencoderKL
 
@@ -259,9 +280,18 @@ def train_decoder(out, *, minutes=25, seed=0, resume=True, data="eurosat", simul
 
 
 def fit_decoder(
-    out, vae, images: np.ndarray, unseen: dict[str, np.ndarray], judges: list[nn.Module], *, budget: Budget,
-    seed: int = 0, resume: bool = True, batch_size: int = 16, recipe: Recipe = DECODER_RECIPE,
-):  # fmt: skip
+    out: str | Path,
+    vae: AutoencoderKL,
+    images: np.ndarray,
+    unseen: dict[str, np.ndarray],
+    judges: list[nn.Module],
+    *,
+    budget: Budget,
+    seed: int = 0,
+    resume: bool = True,
+    batch_size: int = 16,
+    recipe: Recipe = DECODER_RECIPE,
+):
     """Train ``vae`` and write the averaged weights to ``out``, in half precision.
 
     Args:
@@ -295,7 +325,9 @@ def fit_decoder(
     return _run(vae, by_step(batch, seed), loss, recipe, budget, ema, unseen, **options)
 
 
-def decoder_losses(vae, judge, x, known, *, seed: int) -> dict[str, torch.Tensor]:
+def decoder_losses(
+    vae: AutoencoderKL, judge: torch.nn.Module, x: torch.Tensor, known: torch.Tensor, *, seed: int
+) -> dict[str, torch.Tensor]:
     """What is wrong with the tiles ``x`` in [-1, 1] that went through ``vae``, and with their latents.
 
     Args:
@@ -318,7 +350,7 @@ def decoder_losses(vae, judge, x, known, *, seed: int) -> dict[str, torch.Tensor
 
 
 @torch.inference_mode()
-def posterior_means(vae, images: np.ndarray, batch_size: int = 50) -> torch.Tensor:
+def posterior_means(vae: AutoencoderKL, images: np.ndarray, batch_size: int = 50) -> torch.Tensor:
     """Means of the latents of all uint8 tiles ``[N, H, W, 3]``: float16 ``[N, C, h, w]``."""
     parts = []
     for start in range(0, len(images), batch_size):

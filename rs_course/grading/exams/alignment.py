@@ -7,6 +7,7 @@ and asks for a scorer that has never seen anything else; it is measured on other
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -289,7 +290,7 @@ WORDS = (
 )
 
 
-def scenes_with_captions(rng, count):
+def scenes_with_captions(rng: np.random.Generator, count: int):
     """Images uint8 ``[N, 3, 64, 64]``, the captions of view and land cover, and the classes."""
     scenes = earth.scenes(rng, count)
     captions = [" ".join(scene.captions[:2]) for scene in scenes]
@@ -321,7 +322,7 @@ def _colours_with_names(rng):
     return {"images": images[:9], "captions": names[:9], **new}
 
 
-def agreement(value, inputs) -> float:
+def agreement(value: Any, inputs: dict) -> float:
     """Share of captions of other classes that score below the image's own caption; chance is 0.5."""
     scores, own, classes = numbers(value), inputs["_own"], inputs["_classes"]
     count = len(classes)

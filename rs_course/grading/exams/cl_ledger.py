@@ -251,7 +251,7 @@ _CASES = (
 )
 
 
-def drawn(rng, wanted, effect):
+def drawn(rng: np.random.Generator, wanted, effect):
     """A ledger whose verdict is ``wanted``, and clearly so; rows in random order."""
     while True:
         ledger = _draw(rng, *effect)

@@ -105,7 +105,7 @@ LEAKS = (
 # --- Hand-overs --------------------------------------------------------------------------------------------
 
 
-def generated(rng, count):
+def generated(rng: np.random.Generator, count: int):
     """Tiles of the generator, uint8 ``[N, 3, 64, 64]``, and the classes they were asked for ``[N]``."""
     from rs_course import checkpoints, datasets
 
@@ -128,7 +128,7 @@ def _renumbering(rng):
     return torch.tensor(wrong)
 
 
-def copies(rng, images, labels, count):
+def copies(rng: np.random.Generator, images, labels, count: int):
     """Real tiles turned, mirrored and a little noisy, with their labels."""
     chosen = rng.integers(0, len(images), count)
     turned = [images[place].rot90(int(rng.integers(4)), (1, 2)) for place in chosen]
@@ -201,7 +201,7 @@ def _twelve(rng):
     return _best_of_draws(draw, _margin)
 
 
-def patches(rng, labels):
+def patches(rng: np.random.Generator, labels):
     """Tiles of one colour for each class with a coarse pattern of their own, uint8."""
     colours = 200 * torch.tensor([[0, 1, 0], [0, 0, 0], [1, 0, 0], [1, 1, 1], [0, 0, 1]])
     pattern = torch.tensor(rng.integers(0, 50, (len(labels), 3, 8, 8))).repeat_interleave(8, 2)

@@ -162,7 +162,7 @@ def _small(images):
     return images.shape[-2] // SCALE, images.shape[-1] // SCALE
 
 
-def pairs(rng, count, kernel, side=128):
+def pairs(rng: np.random.Generator, count: int, kernel, side=128):
     """Low and high resolution of scenes, uint8 ``[N, 3, side/4, side/4]`` and ``[N, 3, side, side]``."""
     crops = []
     for scene in earth.scenes(rng, count, DETAILED):
@@ -261,7 +261,7 @@ def _runs(value, inputs):
     _upscaled(value, inputs)
 
 
-def gain(images, inputs) -> float:
+def gain(images, inputs: dict) -> float:
     """Mean PSNR above that of bicubic enlargement, in dB (RGB, crop 4)."""
     from rs_course.metrics import psnr
 

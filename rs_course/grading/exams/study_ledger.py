@@ -88,7 +88,7 @@ def pack(config, folder) -> str:
     return "\n".join(json.dumps(line) for line in lines)
 
 
-def read(text) -> Ledger:
+def read(text: str) -> Ledger:
     """Read what :func:`pack` wrote from a submission.
 
     Raises:
