@@ -272,7 +272,7 @@ def sweep(
     columns: Any = None,
     *,
     metadata: Any = None,
-    seed: int | Sequence[int] | torch.Generator = 0,
+    seed: int = 0,
     **settings,
 ) -> Sweep:
     """Sample every combination of two axes.
