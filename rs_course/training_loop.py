@@ -62,7 +62,6 @@ class EMA(AveragedModel):
 
     @updates.setter
     def updates(self, count: int) -> None:
-        """Number of updates so far."""
         self.n_averaged.fill_(count + 1)  # at 0 torch would copy the weights instead of averaging
 
     @property

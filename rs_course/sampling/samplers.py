@@ -43,7 +43,7 @@ class CRSDiffScheduler(DDIMScheduler):
     """
 
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None):
-        """As the scheduler's own, in the order of the published code."""
+        """The steps of the class's rule, the noisiest first."""
         total = self.config.num_train_timesteps
         stride = total // num_inference_steps
         steps = torch.arange(0, total, stride)
