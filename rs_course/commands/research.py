@@ -242,7 +242,7 @@ def study_arguments(parser: argparse.ArgumentParser) -> None:
 def study(args: argparse.Namespace):
     """``rs-course study``: run a grid of experiments into one ledger.
 
-        rs-course study eurosat --out runs/eurosat --workers 2
+        rs-course study is_it_ready --out runs/is_it_ready --workers 2
         rs-course study my_study.toml --out runs/mine --scheduler tcp://10.0.0.1:8786
 
     What is finished is kept: after an interruption, of any kind, the same command goes on.
@@ -282,19 +282,10 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
 def report(args: argparse.Namespace):
     """``rs-course report DIR``: weigh a study: figures and a one-page summary with the answer.
 
-    rs-course report runs/eurosat
+    rs-course report runs/is_it_ready
     """
-    from rs_course.study import claims, freezing, hypotheses, report, results
+    from rs_course.study import finished, report
 
-    page = report.write(args.folder, args.out)
-    described = report.described(args.folder)
-    ledger, extra = results.ledger(args.folder), described["extra"]
-    for finding in claims.judge(ledger, extra.get("claims", [])):
-        print(finding)
-    if "hypotheses" in extra:
-        tested = ledger[ledger["part"] == "test"]
-        settings = freezing.read(args.folder)["settings"]
-        verdicts = hypotheses.judge(tested, extra["hypotheses"], extra.get("judged"), settings)
-        lines = hypotheses.answers(verdicts, extra["answer"]).values() if "answer" in extra else verdicts
-        print(*lines, sep="\n")
+    page, found = report.write(args.folder, args.out), finished(args.folder)
+    print(*(found.answers().values() or found.verdicts), sep="\n")
     print(f"report: {page}")

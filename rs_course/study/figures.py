@@ -1,11 +1,11 @@
-"""Figures of a study; each takes a ledger and draws on axes that it makes or is given."""
+"""Figures of a study; each takes rows or verdicts and draws on axes that it makes or is given."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from rs_course import plots
-from rs_course.study.evidence import compare, curve, select
+from rs_course.study.comparisons import curve
 
 _VERDICT_COLOURS = {"shown": "#009E73", "not shown": "#8A8A8A", "contradicted": "#D55E00"}
 
@@ -42,41 +42,49 @@ def learning_curves(
     return axes.figure
 
 
-def differences(rows: dict, *, verdicts: dict | None = None, axes=None, xlabel: str = "percentage points"):
-    """Differences with their intervals, one line each, coloured by what they show.
+def differences(verdicts, *, axes=None, names=None, xlabel: str = "percentage points"):
+    """Verdicts with their differences and intervals, one line each, coloured by what they show.
 
     Args:
-        rows: ``{name: Difference}``.
-        verdicts: ``{name: verdict}``, where a correction has made them; else by the interval alone.
+        verdicts: From :func:`rs_course.study.hypotheses.judge`; those without rows are left out.
         axes: Where to draw.
+        names: What to call each; by default its text and budget.
         xlabel: What the differences are of.
     """
-    from rs_course.study.claims import verdict
-
-    axes = _axes(axes, (6.8, 0.32 * len(rows) + 0.9))
-    for y, (name, difference) in enumerate(rows.items()):
-        colour = _VERDICT_COLOURS[verdicts[name] if verdicts else verdict(difference)]
+    names = names or [verdict.title for verdict in verdicts]
+    drawn = [(name, v) for name, v in zip(names, verdicts, strict=True) if v.difference is not None]
+    axes = _axes(axes, (6.8, 0.32 * len(drawn) + 0.9))
+    for y, (_, verdict) in enumerate(drawn):
+        colour, difference = _VERDICT_COLOURS[verdict.verdict], verdict.difference
         axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, lw=2)
         axes.plot(100 * difference.estimate, y, "o", color=colour, ms=5)
     axes.axvline(0, color="k", lw=0.8)
-    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_yticks(range(len(drawn)), [name for name, _ in drawn])
     axes.invert_yaxis()
     axes.set_xlabel(xlabel)
     return axes.figure
 
 
-def gains(ledger, better: list[dict], worse: dict, *, per: str = "real_per_class", names=None, axes=None):
-    """Gain over the same control, budget by budget, for several settings side by side."""
+def gains(verdicts, names: dict[str, str], *, axes=None):
+    """What some hypotheses gain, budget by budget, with intervals.
+
+    Args:
+        verdicts: From :func:`rs_course.study.hypotheses.judge`.
+        names: What to call a hypothesis, by its name; the order is kept.
+        axes: Where to draw.
+    """
     axes = _axes(axes)
-    names = names or [", ".join(f"{v}" for v in where.values()) for where in better]
-    for shift, (colour, name, where) in enumerate(zip(_cycle(), names, better, strict=False)):
-        cells = compare(ledger, where, worse, per=per, resamples=500).cells
-        at = np.arange(len(cells)) + 0.16 * (shift - (len(better) - 1) / 2)
-        estimate = [100 * d.estimate for d in cells.values()]
-        low = [100 * (d.estimate - d.low) for d in cells.values()]
-        high = [100 * (d.high - d.estimate) for d in cells.values()]
-        axes.errorbar(at, estimate, [low, high], fmt="o", ms=3.5, lw=1.2, color=colour, label=name)
-        axes.set_xticks(range(len(cells)), [f"{value:g}" for value in cells])
+    known = [verdict for verdict in verdicts if verdict.difference is not None and verdict.name in names]
+    budgets = sorted({verdict.budget for verdict in known})
+    for k, (name, label) in enumerate(names.items()):
+        own = [verdict for verdict in known if verdict.name == name]
+        at = [budgets.index(verdict.budget) + 0.16 * (k - (len(names) - 1) / 2) for verdict in own]
+        middle = np.array([100 * verdict.difference.estimate for verdict in own])
+        ends = np.array([(100 * v.difference.low, 100 * v.difference.high) for v in own]).reshape(-1, 2)
+        away = np.abs(ends.T - middle)
+        colour = plots.COLOURS[(k + 1) % len(plots.COLOURS)]  # the first is that of real tiles alone
+        axes.errorbar(at, middle, away, fmt="o", ms=4, lw=1.4, color=colour, label=label)
+    axes.set_xticks(range(len(budgets)), [f"{budget:g}" for budget in budgets])
     axes.axhline(0, color="k", lw=0.8)
     axes.set(xlabel="real training images per class", ylabel="gain, percentage points")
     axes.legend()
@@ -121,13 +129,6 @@ def bars(rows: dict, *, axes=None, ylabel: str = "test accuracy, %"):
     axes.set_ylabel(ylabel)
     axes.set_ylim(0, None)  # a bar that is cut off tells a wrong ratio
     return axes.figure
-
-
-def settings(ledger, **where) -> dict:
-    """``{value: rows}`` for the one column whose value is a list, in its order; empty groups are left out."""
-    column, values = next((key, value) for key, value in where.items() if isinstance(value, list))
-    groups = {value: select(ledger, **{**where, column: value}) for value in values}
-    return {value: rows for value, rows in groups.items() if len(rows)}
 
 
 def _axes(axes=None, size=None):

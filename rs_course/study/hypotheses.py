@@ -11,7 +11,7 @@ In the study's TOML file::
     short = "tiles of a generator that saw only these shots add"
     better = { arm = "mixed", synthetic = "@adapted" }
     worse = { arm = "real" }
-    real_per_class = [1, 4, 16, 100]          # one verdict each
+    real_per_class = [1, 4, 16, 100]          # one verdict each; left out where a study has one budget
     on = ["haze 1"]                           # as wished: on shifts of the test images, one verdict each
 
 A hypothesis is **shown** at a budget when its difference lies above zero and Holm's (1979) correction over
@@ -25,7 +25,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 
-from rs_course.study.comparisons import Interval, complete, interval, paired, select, share
+from rs_course.study.comparisons import Interval, complete, interval, paired, share
 from rs_course.study.freezing import fill
 
 SHOWN, NOT_SHOWN, CONTRADICTED, MISSING = "shown", "not shown", "contradicted", "no rows"
@@ -38,7 +38,7 @@ class Verdict:
 
     Attributes:
         name, text, short: As in the file.
-        budget: Real images per class.
+        budget: Real images per class; ``None`` where the hypothesis names none.
         verdict: "shown", "not shown", "contradicted", or "no rows".
         difference: In accuracy, with its 95 % interval; ``None`` without rows.
         p: Corrected over all verdicts.
@@ -48,7 +48,7 @@ class Verdict:
     name: str
     text: str
     short: str
-    budget: int
+    budget: int | None
     verdict: str
     difference: Interval | None
     p: float = math.nan
@@ -56,7 +56,12 @@ class Verdict:
 
     def __str__(self) -> str:
         said = self.reason if self.difference is None else f"{points(self.difference)}, p = {self.p:.2g}"
-        return f"{self.verdict}: {self.text}, {self.budget} per class ({said})"
+        return f"{self.verdict}: {self.title} ({said})"
+
+    @property
+    def title(self) -> str:
+        """Text and budget."""
+        return self.text if self.budget is None else f"{self.text}, {self.budget} per class"
 
 
 def points(difference) -> str:
@@ -85,13 +90,13 @@ def judge(
         settings: What was frozen, for values such as ``"$mixing"``.
 
     Raises:
-        ValueError: A hypothesis lacks ``name``, ``text``, ``better``, ``worse`` or ``real_per_class``.
+        ValueError: A hypothesis lacks ``name``, ``text``, ``better`` or ``worse``.
     """
     rows, found = complete(ledger), []
     for number, table in enumerate(hypotheses, start=1):
-        if missing := {"name", "text", "better", "worse", "real_per_class"} - set(table):
+        if missing := {"name", "text", "better", "worse"} - set(table):
             raise ValueError(f"hypothesis {number} lacks {', '.join(sorted(missing))}.")
-        for budget, on in itertools.product(_listed(table["real_per_class"]), _listed(table.get("on"))):
+        for budget, on in itertools.product(_listed(table.get("real_per_class")), _listed(table.get("on"))):
             suffix = f" on {on}" if on else ""
             names = table["name"], table["text"], table.get("short", table["text"])
             said = *(name + suffix for name in names), budget
@@ -115,7 +120,7 @@ def _listed(value) -> list:
 def _difference(rows, table: dict, judged: dict, budget, settings=None, on=None):
     sides = []
     for side in (table["better"], table["worse"]):
-        own = {"real_per_class": budget, **judged, **side}
+        own = judged | side if budget is None else {"real_per_class": budget} | judged | side
         sides.append(side if "chance" in side else fill(own, settings or {}))
     return paired(rows, *sides, on)
 
@@ -129,9 +134,8 @@ def memory(
         ledger, hypotheses, judged, settings: As for :func:`judge`.
         part, whole: Their names: "adapted" saw the shots only, "today" every real tile.
     """
-    rows, named = complete(ledger), {table["name"]: table for table in hypotheses}
-    shares = {}
-    for budget in _listed(named[part]["real_per_class"]):
+    rows, named, shares = complete(ledger), {table["name"]: table for table in hypotheses}, {}
+    for budget in _listed(named[part].get("real_per_class")):
         try:
             sides = [_difference(rows, named[name], judged, budget, settings) for name in (part, whole)]
         except ValueError:
@@ -139,24 +143,6 @@ def memory(
         if sides[0].shape == sides[1].shape:
             shares[budget] = share(*sides)
     return shares
-
-
-def curves(ledger, hypotheses: list[dict], judged: dict, settings: dict, names) -> dict:
-    """``{name: rows}`` of the better sides of some hypotheses, and first of the first one's worse side."""
-    import pandas as pd
-
-    rows, named, found = complete(ledger), {table["name"]: table for table in hypotheses}, {}
-    sides = {"real tiles alone": named[names[0]]["worse"]} | {name: named[name]["better"] for name in names}
-    for name, side in sides.items():
-        budgets = sorted(set(rows["real_per_class"]))
-        wheres = [fill({"real_per_class": budget, **judged, **side}, settings) for budget in budgets]
-        try:
-            parts = [select(rows, **where) for where in wheres if "chance" not in where]
-        except ValueError:  # a column that no row has yet
-            continue
-        if sum(map(len, parts)):
-            found[name] = pd.concat(parts)
-    return found
 
 
 def answers(verdicts: list[Verdict], answer: dict) -> dict[int, str]:

@@ -89,12 +89,17 @@ def ledger(path):
     return pd.read_parquet(path)
 
 
-def stored(name: str):
-    """The ledger of a study that ships with the course (``data/results/NAME_study.parquet``), or ``None``."""
+def shipped(name) -> Path | None:
+    """Folder of a study that ships with the course (``data/results/NAME``), or ``None``."""
     from rs_course.paths import data_dir
 
-    path = data_dir() / "results" / f"{name}_study.parquet"
-    return ledger(path) if path.is_file() else None
+    path = data_dir() / "results" / str(name)
+    return path if (path / "study.json").is_file() else None
+
+
+def stored(name: str):
+    """The ledger of a study that ships with the course, or ``None``."""
+    return ledger(folder) if (folder := shipped(name)) else None
 
 
 def _plain(value):

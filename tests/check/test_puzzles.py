@@ -86,7 +86,7 @@ def test_the_reports_of_laboratories_differ_as_the_hints_say():
 
 
 def test_an_accuracy_off_the_curve_has_no_worth():
-    from rs_course.study import evidence
+    from rs_course.study import comparisons
 
-    assert np.isnan(evidence.worth([1, 10], [0.4, 0.8], 0.9))
-    assert evidence.worth([1, 100], [0.4, 0.8], 0.6) == pytest.approx(10)
+    assert np.isnan(comparisons.worth([1, 10], [0.4, 0.8], 0.9))
+    assert comparisons.worth([1, 100], [0.4, 0.8], 0.6) == pytest.approx(10)

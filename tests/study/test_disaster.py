@@ -1,4 +1,4 @@
-"""The shipped disaster study from its file to its page, with tiny numbers: events, edits, arms, claims."""
+"""The shipped disaster study from its file to its page, with tiny numbers: events, edits, arms, verdicts."""
 
 import json
 
@@ -49,7 +49,7 @@ def test_the_disaster_study_runs_from_its_file_to_its_page(tmp_path):
     page = report.write(tmp_path).read_text(encoding="utf-8")
     assert "no rows" not in page
     assert "runs are not done" not in page
-    assert {"gains", "controls", "confusions", "learning_curves"} <= {
+    assert {"verdicts", "controls", "confusions", "learning_curves"} <= {
         file.stem for file in (tmp_path / "report").glob("*.png")
     }
     described = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))

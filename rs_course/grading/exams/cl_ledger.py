@@ -171,7 +171,7 @@ def _outside(rng):
 
 
 def _worth(budgets, accuracies, reached):
-    from rs_course.study.evidence import worth
+    from rs_course.study.comparisons import worth
 
     if isinstance(reached, list):
         return [_worth(budgets, accuracies, one) for one in reached]

@@ -1,0 +1,113 @@
+"""What a finished study says: its ledger read by the hypotheses, the lines and the answer of its own file.
+
+>>> found = finished("is_it_ready")                            # doctest: +SKIP
+>>> print(*found.answers().values(), sep="\n")                 # doctest: +SKIP
+
+A line of a figure is declared beside the hypotheses::
+
+    [[lines]]
+    label = "real + generated"
+    where = { arm = "mixed", synthetic = "@tiles" }
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from rs_course.study import comparisons, freezing, hypotheses, results
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A study's folder, read; the study may still be running.
+
+    Attributes:
+        folder: Where it lies.
+        described: ``study.json``: title, function, inputs and their hashes, ids of all tasks, other tables.
+        ledger: One row per finished task, those on validation too.
+        frozen: ``frozen.json``: the settings, when they were frozen, every look at the test part.
+    """
+
+    folder: Path
+    described: dict
+    ledger: object
+    frozen: dict
+
+    @property
+    def extra(self) -> dict:
+        """The study file's own tables."""
+        return self.described["extra"]
+
+    @cached_property
+    def tested(self):
+        """Rows that were not judged on validation, with defaults filled in."""
+        rows = comparisons.complete(self.ledger)
+        return rows[rows["part"].fillna("") != "validation"] if "part" in rows else rows
+
+    @cached_property
+    def verdicts(self) -> list[hypotheses.Verdict]:
+        """A verdict for every hypothesis at every budget."""
+        asked, judged = self.extra.get("hypotheses", []), self.extra.get("judged")
+        return hypotheses.judge(self.tested, asked, judged, self.frozen["settings"])
+
+    def named(self, *names: str) -> list[hypotheses.Verdict]:
+        """The verdicts of some hypotheses, in the order of these names."""
+        return [verdict for name in names for verdict in self.verdicts if verdict.name == name]
+
+    def answers(self) -> dict[int, str]:
+        """One sentence for every budget; none for a study without a table ``[answer]``."""
+        answer = self.extra.get("answer")
+        return hypotheses.answers(self.verdicts, answer) if answer else {}
+
+    def memory(self) -> dict[int, tuple]:
+        """What is left of the gain without borrowed memory: ``{budget: (share, low, high)}``."""
+        if not (answer := self.extra.get("answer")):
+            return {}
+        names = answer["alone"], answer["borrowed"]
+        asked, judged = self.extra["hypotheses"], self.extra.get("judged", {})
+        return hypotheses.memory(self.tested, asked, judged, *names, self.frozen["settings"])
+
+    def lines(self, budget: int | None = None) -> dict:
+        """``{label: rows}`` of the declared lines, or of every arm where none is; at one budget or at all."""
+        import pandas as pd
+
+        rows, judged = self.tested, self.extra.get("judged", {})
+        budgets = sorted(set(rows["real_per_class"])) if budget is None else [budget]
+        declared = self.extra.get("lines") or [
+            {"label": arm, "where": {"arm": arm}} for arm in rows["arm"].unique()
+        ]
+        found = {}
+        for line in declared:
+            wheres = [{"real_per_class": value, **judged, **line["where"]} for value in budgets]
+            wheres = [freezing.fill(where, self.frozen["settings"]) for where in wheres]
+            try:
+                parts = [comparisons.select(rows, **where) for where in wheres]
+            except ValueError:  # a column that no row has yet
+                continue
+            if sum(map(len, parts)):
+                found[line["label"]] = pd.concat(parts)
+        return found
+
+
+def finished(study) -> Finished:
+    """Read a study that was run, or is still running.
+
+    Args:
+        study: Its folder (what ``rs-course study --out`` wrote), or the name of one that ships with the
+            course.
+
+    Raises:
+        FileNotFoundError: No study was run there.
+    """
+    folder = results.shipped(study) or Path(study).expanduser()
+    if not (folder / "study.json").is_file():
+        raise FileNotFoundError(
+            f"no study was run in {folder}: run `rs-course study CONFIG --out {folder}` first."
+        )
+    described = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    if (folder / "records").is_dir():
+        results.merge(folder, described["ids"])  # also of a study that is still running
+    return Finished(folder, described, results.ledger(folder), freezing.read(folder))
