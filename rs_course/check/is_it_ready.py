@@ -153,30 +153,37 @@ def worth(random: Draws):
 
 OBJECTIONS = {
     "compute": "the mixed arm was simply trained for longer",
-    "count": "more images help, whatever they show",
     "labels": "any pictures help as a regulariser, their classes do not matter",
     "memory": "the generator hands over real tiles that the classifier was not given",
+    "decoder": "the tiles lose in the autoencoder; the generator itself is good enough",
+    "archive": "unlabelled real tiles would have done as well",
     "place": "the classifier recognises the place, not what happened there",
 }
-
-
 CONTROLS = {
-    "matched steps": "the same number of gradient steps in both arms",
-    "duplicate": "copies of real images in place of the synthetic ones",
-    "shuffled": "the synthetic images with permuted labels",
-    "all real": "both arms get every real image that the generator was trained on",
+    "adapted": "a generator that has seen only the tiles that the classifier has",
     "pre-event": "the same classifier on images from before the event, with whole events held out",
+    "more seeds": "the same two arms with twice as many seeds",
+    "round trip": "real tiles, encoded and decoded, in place of the generated ones",
+    "shuffled": "the generated tiles with permuted labels",
+    "second network": "the same two arms with a network of twice the widths",
+    "equal updates": "the same number of updates on the real tiles in both arms",
+    "retrieval": "real tiles that CLIP finds for the names of the classes, as many as the generated ones",
 }
-
-
-_ANSWERED_BY = dict(zip(OBJECTIONS, CONTROLS, strict=True))
+_ANSWERED_BY = {
+    "compute": "equal updates",
+    "labels": "shuffled",
+    "memory": "adapted",
+    "decoder": "round trip",
+    "archive": "retrieval",
+    "place": "pre-event",
+}
 
 
 @exercise(
     hints=(
         "For each objection ask: which arm would do equally well if the objection were true?",
-        "If only the count mattered, copies would do. If the classes did not matter, wrong labels would do.",
-        "compute: matched steps; count: duplicate; labels: shuffled; memory: all real; place: …",
+        "If the classes did not matter, wrong labels would do. Two controls answer none of the objections.",
+        "compute: equal updates; labels: shuffled; decoder: round trip; memory: …",
     )
 )
 def controls(answers: dict):

@@ -11,7 +11,7 @@ from . import (
     tuning as tuning,
 )
 from .sets import compose as compose, real_shots as real_shots
-from .classifiers import build as build
+from .classifiers import build as build, load as load
 from .controls import (
     duplicates as duplicates,
     leakage as leakage,

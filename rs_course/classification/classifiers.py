@@ -8,6 +8,7 @@ Each normalises its input itself, so whoever trains or tests one needs to know n
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -157,3 +158,47 @@ def build(name: str, classes: int, *, seed: int = 0) -> nn.Module:
         else:
             model = Normalised(small_cnn(classes, WIDE if name == "wide-cnn" else NARROW))
     return model.to(memory_format=torch.channels_last)
+
+
+def save(model: nn.Module, folder, classes, **card) -> None:
+    """Keep a small CNN as ``model.safetensors`` in 16 bits, with its classes in ``card.json``.
+
+    Args:
+        model: From :func:`build` with ``"small-cnn"``, trained.
+        folder: Where to; it is made if need be.
+        classes: Names of the classes, in the order of the outputs.
+        **card: ``source``, ``licence``, ``training_data``, for :func:`rs_course.checkpoints.card.write_card`.
+    """
+    from safetensors.torch import save_file
+
+    from rs_course.checkpoints.card import write_card
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    save_file({k: v.contiguous() for k, v in state.items()}, folder / "model.safetensors")
+    write_card(folder, settings={"classes": list(classes)}, **card)
+
+
+def load(name_or_folder) -> tuple[nn.Module, list[str]]:
+    """A small CNN that :func:`save` kept, ready to predict, and the names of its classes.
+
+    Args:
+        name_or_folder: ``"mini-cnn-real"``, ``"mini-cnn-generated"``, or a folder.
+
+    Raises:
+        FileNotFoundError, ValueError: No such folder, or no small CNN in it.
+    """
+    from rs_course.checkpoints.card import stated
+    from rs_course.checkpoints.loading import locate
+    from rs_course.checkpoints.weights import read_state_dict
+
+    folder = locate(name_or_folder)
+    classes = stated(folder).get("settings", {}).get("classes")
+    if not classes:
+        raise ValueError(f"{name_or_folder} names no classes in its card: give what classifiers.save wrote.")
+    model, state = build("small-cnn", len(classes)), read_state_dict(folder / "model.safetensors")
+    if state.keys() != model.state_dict().keys():
+        raise ValueError(f"{name_or_folder} holds the weights of another network: give a small CNN.")
+    model.load_state_dict(state)
+    return model.eval(), list(classes)

@@ -145,7 +145,8 @@ def pre_event_control(
         **training: Passed to :func:`rs_course.classification.training.fit`.
 
     Returns:
-        dict with the accuracies ``random_after``, ``random_before``, ``group_after``, ``group_before``, and
+        dict with the accuracies ``random_after``, ``random_before``, ``group_after``, ``group_before``, the
+        numbers of test images ``random_count``, ``group_count``, and
         ``chance`` (the largest class's share). ``random_before`` far above chance, while ``group_before`` is
         near it, shows that place stands for class.
 
@@ -169,6 +170,7 @@ def pre_event_control(
             )
             right = predict(model, tiles.images[test]).argmax(1).numpy() == tiles.labels[test]
             result[f"{how}_{when}"] = float(right.mean())
+            result[f"{how}_count"] = len(test)
     return result
 
 

@@ -173,7 +173,9 @@ def interval(difference, *, level: float = 0.95) -> Interval:
         together = max(of_seed + of_image - of_rest, of_seed)
         parts = of_seed**2 / (seeds - 1) + of_image**2 / (images - 1)
         parts += of_rest**2 / ((seeds - 1) * (images - 1))
-        variance, df = together / (seeds * images), together**2 / parts if parts else seeds - 1.0
+        # The difference of mean squares can make Satterthwaite's number fall below that of the seeds alone.
+        df = max(together**2 / parts, seeds - 1.0) if parts else seeds - 1.0
+        variance = together / (seeds * images)
     error = float(np.sqrt(variance))
     if error == 0:
         return Interval(mean, mean, mean, float(mean == 0), df, seeds)

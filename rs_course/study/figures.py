@@ -32,7 +32,8 @@ def learning_curves(
         axes.plot(rows[x], 100 * rows["accuracy"], ".", ms=3, color=colour, alpha=0.5)
     values = sorted({value for rows in lines.values() for value in rows[x]})
     axes.set_xscale("log")
-    axes.set_xticks(values, [f"{value:g}" for value in values])
+    apart = [v for k, v in enumerate(values) if k == 0 or v > 1.3 * values[k - 1]]  # labels that do not touch
+    axes.set_xticks(apart, [f"{value:g}" for value in apart])
     axes.minorticks_off()
     parts = {part for rows in lines.values() if "part" in rows for part in rows["part"].dropna()}
     judged = "validation" if parts == {"validation"} else "test"

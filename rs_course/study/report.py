@@ -59,7 +59,8 @@ def _draw(found: Finished, out: Path) -> list[str]:
     if ladders := comparisons.ladders(found.ledger):
         drawn["convergence"] = figures.learning_curves(ladders, x="steps", xlabel="gradient steps")
     if any(verdict.difference for verdict in found.verdicts):
-        drawn["verdicts"] = figures.differences(found.verdicts)
+        short = [f"{v.name}, {v.budget}" if v.budget else v.name for v in found.verdicts]
+        drawn["verdicts"] = figures.differences(found.verdicts, names=short)
     for name, figure in drawn.items():
         plots.badge(figure, provenance(found))
         (out / f"{name}.png").write_bytes(plots.png(figure))

@@ -14,8 +14,8 @@ _PUZZLES = {
         {"A": "data range", "B": "wrap-around", "C": "luma", "D": "aliased"}, superres.CAUSES,
     ),
     is_it_ready.controls: (
-        {"compute": "matched steps", "count": "duplicate", "labels": "shuffled", "memory": "all real",
-         "place": "pre-event"}, is_it_ready.CONTROLS,
+        {"compute": "equal updates", "labels": "shuffled", "memory": "adapted", "decoder": "round trip",
+         "archive": "retrieval", "place": "pre-event"}, is_it_ready.CONTROLS,
     ),
 }  # fmt: skip
 _each_puzzle = pytest.mark.parametrize("puzzle", _PUZZLES, ids=lambda puzzle: puzzle.name)
