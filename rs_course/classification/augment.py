@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 
 
-def flip(x, y, rng):
+def flip(x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Mirror half of the images. From above there is no left and right."""
     mirrored = torch.from_numpy(rng.random(len(x)) < 0.5).to(x.device)
     return torch.where(mirrored[:, None, None, None], x.flip(3), x), y
 
 
-def rotate(x, y, rng):
+def rotate(x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn each image by 0, 90, 180 or 270 degrees; with ``flip`` these are the symmetries of the square."""
     turns = torch.from_numpy(rng.integers(4, size=len(x))).to(x.device)
     turned = x.clone()
@@ -31,7 +31,9 @@ def rotate(x, y, rng):
     return turned, y
 
 
-def crop(x, y, rng, *, share: float = 0.125):
+def crop(
+    x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator, *, share: float = 0.125
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Shift each image by up to ``share`` of its side, reflecting at the border.
 
     Not a resized crop: that would change the ground resolution, and with it what a field or a house is.
@@ -46,7 +48,9 @@ def crop(x, y, rng, *, share: float = 0.125):
     return cut.permute(0, 3, 1, 2), y
 
 
-def jitter(x, y, rng, *, amount: float = 0.2):
+def jitter(
+    x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator, *, amount: float = 0.2
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale contrast and saturation and shift the brightness of each image by up to ``amount``."""
 
     def draw(low, high):
@@ -58,21 +62,27 @@ def jitter(x, y, rng, *, amount: float = 0.2):
     return (grey + (x - grey) * draw(1 - amount, 1 + amount)).clamp(0, 1), y
 
 
-def cutout(x, y, rng, *, share: float = 0.5):
+def cutout(
+    x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator, *, share: float = 0.5
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Paint a square of ``share`` of the side in the batch's mean colour (DeVries & Taylor 2017)."""
     n, _, height, width = x.shape
     inside = _boxes(rng, n, height, width, share).to(x.device)
     return torch.where(inside[:, None], x.mean((0, 2, 3), keepdim=True), x), y
 
 
-def mixup(x, y, rng, *, alpha: float = 0.2):
+def mixup(
+    x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator, *, alpha: float = 0.2
+) -> tuple[torch.Tensor, torch.Tensor]:
     """λ·A + (1 − λ)·B of images and of targets, λ ~ Beta(α, α) (Zhang et al. 2018)."""
     share = float(rng.beta(alpha, alpha))
     other = torch.from_numpy(rng.permutation(len(x))).to(x.device)
     return torch.lerp(x[other], x, share), torch.lerp(y[other], y, share)
 
 
-def cutmix(x, y, rng, *, alpha: float = 1.0):
+def cutmix(
+    x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator, *, alpha: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Paste a box of B into A; targets are mixed by area, λ·A + (1 − λ)·B (Yun et al. 2019)."""
     n, _, height, width = x.shape
     inside = _boxes(rng, 1, height, width, float(np.sqrt(1 - rng.beta(alpha, alpha)))).to(x.device)
@@ -110,7 +120,7 @@ def parse(names: str | tuple[str, ...] | None) -> Callable:
     if unknown := [name for name in wanted if name not in AUGMENTATIONS]:
         raise ValueError(f"There is no augmentation {unknown[0]!r}; there are {', '.join(AUGMENTATIONS)}.")
 
-    def apply(x, y, rng):
+    def apply(x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator):
         for name in wanted:
             x, y = AUGMENTATIONS[name](x, y, rng)
         return x, y

@@ -7,6 +7,7 @@ Each normalises its input itself, so whoever trains or tests one needs to know n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Normalised(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images ``[N, 3, H, W]`` in [0, 1] to logits ``[N, C]``."""
         if self.size and x.shape[-2:] != self.size:
             x = F.interpolate(x, self.size, mode="bicubic", antialias=True).clamp(0, 1)
         output = self.body(((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last))
@@ -61,7 +63,8 @@ class Block(nn.Module):
             nn.BatchNorm2d(outside),
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``[N, inside, H, W]`` to ``[N, outside, H/2, W/2]``."""
         return F.relu(self.short(x) + self.body(x), inplace=True)
 
 
@@ -160,7 +163,7 @@ def build(name: str, classes: int, *, seed: int = 0) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def save(model: nn.Module, folder, classes, **card) -> None:
+def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **card) -> None:
     """Keep a small CNN as ``model.safetensors`` in 16 bits, with its classes in ``card.json``.
 
     Args:
@@ -180,7 +183,7 @@ def save(model: nn.Module, folder, classes, **card) -> None:
     write_card(folder, settings={"classes": list(classes)}, **card)
 
 
-def load(name_or_folder) -> tuple[nn.Module, list[str]]:
+def load(name_or_folder: str | Path) -> tuple[nn.Module, list[str]]:
     """A small CNN that :func:`save` kept, ready to predict, and the names of its classes.
 
     Args:

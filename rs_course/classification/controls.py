@@ -6,9 +6,11 @@ the same ``steps`` have had the same compute. The split by place is :func:`rs_co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rs_course.classification.sets import Tiles
 
@@ -43,7 +45,7 @@ class Neighbours:
     symmetry: np.ndarray
 
 
-def nearest(queries, reference, *, side: int = 8, block: int = 1000) -> Neighbours:
+def nearest(queries: ArrayLike, reference: ArrayLike, *, side: int = 8, block: int = 1000) -> Neighbours:
     """Most similar reference image of each query, whatever its rotation or reflection.
 
     Images are compared as thumbnails of ``side`` × ``side`` pixels in colour, so recompression, noise and
@@ -130,8 +132,14 @@ def leakage(train: Tiles, test: Tiles, *, threshold: float = 2.0) -> Leak:
 
 
 def pre_event_control(
-    before: Tiles, after: Tiles, groups, *, fractions=(0.5, 0.5), seed: int = 0, **training
-):
+    before: Tiles,
+    after: Tiles,
+    groups: Sequence,
+    *,
+    fractions: tuple[float, float] = (0.5, 0.5),
+    seed: int = 0,
+    **training,
+) -> dict[str, float]:
     """Can the kind of disaster be told from pictures taken *before* it? Then the classifier knows the place.
 
     Trains the same classifier on images before and after the event, and tests each on held-out images of its

@@ -11,11 +11,13 @@ to be in the test set. A difference between two arms is believed when it stands 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 
@@ -49,7 +51,7 @@ class Scores:
     predictions: np.ndarray
 
 
-def evaluate(probabilities, labels, *, k: int = 3) -> Scores:
+def evaluate(probabilities: ArrayLike, labels: ArrayLike, *, k: int = 3) -> Scores:
     """Score class probabilities against the truth.
 
     Args:
@@ -96,12 +98,12 @@ def evaluate(probabilities, labels, *, k: int = 3) -> Scores:
 _VEIL, _CLOUD = np.array([190, 200, 220]), 240
 
 
-def haze(images, strength: float):
+def haze(images: np.ndarray, strength: float) -> np.ndarray:
     """Scattered light over everything, bluish: x·(1 − a) + veil·a, a up to 0.6."""
     return _bytes(images + 0.6 * strength * (_VEIL - images.astype(float)))
 
 
-def cloud(images, strength: float):
+def cloud(images: np.ndarray, strength: float) -> np.ndarray:
     """White clouds with soft edges over up to 0.6 of each tile."""
     if not strength:
         return images
@@ -112,7 +114,7 @@ def cloud(images, strength: float):
     return _bytes(images + opacity * (_CLOUD - images.astype(float)))
 
 
-def season(images, strength: float):
+def season(images: np.ndarray, strength: float) -> np.ndarray:
     """Green turns to dry brown where there is green: red rises, green falls by what it exceeds red."""
     x = images.astype(float)
     green = strength * np.maximum(x[..., 1] - x[..., 0], 0)
@@ -121,7 +123,7 @@ def season(images, strength: float):
     return _bytes(x)
 
 
-def sensor(images, strength: float):
+def sensor(images: np.ndarray, strength: float) -> np.ndarray:
     """A blunter optic (a Gaussian of up to 1.2 pixels), another calibration of each band, and noise."""
     from rs_course.alignment import corruptions
 
@@ -129,13 +131,13 @@ def sensor(images, strength: float):
     return corruptions.noise(_bytes(corruptions.blur(images, 1.2 * strength) * gain), 0.03 * strength)
 
 
-def rotation(images, strength: float):
+def rotation(images: np.ndarray, strength: float) -> np.ndarray:
     """Turned by up to 45 degrees, which is none of the square's symmetries; mirrored at the border."""
     turned = ndimage.rotate(images, 45 * strength, axes=(2, 1), reshape=False, order=1, mode="reflect")
     return _bytes(turned)
 
 
-def scale(images, strength: float):
+def scale(images: np.ndarray, strength: float) -> np.ndarray:
     """The middle at up to twice the resolution: 10 m to 5 m per pixel."""
     height, width = images.shape[1:3]
     h, w = round(height / (1 + strength)), round(width / (1 + strength))
@@ -150,7 +152,9 @@ SHIFTS = {f.__name__: f for f in (haze, cloud, season, sensor, rotation, scale)}
 STRENGTHS = (0.5, 1.0)
 
 
-def shifted(images, names=tuple(SHIFTS), strengths=STRENGTHS):
+def shifted(
+    images: np.ndarray, names: Sequence[str] = tuple(SHIFTS), strengths: Sequence[float] = STRENGTHS
+) -> Iterator[tuple[str, np.ndarray]]:
     """``(name with strength, images)`` of every shift in turn: ``"haze 0.5"``, ``"haze 1"``, …"""
     for name in names:
         for strength in strengths:
@@ -172,7 +176,7 @@ class Spread(NamedTuple):
         return f"{self.mean:{spec}} ± {self.std:{spec}}" if self.n > 1 else f"{self.mean:{spec}} (one seed)"
 
 
-def spread(values) -> Spread:
+def spread(values: ArrayLike) -> Spread:
     """Mean ± standard deviation (n - 1) of one number per seed.
 
     >>> f"{spread([0.90, 0.92, 0.94]):.2f}"
@@ -211,7 +215,7 @@ class Difference(NamedTuple):
 
 
 def paired_difference(
-    first, second, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    first: ArrayLike, second: ArrayLike, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> Difference:
     """Compare two arms that were tested on the same images, seed by seed.
 
@@ -251,7 +255,7 @@ def paired_difference(
     return Difference(float(by_seed.mean()), float(low), float(high), h, float(d), seeds)
 
 
-def pack(correct) -> bytes:
+def pack(correct: ArrayLike) -> bytes:
     """Bool ``[T]`` as bytes, eight images each: what a ledger keeps per run for later comparisons."""
     return np.packbits(np.asarray(correct, bool)).tobytes()
 

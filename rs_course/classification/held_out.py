@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rs_course.classification.controls import nearest
 from rs_course.files import stamp
@@ -109,7 +110,7 @@ def _without_twins(data, others):
     return data.subset(kept) if not kept.all() else data
 
 
-def near_duplicates(images, reference) -> np.ndarray:
+def near_duplicates(images: ArrayLike, reference: ArrayLike) -> np.ndarray:
     """Which images are a copy of a reference image: recompressed, turned, mirrored, a little edited.
 
     Small thumbnails alone would call every stretch of open water a copy of every other, so what is left when

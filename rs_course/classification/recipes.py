@@ -23,15 +23,23 @@ course's minis were trained on. For every other class, ``prompts`` is a dict tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from rs_course.checkpoints.prompts import LEVEL_TOKEN
 from rs_course.classification.sets import Tiles
 from rs_course.datasets import class_prompt
 from rs_course.datasets.simulated import PHRASES
+
+if TYPE_CHECKING:
+    import torch
+
+    from rs_course.alignment.scorer import Scorer
 
 _SUBJECTS = {
     "AnnualCrop": ("fields of annual crops", "cropland"),
@@ -65,7 +73,7 @@ _SEASONS = ("", " in spring", " in summer", " in autumn")
 
 
 def class_prompts(
-    making: str, classes, *, dataset: str = "eurosat", count: int = 200, seed: int = 0
+    making: str, classes: Sequence[str], *, dataset: str = "eurosat", count: int = 200, seed: int = 0
 ) -> dict[str, list[str]]:
     """Prompts of every class.
 
@@ -173,7 +181,7 @@ def guidance_strength(shots: int) -> float:
     return next(strength for known, strength in GUIDANCE_STRENGTH.items() if shots >= known)
 
 
-def clip_filter(probabilities, labels, *, threshold: float | None = None) -> np.ndarray:
+def clip_filter(probabilities: ArrayLike, labels: ArrayLike, *, threshold: float | None = None) -> np.ndarray:
     """CF: which synthetic images to keep, bool ``[N]``: p(own class) > 1/C.
 
     Args:
@@ -187,7 +195,7 @@ def clip_filter(probabilities, labels, *, threshold: float | None = None) -> np.
 
 
 def best_of_each(
-    probabilities, labels, count: int, *, seed: int = 0, threshold: float | None = None
+    probabilities: ArrayLike, labels: ArrayLike, count: int, *, seed: int = 0, threshold: float | None = None
 ) -> np.ndarray:
     """CF with a number: ``count`` images of each class, at random among those that pass.
 
@@ -214,7 +222,7 @@ def best_of_each(
     return np.stack(chosen, axis=1).ravel()
 
 
-def filtered(tiles: Tiles, probabilities, *, threshold: float | None = None) -> Tiles:
+def filtered(tiles: Tiles, probabilities: ArrayLike, *, threshold: float | None = None) -> Tiles:
     """The images that pass the filter.
 
     Raises:
@@ -229,7 +237,7 @@ def filtered(tiles: Tiles, probabilities, *, threshold: float | None = None) -> 
     return kept
 
 
-def retrieved(tiles: Tiles, probabilities, count: int) -> Tiles:
+def retrieved(tiles: Tiles, probabilities: ArrayLike, count: int) -> Tiles:
     """``count`` unlabelled images for each class: the most probable of those that are likest to this class.
 
     The baseline that a generator has to beat where it was trained on the same images (Burg et al. 2023,
@@ -278,7 +286,9 @@ def round_trip(tiles: Tiles, autoencoder: str) -> Tiles:
     return Tiles(np.concatenate(parts), tiles.labels, tiles.classes)
 
 
-def soft_targets(teacher_logits, labels, *, share: float = 0.5, temperature: float = 2.0) -> np.ndarray:
+def soft_targets(
+    teacher_logits: ArrayLike, labels: ArrayLike, *, share: float = 0.5, temperature: float = 2.0
+) -> np.ndarray:
     """SCE as targets ``[N, C]``: s · softmax(teacher / T) + (1 − s) · one-hot, s = 0.5, T = 2.
 
     The cross-entropy is linear in the target, so the cross-entropy with this one is He et al.'s loss
@@ -289,12 +299,14 @@ def soft_targets(teacher_logits, labels, *, share: float = 0.5, temperature: flo
     return (share * p + (1 - share) * np.eye(p.shape[1])[np.asarray(labels)]).astype(np.float32)
 
 
-def softmax(logits) -> np.ndarray:
+def softmax(logits: ArrayLike) -> np.ndarray:
     """Probabilities ``[N, C]`` of logits, in float64."""
     return special.softmax(np.asarray(logits, np.float64), axis=1)
 
 
-def zero_shot_logits(scorer, images, prompts) -> np.ndarray:
+def zero_shot_logits(
+    scorer: Scorer, images: np.ndarray | torch.Tensor, prompts: Sequence[str | Sequence[str]]
+) -> np.ndarray:
     """exp(scale) · cosine of every image with every class ``[N, C]``.
 
     Args:

@@ -19,13 +19,19 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 
 from rs_course.checkpoints.images import image_batch
+
+if TYPE_CHECKING:
+    from rs_course.datasets import Dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +58,12 @@ class Tiles:
         return len(self.labels)
 
     @classmethod
-    def of(cls, data, rows=None) -> Tiles:
+    def of(cls, data: Dataset, rows: ArrayLike | None = None) -> Tiles:
         """All records (or some rows) of a :class:`rs_course.datasets.Dataset`."""
         data = data if rows is None else data.subset(rows)
         return cls(np.asarray(data.images), data.labels, tuple(data.classes))
 
-    def take(self, rows) -> Tiles:
+    def take(self, rows: np.ndarray) -> Tiles:
         """Some of the images: an index array or a mask."""
         return Tiles(self.images[rows], self.labels[rows], self.classes)
 
@@ -81,7 +87,7 @@ class Tiles:
         members = [np.flatnonzero(self.labels == k)[:count] for k in range(len(self.classes))]
         return self.take(np.stack(members, axis=1).ravel())
 
-    def in_classes(self, names, *, what: str = "the set") -> Tiles:
+    def in_classes(self, names: Sequence[str], *, what: str = "the set") -> Tiles:
         """The images of the classes ``names``, renumbered to that order.
 
         Raises:
@@ -134,7 +140,7 @@ class Tiles:
         return state.hexdigest()
 
 
-def as_tensor(images) -> torch.Tensor:
+def as_tensor(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Images as uint8 ``[N, 3, H, W]`` (a view of uint8 arrays) or as the checked float tensor.
 
     Raises:
@@ -160,7 +166,7 @@ def to_float(x: torch.Tensor) -> torch.Tensor:
     return x.float().div_(255) if x.dtype == torch.uint8 else x
 
 
-def as_targets(labels, classes: int, count: int) -> torch.Tensor:
+def as_targets(labels: ArrayLike, classes: int, count: int) -> torch.Tensor:
     """Labels ``[N]`` or distributions ``[N, C]`` as float targets ``[N, C]``.
 
     Raises:
@@ -184,7 +190,7 @@ def as_targets(labels, classes: int, count: int) -> torch.Tensor:
     return labels.float()
 
 
-def class_count(labels) -> int:
+def class_count(labels: ArrayLike) -> int:
     """C as far as labels ``[N]`` (the largest plus one) or targets ``[N, C]`` tell."""
     labels = np.asarray(labels)
     return labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
@@ -195,7 +201,7 @@ REAL_PER_CLASS = (1, 2, 4, 8, 16, 64, 100, 1000)
 RATIOS = (1, 2, 3, 4)
 
 
-def real_shots(data, per_class: int, *, seed: int) -> Tiles:
+def real_shots(data: Dataset, per_class: int, *, seed: int) -> Tiles:
     """The first ``per_class`` images of every class in the draw ``seed`` of a data set; nested in
     ``per_class``.
 

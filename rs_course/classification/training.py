@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch.optim.lr_scheduler import LambdaLR
 
 from rs_course import precision
@@ -34,12 +35,12 @@ PROGRESSIVE_RESIZING = ((0.4, 0.5), (0.7, 0.75))
 
 
 def fit(
-    images,
-    labels,
+    images: np.ndarray | torch.Tensor,
+    labels: ArrayLike,
     *,
     classes: int | None = None,
     classifier: str | torch.nn.Module = "small-cnn",
-    extra=None,
+    extra: tuple | None = None,
     extra_weight: float = 1.0,
     extra_batch_size: int | None = None,
     steps: int | None = None,
@@ -48,10 +49,10 @@ def fit(
     lr: float | None = None,
     weight_decay: float = 0.05,
     label_smoothing: float = 0.1,
-    augment="flip+rotate",
-    progressive_resizing=PROGRESSIVE_RESIZING,
+    augment: str | Sequence[str] | None = "flip+rotate",
+    progressive_resizing: Sequence[tuple[float, float]] = PROGRESSIVE_RESIZING,
     seed: int = 0,
-    device=None,
+    device: str | torch.device | None = None,
 ) -> torch.nn.Module:
     """Train a classifier; the same arguments give the same weights on one machine.
 
@@ -115,17 +116,17 @@ def fit(
 
 
 def steps_of(
-    model,
-    pairs,
+    model: torch.nn.Module,
+    pairs: Sequence[tuple[torch.Tensor, torch.Tensor]],
     *,
-    weights,
+    weights: Sequence[float],
     steps: int,
-    batches,
+    batches: Sequence[int],
     lr: float,
     weight_decay: float,
     label_smoothing: float = 0.0,
-    augment=None,
-    progressive_resizing=(),
+    augment: str | Sequence[str] | None = None,
+    progressive_resizing: Sequence[tuple[float, float]] = (),
     schedule: Callable[[int], float] | None = None,
     clip_norm: float | None = None,
     fast: bool = True,
@@ -229,7 +230,11 @@ def one_cycle(steps: int, warm_up: float = 0.25) -> Callable[[int], float]:
 
 @torch.no_grad()
 def predict(
-    model: torch.nn.Module, images, *, symmetries: bool = False, batch_size: int = 250
+    model: torch.nn.Module,
+    images: np.ndarray | torch.Tensor,
+    *,
+    symmetries: bool = False,
+    batch_size: int = 250,
 ) -> torch.Tensor:
     """Class probabilities ``[N, C]``, float32 on the CPU.
 

@@ -6,6 +6,9 @@ classes, so that before the first step it *is* the zero-shot classifier; the pro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -13,8 +16,11 @@ from torch import nn
 from rs_course.classification.sets import as_targets
 from rs_course.classification.training import one_cycle, steps_of
 
+if TYPE_CHECKING:
+    from rs_course.alignment.scorer import Scorer
 
-def text_head(scorer, prompts) -> torch.Tensor:
+
+def text_head(scorer: Scorer, prompts: Sequence[str | Sequence[str]]) -> torch.Tensor:
     """Weights ``[C, D]`` of the zero-shot classifier: exp(scale) · the class's text embedding.
 
     Args:
@@ -28,7 +34,7 @@ def text_head(scorer, prompts) -> torch.Tensor:
 
 
 def tune(
-    pairs,
+    pairs: Sequence[tuple],
     classes: int,
     *,
     start: torch.Tensor | None = None,

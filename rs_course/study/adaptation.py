@@ -12,9 +12,13 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from rs_course.classification.sets import Tiles
 
 LR, BATCH, EMA_DECAY, DROP = 3e-4, 32, 0.99, 0.1
 
@@ -30,7 +34,7 @@ def prompt(name: str) -> str:
     return f"a satellite image of {re.sub(r'(?<=[a-z])(?=[A-Z])|[-_]', ' ', name).lower()}"
 
 
-def adapt(out, checkpoint: str, shots, *, steps: int, seed: int = 0) -> Path:
+def adapt(out: str | Path, checkpoint: str, shots: Tiles, *, steps: int, seed: int = 0) -> Path:
     """Train a checkpoint of the DiffusionSat family on some real tiles.
 
     Args:

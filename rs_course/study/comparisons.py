@@ -6,11 +6,16 @@ weights) and were tested on the same images. Differences of pairs are what a stu
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rs_course.classification.evaluation import Spread, spread, unpack
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What a task means by leaving a setting out; see rs_course.classification.experiment.Task.
 _DEFAULTS = {
@@ -24,7 +29,7 @@ _DEFAULTS = {
 }
 
 
-def complete(ledger):
+def complete(ledger: pd.DataFrame) -> pd.DataFrame:
     """A copy with the defaults of the settings that some tasks leave out."""
     rows = ledger.copy()
     for key, value in _DEFAULTS.items():
@@ -32,7 +37,7 @@ def complete(ledger):
     return rows
 
 
-def select(ledger, **where):
+def select(ledger: pd.DataFrame, **where) -> pd.DataFrame:
     """Rows whose columns have these values; a list stands for any of its values.
 
     Raises:
@@ -47,12 +52,12 @@ def select(ledger, **where):
     return ledger[chosen]
 
 
-def curve(ledger, x: str, y: str = "accuracy") -> dict[float, Spread]:
+def curve(ledger: pd.DataFrame, x: str, y: str = "accuracy") -> dict[float, Spread]:
     """Mean and standard deviation of ``y`` over seeds, for every value of ``x``, in its order."""
     return {value: spread(rows[y]) for value, rows in ledger.groupby(x)}
 
 
-def correctness(rows, on: str | None = None) -> np.ndarray:
+def correctness(rows: pd.DataFrame, on: str | None = None) -> np.ndarray:
     """Bool ``[S, T]``: whether test image t was named rightly under seed s, seeds ascending.
 
     Args:
@@ -85,7 +90,7 @@ def correctness(rows, on: str | None = None) -> np.ndarray:
     return np.stack([unpack(row.shift_correct[k], row.shift_count[k]) for row in ordered.itertuples()])
 
 
-def ladders(ledger, arm: str = "real") -> dict[str, object]:
+def ladders(ledger: pd.DataFrame, arm: str = "real") -> dict[str, object]:
     """Rows that differ in their number of steps alone, judged on validation, by budget.
 
     They show whether the trainings of a study are long enough: a ladder that ends on a flat step is.
@@ -109,7 +114,7 @@ def ladders(ledger, arm: str = "real") -> dict[str, object]:
     return found
 
 
-def worth(images, accuracies, accuracy: float) -> float:
+def worth(images: ArrayLike, accuracies: Sequence[float] | np.ndarray, accuracy: float) -> float:
     """How many real images per class give this accuracy, on a measured learning curve.
 
     Between the budgets the curve is taken as straight over the logarithm of their number.
@@ -145,7 +150,7 @@ class Interval(NamedTuple):
     seeds: int
 
 
-def interval(difference, *, level: float = 0.95) -> Interval:
+def interval(difference: ArrayLike, *, level: float = 0.95) -> Interval:
     """Interval of a mean over seeds and test images, both drawn at random and crossed.
 
     The variance of the mean is (MS_seed + MS_image - MS_rest) / (S·T), from the mean squares of the two-way
@@ -183,7 +188,7 @@ def interval(difference, *, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, df)), df, seeds)
 
 
-def paired(rows, better: dict, worse: dict, on: str | None = None) -> np.ndarray:
+def paired(rows: pd.DataFrame, better: dict, worse: dict, on: str | None = None) -> np.ndarray:
     """Correctness of one setting minus that of another ``[S, T]``, over the seeds that both have.
 
     Args:
@@ -210,7 +215,7 @@ def paired(rows, better: dict, worse: dict, on: str | None = None) -> np.ndarray
     return one - two
 
 
-def share(part, whole, *, level: float = 0.95) -> tuple[float, float, float]:
+def share(part: ArrayLike, whole: ArrayLike, *, level: float = 0.95) -> tuple[float, float, float]:
     """Mean of one difference as a share of another's, with Fieller's (1954) interval.
 
     A share r is in the interval as long as ``part - r * whole`` may be zero.

@@ -7,8 +7,10 @@ process dies is lost and nothing else. The next run with the same plan and folde
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -17,8 +19,18 @@ from rs_course.study import fingerprints, freezing, results
 from rs_course.study.plan import Plan
 from rs_course.study.sets import Sets
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def run(plan: Plan, out, *, workers: int = 0, scheduler: str | None = None, progress=None):
+
+def run(
+    plan: Plan,
+    out: str | Path,
+    *,
+    workers: int = 0,
+    scheduler: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
     """Run every task that has no record yet, and merge the ledger.
 
     Args:

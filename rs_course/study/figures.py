@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rs_course import plots
 from rs_course.study.comparisons import curve
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from rs_course.study.hypotheses import Verdict
+
 _VERDICT_COLOURS = {"shown": "#009E73", "not shown": "#8A8A8A", "contradicted": "#D55E00"}
 
 
 def learning_curves(
-    lines: dict, *, x: str = "real_per_class", xlabel: str = "real training images per class", axes=None
-):
+    lines: dict,
+    *,
+    x: str = "real_per_class",
+    xlabel: str = "real training images per class",
+    axes: Axes | None = None,
+) -> Figure:
     """Accuracy against the number of real images: a line per name, a dot per seed, a band of one deviation.
 
     Args:
@@ -43,7 +56,13 @@ def learning_curves(
     return axes.figure
 
 
-def differences(verdicts, *, axes=None, names=None, xlabel: str = "percentage points"):
+def differences(
+    verdicts: Sequence[Verdict],
+    *,
+    axes: Axes | None = None,
+    names: Sequence[str] | None = None,
+    xlabel: str = "percentage points",
+) -> Figure:
     """Verdicts with their differences and intervals, one line each, coloured by what they show.
 
     Args:
@@ -66,7 +85,7 @@ def differences(verdicts, *, axes=None, names=None, xlabel: str = "percentage po
     return axes.figure
 
 
-def gains(verdicts, names: dict[str, str], *, axes=None):
+def gains(verdicts: Sequence[Verdict], names: dict[str, str], *, axes: Axes | None = None) -> Figure:
     """What some hypotheses gain, budget by budget, with intervals.
 
     Args:
@@ -92,7 +111,7 @@ def gains(verdicts, names: dict[str, str], *, axes=None):
     return axes.figure
 
 
-def confusions(rows: dict, *, figure=None):
+def confusions(rows: dict, *, figure: Figure | None = None) -> Figure:
     """Confusion matrices side by side, mean over seeds, in per cent of the true class.
 
     Args:
@@ -120,7 +139,7 @@ def confusions(rows: dict, *, figure=None):
     return figure
 
 
-def bars(rows: dict, *, axes=None, ylabel: str = "test accuracy, %"):
+def bars(rows: dict, *, axes: Axes | None = None, ylabel: str = "test accuracy, %") -> Figure:
     """Mean accuracy of several settings, a dot per seed."""
     axes = _axes(axes)
     for x, (colour, (_, part)) in enumerate(zip(_cycle(), rows.items(), strict=False)):

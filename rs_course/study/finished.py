@@ -92,7 +92,7 @@ class Finished:
         return found
 
 
-def finished(study) -> Finished:
+def finished(study: str | Path) -> Finished:
     """Read a study that was run, or is still running.
 
     Args:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,7 +142,7 @@ def freeze(out: Path, settings: dict) -> Frozen:
     return Frozen(there["settings"], there["hash"], there["at"])
 
 
-def open_test(out: Path, ids) -> str:
+def open_test(out: Path, ids: Iterable[str]) -> str:
     """Note that these tasks look at the test part, before the first of them does.
 
     Returns:
@@ -157,7 +158,7 @@ def open_test(out: Path, ids) -> str:
     return same[0]["at"]
 
 
-def read(folder) -> dict:
+def read(folder: str | Path) -> dict:
     """What ``frozen.json`` says: ``settings``, ``hash``, ``at``, and every look at the test part with its
     ``at``, ``tasks`` (hash of their ids) and ``count``; nothing frozen and no look where there is none."""
     file = Path(folder) / "frozen.json"

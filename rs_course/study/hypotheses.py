@@ -23,10 +23,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rs_course.study.comparisons import Interval, complete, interval, paired, share
 from rs_course.study.freezing import fill
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN, NOT_SHOWN, CONTRADICTED, MISSING = "shown", "not shown", "contradicted", "no rows"
 LEVEL = 0.05
@@ -64,12 +69,12 @@ class Verdict:
         return self.text if self.budget is None else f"{self.text}, {self.budget} per class"
 
 
-def points(difference) -> str:
+def points(difference: Interval) -> str:
     """A difference in percentage points with its interval: ``+3.1 [+1.2, +5.0]``."""
     return f"{100 * difference.estimate:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
 
 
-def holm(p) -> list[float]:
+def holm(p: Sequence[float]) -> list[float]:
     """Holm's step-down correction: the k-th smallest of m values times m - k + 1, never falling."""
     order, corrected, largest = sorted(range(len(p)), key=p.__getitem__), [0.0] * len(p), 0.0
     for rank, i in enumerate(order):
@@ -79,7 +84,7 @@ def holm(p) -> list[float]:
 
 
 def judge(
-    ledger, hypotheses: list[dict], judged: dict | None = None, settings: dict | None = None
+    ledger: pd.DataFrame, hypotheses: list[dict], judged: dict | None = None, settings: dict | None = None
 ) -> list[Verdict]:
     """A verdict for every hypothesis at every budget.
 
@@ -126,7 +131,12 @@ def _difference(rows, table: dict, judged: dict, budget, settings=None, on=None)
 
 
 def memory(
-    ledger, hypotheses: list[dict], judged: dict, part: str, whole: str, settings: dict | None = None
+    ledger: pd.DataFrame,
+    hypotheses: list[dict],
+    judged: dict,
+    part: str,
+    whole: str,
+    settings: dict | None = None,
 ) -> dict[int, tuple]:
     """What is left of one hypothesis's gain in another's: ``{budget: (share, low, high)}``.
 

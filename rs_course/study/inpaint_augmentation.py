@@ -9,12 +9,13 @@ flood), so what they deliver tests the protocol, and not what a generator that k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 
-def prompts(checkpoint: str, kinds) -> list[str]:
+def prompts(checkpoint: str, kinds: Sequence[str]) -> list[str]:
     """What to ask a generator for, one sentence per kind of disaster."""
     from rs_course.datasets import class_prompt, disasters
 
@@ -24,8 +25,8 @@ def prompts(checkpoint: str, kinds) -> list[str]:
 
 
 def make(
-    folder,
-    pairs,
+    folder: str | Path,
+    pairs: str | Path,
     *,
     checkpoint: str,
     per_class: int,

@@ -99,7 +99,7 @@ class Plan:
             ) from error
 
 
-def read(path, changes: dict | None = None) -> Plan:
+def read(path: str | Path, changes: dict | None = None) -> Plan:
     """Read a study configuration.
 
     Args:

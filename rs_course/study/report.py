@@ -22,7 +22,7 @@ _TITLES = {
 }
 
 
-def write(folder, out=None) -> Path:
+def write(folder: str | Path, out: str | Path | None = None) -> Path:
     """Draw the figures and write the page.
 
     Args:

@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rs_course import files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEDGER = "ledger.parquet"
 _BYTES = "bytes in base64"
@@ -32,7 +37,7 @@ def finished(folder: Path) -> set[str]:
     return {path.stem for path in (folder / "records").glob("[!.]*.json")}
 
 
-def failures(folder: Path, ids) -> dict[str, str]:
+def failures(folder: Path, ids: Iterable[str]) -> dict[str, str]:
     """``{id: error}`` of those tasks that failed in the last run and have no record since."""
     ids = set(ids) - finished(folder)
     found = {path.stem: path for path in (folder / "failures").glob("[!.]*.json")}
@@ -42,7 +47,7 @@ def failures(folder: Path, ids) -> dict[str, str]:
     }
 
 
-def rows(folder: Path, ids) -> list[dict]:
+def rows(folder: Path, ids: Iterable[str]) -> list[dict]:
     """The records of those of these tasks that are finished, in this order."""
     paths = [folder / "records" / f"{name}.json" for name in ids]
     return [
@@ -50,7 +55,7 @@ def rows(folder: Path, ids) -> list[dict]:
     ]
 
 
-def merge(folder: Path, ids) -> Path | None:
+def merge(folder: Path, ids: Iterable[str]) -> Path | None:
     """Join the records of some tasks into the ledger, in this order.
 
     Returns:
@@ -66,7 +71,7 @@ def merge(folder: Path, ids) -> Path | None:
     return path
 
 
-def ledger(path):
+def ledger(path: str | Path) -> pd.DataFrame:
     """Read a ledger.
 
     Args:
@@ -89,7 +94,7 @@ def ledger(path):
     return pd.read_parquet(path)
 
 
-def shipped(name) -> Path | None:
+def shipped(name: str | Path) -> Path | None:
     """Folder of a study that ships with the course (``data/results/NAME``), or ``None``."""
     from rs_course.paths import data_dir
 
@@ -97,7 +102,7 @@ def shipped(name) -> Path | None:
     return path if (path / "study.json").is_file() else None
 
 
-def stored(name: str):
+def stored(name: str) -> pd.DataFrame | None:
     """The ledger of a study that ships with the course, or ``None``."""
     return ledger(folder) if (folder := shipped(name)) else None
 

@@ -35,10 +35,16 @@ data, so a new checkpoint makes new sets.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rs_course.paths import relative
 from rs_course.study import fingerprints
+
+if TYPE_CHECKING:
+    from rs_course.datasets import Dataset
+    from rs_course.study.plan import Plan
 
 FROM_SHOTS = ("real-guidance", "adapted")  # another set for every draw of real images
 # Not part of what a set is, only of how it is made.
@@ -113,7 +119,7 @@ class Sets:
         self._made[folder] = spec
         return folder
 
-    def needed(self, tasks) -> list[dict[str, dict]]:
+    def needed(self, tasks: Iterable[dict]) -> list[dict[str, dict]]:
         """Tasks that make the sets of some tasks and are not done, in rounds: the next needs those before."""
         names = {name for task in tasks for name, _ in self.of(task).values()}
         names |= {self._made[name]["from"] for name in names if "from" in self._made[name]}
@@ -152,7 +158,7 @@ def inherited(sets: dict, name: str) -> dict:
     return spec
 
 
-def made(name: str, plan, folder, task: dict | None = None):
+def made(name: str, plan: Plan, folder: str | Path, task: dict | None = None) -> Dataset:
     """A set that a study has made, as a data set.
 
     Args:
