@@ -60,6 +60,7 @@ def main():
         "trained on": told,
         "steps of 32": args.steps,
         "tested on": f"real · EuroSAT · {len(right)} test tiles",
+        "mean colour of the training tiles": tiles.images.mean((0, 1, 2)).round(1).tolist(),
         **{key: round(getattr(share, key), 4) for key in ("estimate", "low", "high")},
         "recall": recall,
     }

@@ -170,11 +170,11 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **card) -
         model: From :func:`build` with ``"small-cnn"``, trained.
         folder: Where to; it is made if need be.
         classes: Names of the classes, in the order of the outputs.
-        **card: ``source``, ``licence``, ``training_data``, for :func:`rs_course.checkpoints.card.write_card`.
+        **card: ``source``, ``licence``, ``training_data``, for :func:`rs_course.checkpoints.checkpoint.write_card`.
     """
     from safetensors.torch import save_file
 
-    from rs_course.checkpoints.card import write_card
+    from rs_course.checkpoints.checkpoint import write_card
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ def load(name_or_folder: str | Path) -> tuple[nn.Module, list[str]]:
     Raises:
         FileNotFoundError, ValueError: No such folder, or no small CNN in it.
     """
-    from rs_course.checkpoints.card import stated
+    from rs_course.checkpoints.checkpoint import stated
     from rs_course.checkpoints.loading import locate
     from rs_course.checkpoints.weights import read_state_dict
 
