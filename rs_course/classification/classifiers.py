@@ -170,7 +170,8 @@ def save(model: nn.Module, folder: str | Path, classes: Sequence[str], **card) -
         model: From :func:`build` with ``"small-cnn"``, trained.
         folder: Where to; it is made if need be.
         classes: Names of the classes, in the order of the outputs.
-        **card: ``source``, ``licence``, ``training_data``, for :func:`rs_course.checkpoints.checkpoint.write_card`.
+        **card: ``source``, ``licence``, ``training_data``, as for
+            :func:`rs_course.checkpoints.checkpoint.write_card`.
     """
     from safetensors.torch import save_file
 
