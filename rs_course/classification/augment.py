@@ -9,11 +9,11 @@ and ``y``. Nothing here knows whether an image is real or generated, so each com
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 
 def flip(x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,12 +39,14 @@ def crop(
     Not a resized crop: that would change the ground resolution, and with it what a field or a house is.
     """
     n, _, height, width = x.shape
-    by, bx = round(share * height), round(share * width)
-    padded = F.pad(x, (bx, bx, by, by), mode="reflect")
-    rows = torch.from_numpy(rng.integers(2 * by + 1, size=(n, 1)) + np.arange(height)).to(x.device)
-    columns = torch.from_numpy(rng.integers(2 * bx + 1, size=(n, 1)) + np.arange(width)).to(x.device)
-    image = torch.arange(n, device=x.device)
-    cut = padded.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+    def shifted(length):
+        most = round(share * length)
+        at = np.abs(rng.integers(2 * most + 1, size=(n, 1)) - most + np.arange(length))
+        return torch.from_numpy(np.minimum(at, 2 * (length - 1) - at)).to(x.device)
+
+    image, rows, columns = torch.arange(n, device=x.device), shifted(height), shifted(width)
+    cut = x.permute(0, 2, 3, 1)[image[:, None, None], rows[:, :, None], columns[:, None, :]]
     return cut.permute(0, 3, 1, 2), y
 
 
@@ -57,9 +59,9 @@ def jitter(
         return torch.from_numpy(rng.uniform(low, high, (len(x), 1, 1, 1))).to(x)
 
     mean = x.mean((1, 2, 3), keepdim=True)
-    x = mean + (x - mean) * draw(1 - amount, 1 + amount) + draw(-amount / 2, amount / 2)
+    x = (x - mean).mul_(draw(1 - amount, 1 + amount)).add_(mean).add_(draw(-amount / 2, amount / 2))
     grey = x.mean(1, keepdim=True)
-    return (grey + (x - grey) * draw(1 - amount, 1 + amount)).clamp(0, 1), y
+    return x.sub_(grey).mul_(draw(1 - amount, 1 + amount)).add_(grey).clamp_(0, 1), y
 
 
 def cutout(
@@ -103,6 +105,7 @@ def _boxes(rng, n: int, height: int, width: int, share: float) -> torch.Tensor:
 
 
 AUGMENTATIONS = {f.__name__: f for f in (flip, rotate, crop, jitter, cutout, mixup, cutmix)}
+MOVES = (flip, rotate, crop)  # these move pixels and change none
 
 
 def parse(names: str | tuple[str, ...] | None) -> Callable:
@@ -121,8 +124,22 @@ def parse(names: str | tuple[str, ...] | None) -> Callable:
         raise ValueError(f"There is no augmentation {unknown[0]!r}; there are {', '.join(AUGMENTATIONS)}.")
 
     def apply(x: torch.Tensor, y: torch.Tensor, rng: np.random.Generator):
-        for name in wanted:
-            x, y = AUGMENTATIONS[name](x, y, rng)
+        for moving, group in groupby([AUGMENTATIONS[name] for name in wanted], MOVES.__contains__):
+            if moving:
+                x = _moved(x, group, rng)
+                continue
+            for change in group:
+                x, y = change(x, y, rng)
         return x, y
 
     return apply
+
+
+def _moved(x: torch.Tensor, moves: Iterable[Callable], rng: np.random.Generator) -> torch.Tensor:
+    """Move the numbers of the pixels, then each pixel once: a third of the time of moving images each time."""
+    n, channels, height, width = x.shape
+    numbers = torch.arange(n * height * width, dtype=torch.int32, device=x.device).view(n, 1, height, width)
+    for move in moves:
+        numbers, _ = move(numbers, None, rng)
+    pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)
+    return pixels.index_select(0, numbers.flatten()).view(n, *numbers.shape[2:], channels).permute(0, 3, 1, 2)

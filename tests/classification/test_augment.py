@@ -37,6 +37,15 @@ def test_flip_and_rotate_give_all_eight_symmetries_of_the_square():
     assert counts.min() > 25  # 50 expected of each
 
 
+def test_moves_in_one_gather_are_the_moves_one_after_the_other(batch):
+    x, y = batch[0][..., :10, :], batch[1]
+    once, _ = augment.parse("flip+rotate+jitter+crop")(x, y, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    for move in (augment.flip, augment.rotate, augment.jitter, augment.crop):
+        x, y = move(x, y, rng)
+    assert torch.equal(once, x)
+
+
 def test_crop_is_a_shift(batch):
     x, y = batch
     shifted, _ = augment.crop(x, y, np.random.default_rng(0), share=0.25)
