@@ -136,7 +136,7 @@ def parse(names: str | tuple[str, ...] | None) -> Callable:
 
 
 def _moved(x: torch.Tensor, moves: Iterable[Callable], rng: np.random.Generator) -> torch.Tensor:
-    """Move the numbers of the pixels, then each pixel once: a third of the time of moving images each time."""
+    """Move the numbers of the pixels, then each pixel once: half the time of moving images."""
     n, channels, height, width = x.shape
     numbers = torch.arange(n * height * width, dtype=torch.int32, device=x.device).view(n, 1, height, width)
     for move in moves:
