@@ -9,7 +9,7 @@ and ``y``. Nothing here knows whether an image is real or generated, so each com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -108,7 +108,7 @@ AUGMENTATIONS = {f.__name__: f for f in (flip, rotate, crop, jitter, cutout, mix
 MOVES = (flip, rotate, crop)  # these move pixels and change none
 
 
-def parse(names: str | tuple[str, ...] | None) -> Callable:
+def parse(names: str | Sequence[str] | None) -> Callable:
     """One function out of several, applied in the given order.
 
     Args:
@@ -118,8 +118,8 @@ def parse(names: str | tuple[str, ...] | None) -> Callable:
     Raises:
         ValueError: A name that is not in :data:`AUGMENTATIONS`.
     """
-    names = (names or "").split("+") if names is None or isinstance(names, str) else names
-    wanted = [name for name in names if name not in ("", "none")]
+    listed = (names or "").split("+") if names is None or isinstance(names, str) else names
+    wanted = [name for name in listed if name not in ("", "none")]
     if unknown := [name for name in wanted if name not in AUGMENTATIONS]:
         raise ValueError(f"There is no augmentation {unknown[0]!r}; there are {', '.join(AUGMENTATIONS)}.")
 

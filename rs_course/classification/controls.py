@@ -163,13 +163,13 @@ def pre_event_control(
     """
     from rs_course.classification.training import fit, predict
 
-    groups = np.asarray([str(group) for group in groups])
-    if len(before) != len(after) or (before.labels != after.labels).any() or len(groups) != len(before):
+    events = np.asarray([str(group) for group in groups])
+    if len(before) != len(after) or (before.labels != after.labels).any() or len(events) != len(before):
         raise ValueError("before, after and groups must describe the same scenes in the same order.")
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(before))
     parts = {"random": np.split(shuffled, [round(fractions[0] * len(shuffled))])}
-    parts["group"] = _whole_events(before, groups, fractions[0], rng)
+    parts["group"] = _whole_events(before, events, fractions[0], rng)
     result = {"chance": float(before.per_class().max() / len(before))}
     for how, (train, test) in parts.items():
         for when, tiles in (("before", before), ("after", after)):

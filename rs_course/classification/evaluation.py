@@ -65,31 +65,31 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, *, k: int = 3) -> Scor
     from torchmetrics.functional import classification as tm
 
     p = torch.as_tensor(np.asarray(probabilities)).float()
-    labels = torch.as_tensor(np.asarray(labels)).long()
+    truth = torch.as_tensor(np.asarray(labels)).long()
     if p.ndim != 2 or not len(p) or p.min() < 0 or (p.sum(1) - 1).abs().max() > 1e-3:
         raise ValueError(
             f"probabilities has shape {list(p.shape)}: give [N, C] with rows that sum to one (softmax of "
             "logits)."
         )
     n, classes = p.shape
-    if labels.shape != (n,) or labels.min() < 0 or labels.max() >= classes:
+    if truth.shape != (n,) or truth.min() < 0 or truth.max() >= classes:
         raise ValueError(f"labels must be {n} class numbers from 0 to {classes - 1}, one per image.")
     predictions = p.argmax(1)
 
     def each(function):
-        return function(predictions, labels, num_classes=classes, average="none").numpy()
+        return function(predictions, truth, num_classes=classes, average="none").numpy()
 
     f1 = each(tm.multiclass_f1_score)
-    correct = predictions == labels
+    correct = predictions == truth
     return Scores(
         accuracy=correct.double().mean().item(),
-        top_k=tm.multiclass_accuracy(p, labels, classes, top_k=min(k, classes), average="micro").item(),
+        top_k=tm.multiclass_accuracy(p, truth, classes, top_k=min(k, classes), average="micro").item(),
         macro_f1=float(f1.mean(dtype=np.float64)),
         recall=each(tm.multiclass_recall),
         precision=each(tm.multiclass_precision),
         f1=f1,
-        confusion=tm.multiclass_confusion_matrix(predictions, labels, classes).numpy(),
-        ece=tm.multiclass_calibration_error(p, labels, classes, n_bins=15, norm="l1").item(),
+        confusion=tm.multiclass_confusion_matrix(predictions, truth, classes).numpy(),
+        ece=tm.multiclass_calibration_error(p, truth, classes, n_bins=15, norm="l1").item(),
         correct=correct.numpy(),
         predictions=predictions.numpy(),
     )

@@ -12,6 +12,7 @@ import hashlib
 import re
 import time
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -101,7 +102,7 @@ class Task:
         Raises:
             ValueError: An unknown key or an impossible value.
         """
-        if isinstance(task, cls):
+        if isinstance(task, Task):
             return task
         known = [field.name for field in fields(cls)]
         if unknown := [key for key in task if key not in known]:
@@ -230,7 +231,7 @@ def _synthetic(task: Task, pool, test: Tiles) -> tuple[Tiles | None, int, int]:
     from rs_course import datasets
 
     classes = pool.classes
-    if task.arm in ("real", "duplicate"):
+    if task.arm in ("real", "duplicate") or not task.synthetic:
         return None, 0, 0
     if task.synthetic == "retrieval":
         return *_retrieved(task, pool), 0
@@ -313,14 +314,14 @@ def _train(task: Task, real: Tiles | None, added: Tiles | None):
 
     _, teaching = recipes.parse(task.recipe)
     parts = [(tiles.images, tiles.labels) for tiles in (real, added) if tiles is not None]
-    classes = (real or added).classes
+    classes = next(tiles.classes for tiles in (real, added) if tiles is not None)
     if added is not None and "soft-targets" in teaching:
         logits = recipes.zero_shot_logits(_scorer(task), added.images, _prompts(task, classes))
         parts[-1] = (added.images, recipes.soft_targets(logits, added.labels))
     both = len(parts) == 2
     if task.classifier in FEATURE_CLASSIFIERS:
         return _on_features(task, parts, classes, paired=both and "paired" in teaching)
-    settings = {
+    settings: dict[str, Any] = {
         "classes": len(classes), "device": task.device, "augment": task.augment, "seed": task.seed,
         "weight_decay": task.weight_decay, "label_smoothing": task.label_smoothing, "lr": task.lr,
         "batch_size": task.batch_size, "classifier": task.classifier, "steps": task.steps,
@@ -343,9 +344,10 @@ def _on_features(task: Task, parts, classes, *, paired: bool):
     from rs_course.classification import tuning
 
     scorer, prompts = _scorer(task), _prompts(task, classes)
-    head = tuning.text_head(scorer, prompts) if task.classifier != "linear-probe" else None
     if task.classifier == "zero-shot":
-        return lambda images, symmetries=False: (scorer.image_embeddings(images) @ head.T).softmax(1)
+        texts = tuning.text_head(scorer, prompts).T
+        return lambda images, symmetries=False: (scorer.image_embeddings(images) @ texts).softmax(1)
+    head = tuning.text_head(scorer, prompts) if task.classifier != "linear-probe" else None
     parts = parts if paired else [_pooled(parts, len(classes))]
     pairs = [(scorer.image_embeddings(images), labels) for images, labels in parts]
     layer = tuning.tune(

@@ -13,12 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rs_course.classification.controls import nearest
 from rs_course.files import stamp
+
+if TYPE_CHECKING:
+    from rs_course.datasets import Dataset
 
 CLOSE, ALIKE = 6.0, 0.9  # grey levels between thumbnails; correlation of what is left without the mean
 
@@ -33,9 +37,9 @@ class HeldOut:
         removed: Near-duplicates that were taken out of the pool and of the validation set.
     """
 
-    pool: object
-    validation: object
-    test: object
+    pool: Dataset
+    validation: Dataset
+    test: Dataset
     how: str
     removed: int
 

@@ -172,28 +172,28 @@ def as_targets(labels: ArrayLike, classes: int, count: int) -> torch.Tensor:
     Raises:
         ValueError: Another number of them, a label out of range, or rows that do not sum to one.
     """
-    labels = torch.as_tensor(np.asarray(labels) if not isinstance(labels, torch.Tensor) else labels)
-    if len(labels) != count:
-        raise ValueError(f"{count} images and {len(labels)} labels: give one label per image.")
-    if labels.ndim == 1:
-        if labels.min() < 0 or labels.max() >= classes:
-            bad = labels[(labels < 0) | (labels >= classes)][0].item()
+    told = torch.as_tensor(np.asarray(labels) if not isinstance(labels, torch.Tensor) else labels)
+    if len(told) != count:
+        raise ValueError(f"{count} images and {len(told)} labels: give one label per image.")
+    if told.ndim == 1:
+        if told.min() < 0 or told.max() >= classes:
+            bad = told[(told < 0) | (told >= classes)][0].item()
             raise ValueError(
                 f"The label {bad} is not possible: with {classes} classes they are 0 to {classes - 1}."
             )
-        return F.one_hot(labels.long(), classes).float()
-    if labels.ndim != 2 or labels.shape[1] != classes or (labels.sum(1) - 1).abs().max() > 1e-3:
+        return F.one_hot(told.long(), classes).float()
+    if told.ndim != 2 or told.shape[1] != classes or (told.sum(1) - 1).abs().max() > 1e-3:
         raise ValueError(
-            f"labels has shape {list(labels.shape)}: give class numbers [N], or targets [N, {classes}] whose "
+            f"labels has shape {list(told.shape)}: give class numbers [N], or targets [N, {classes}] whose "
             "rows sum to one."
         )
-    return labels.float()
+    return told.float()
 
 
 def class_count(labels: ArrayLike) -> int:
     """C as far as labels ``[N]`` (the largest plus one) or targets ``[N, C]`` tell."""
-    labels = np.asarray(labels)
-    return labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+    told = np.asarray(labels)
+    return told.shape[1] if told.ndim == 2 else int(told.max()) + 1
 
 
 ARMS = ("real", "synthetic", "mixed", "duplicate", "shuffled")
@@ -239,10 +239,6 @@ def compose(
     """
     if arm not in ARMS:
         raise ValueError(f"There is no arm {arm!r}: use {', '.join(ARMS)}.")
-    if real is None and arm != "synthetic":
-        raise ValueError(f"The arm {arm!r} needs real images.")
-    if synthetic is None and arm not in ("real", "duplicate"):
-        raise ValueError(f"The arm {arm!r} needs a synthetic set.")
     if real is not None and synthetic is not None and real.classes != synthetic.classes:
         raise ValueError(
             f"The real set has the classes {', '.join(real.classes)}, the synthetic one "
@@ -250,10 +246,14 @@ def compose(
         )
     from rs_course.classification import controls
 
-    if arm == "real":
+    if real is None and arm != "synthetic":
+        raise ValueError(f"The arm {arm!r} needs real images.")
+    if real is not None and arm == "real":
         return real, None
+    if real is not None and arm == "duplicate":
+        return real, controls.duplicates(real, copies, seed=seed)
+    if synthetic is None:
+        raise ValueError(f"The arm {arm!r} needs a synthetic set.")
     if arm == "synthetic":
         return None, synthetic
-    if arm == "duplicate":
-        return real, controls.duplicates(real, copies, seed=seed)
     return real, controls.shuffled_labels(synthetic, seed=seed) if arm == "shuffled" else synthetic

@@ -100,15 +100,15 @@ def fit(
         weights=(1.0, extra_weight)[: len(pairs)],
         steps=steps,
         batches=batches,
-        lr=lr or getattr(classifier, "lr", 1e-3),
+        lr=float(getattr(classifier, "lr", 1e-3) if lr is None else lr),
         weight_decay=weight_decay,
         label_smoothing=label_smoothing,
         augment=augment,
         progressive_resizing=progressive_resizing if getattr(classifier, "size", None) is None else (),
         seed=seed,
     )
-    device = next(classifier.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    place = next(classifier.parameters()).device
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)  # of dropout, where the classifier has it
         for _ in run:
             pass
@@ -249,13 +249,13 @@ def predict(
     views = [(k, mirrored) for mirrored in (False, True) for k in range(4)] if symmetries else [(0, False)]
     result = []
     for part in as_tensor(images).split(batch_size):
-        x, total = to_float(part.to(device)), 0
+        x, total = to_float(part.to(device)), torch.zeros(())
         for k, mirrored in views:
             view = torch.rot90(x, k, (2, 3))
             with precision.fast(device.type):
                 logits = model(view.flip(3) if mirrored else view)
             total = total + logits.float().softmax(1)
-        result.append((total / len(views)).cpu())
+        result.append(total.div(len(views)).cpu())
     return torch.cat(result)
 
 

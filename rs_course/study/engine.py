@@ -7,7 +7,7 @@ process dies is lost and nothing else. The next run with the same plan and folde
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,14 +60,16 @@ def run(
     return results.ledger(out)
 
 
-def attempts(runner: jobs.Runner, function: str, tasks: dict):
+def attempts(
+    runner: jobs.Runner, function: str, tasks: dict[str, dict]
+) -> Iterator[tuple[str, dict | None, float, str | None]]:
     """Run tasks anywhere: ``(id, result, seconds, error)`` as they end, an error as its sentence."""
     each = runner.each(attempt, {name: (function, task) for name, task in tasks.items()})
     for name, outcome, error in each:
         yield name, *(outcome if error is None else (None, 0.0, f"{type(error).__name__}: {error}"))
 
 
-def attempt(function: str, task: dict):
+def attempt(function: str, task: dict) -> tuple[dict | None, float, str | None]:
     """``(result, seconds, error)`` of one task: one bad setting does not stop a study."""
     start = time.perf_counter()
     with jobs.one_thread():
@@ -101,10 +103,10 @@ class _Run:
         if plan.held_out:
             frozen = freezing.freeze(self.out, settings)
             tasks = [{**task, "frozen": frozen.hash} for task in tasks]
-        tasks = self.named(tasks)
+        named = self.named(tasks)
         if plan.held_out:
-            opened = freezing.open_test(self.out, tasks)
-        self.stage(tasks, opened)
+            opened = freezing.open_test(self.out, named)
+        self.stage(named, opened)
 
     def named(self, tasks: list[dict]) -> dict[str, dict]:
         """Tasks by id, which covers settings, inputs, and what the sets that a task names are made of."""
@@ -186,7 +188,8 @@ def _id(plan, task, hashes, own: Sets) -> str:
 
 def _rounds(waiting: dict) -> list[dict]:
     """Tasks in their order, cut where one names a set that none before it did: sets are made when needed."""
-    rounds, seen = [], set()
+    rounds: list[dict] = []
+    seen: set[str] = set()
     for name, task in waiting.items():
         asked = {v.split("/")[0] for v in task.values() if isinstance(v, str) and v.startswith("@")}
         if not rounds or asked - seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def learning_curves(
     axes.set(xlabel=xlabel, ylabel=f"{judged} accuracy, %")
     if lines:
         axes.legend()
-    return axes.figure
+    return cast("Figure", axes.figure)
 
 
 def differences(
@@ -72,17 +72,18 @@ def differences(
         xlabel: What the differences are of.
     """
     names = names or [verdict.title for verdict in verdicts]
-    drawn = [(name, v) for name, v in zip(names, verdicts, strict=True) if v.difference is not None]
+    named = zip(names, verdicts, strict=True)
+    drawn = [(name, v.verdict, v.difference) for name, v in named if v.difference is not None]
     axes = _axes(axes, (6.8, 0.32 * len(drawn) + 0.9))
-    for y, (_, verdict) in enumerate(drawn):
-        colour, difference = _VERDICT_COLOURS[verdict.verdict], verdict.difference
+    for y, (_, verdict, difference) in enumerate(drawn):
+        colour = _VERDICT_COLOURS[verdict]
         axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, lw=2)
         axes.plot(100 * difference.estimate, y, "o", color=colour, ms=5)
     axes.axvline(0, color="k", lw=0.8)
-    axes.set_yticks(range(len(drawn)), [name for name, _ in drawn])
+    axes.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
     axes.invert_yaxis()
     axes.set_xlabel(xlabel)
-    return axes.figure
+    return cast("Figure", axes.figure)
 
 
 def gains(verdicts: Sequence[Verdict], names: dict[str, str], *, axes: Axes | None = None) -> Figure:
@@ -94,13 +95,17 @@ def gains(verdicts: Sequence[Verdict], names: dict[str, str], *, axes: Axes | No
         axes: Where to draw.
     """
     axes = _axes(axes)
-    known = [verdict for verdict in verdicts if verdict.difference is not None and verdict.name in names]
-    budgets = sorted({verdict.budget for verdict in known})
+    known = [
+        (v.name, v.budget or 0, v.difference)
+        for v in verdicts
+        if v.difference is not None and v.name in names
+    ]
+    budgets = sorted({budget for _, budget, _ in known})
     for k, (name, label) in enumerate(names.items()):
-        own = [verdict for verdict in known if verdict.name == name]
-        at = [budgets.index(verdict.budget) + 0.16 * (k - (len(names) - 1) / 2) for verdict in own]
-        middle = np.array([100 * verdict.difference.estimate for verdict in own])
-        ends = np.array([(100 * v.difference.low, 100 * v.difference.high) for v in own]).reshape(-1, 2)
+        own = [(budget, difference) for of, budget, difference in known if of == name]
+        at = [budgets.index(budget) + 0.16 * (k - (len(names) - 1) / 2) for budget, _ in own]
+        middle = np.array([100 * d.estimate for _, d in own])
+        ends = np.array([(100 * d.low, 100 * d.high) for _, d in own]).reshape(-1, 2)
         away = np.abs(ends.T - middle)
         colour = plots.COLOURS[(k + 1) % len(plots.COLOURS)]  # the first is that of real tiles alone
         axes.errorbar(at, middle, away, fmt="o", ms=4, lw=1.4, color=colour, label=label)
@@ -108,7 +113,7 @@ def gains(verdicts: Sequence[Verdict], names: dict[str, str], *, axes: Axes | No
     axes.axhline(0, color="k", lw=0.8)
     axes.set(xlabel="real training images per class", ylabel="gain, percentage points")
     axes.legend()
-    return axes.figure
+    return cast("Figure", axes.figure)
 
 
 def confusions(rows: dict, *, figure: Figure | None = None) -> Figure:
@@ -148,7 +153,7 @@ def bars(rows: dict, *, axes: Axes | None = None, ylabel: str = "test accuracy, 
     axes.set_xticks(range(len(rows)), list(rows), fontsize=8)
     axes.set_ylabel(ylabel)
     axes.set_ylim(0, None)  # a bar that is cut off tells a wrong ratio
-    return axes.figure
+    return cast("Figure", axes.figure)
 
 
 def _axes(axes=None, size=None):

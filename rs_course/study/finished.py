@@ -16,8 +16,12 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rs_course.study import comparisons, freezing, hypotheses, results
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +37,7 @@ class Finished:
 
     folder: Path
     described: dict
-    ledger: object
+    ledger: pd.DataFrame
     frozen: dict
 
     @property
@@ -57,7 +61,7 @@ class Finished:
         """The verdicts of some hypotheses, in the order of these names."""
         return [verdict for name in names for verdict in self.verdicts if verdict.name == name]
 
-    def answers(self) -> dict[int, str]:
+    def answers(self) -> dict[int | None, str]:
         """One sentence for every budget; none for a study without a table ``[answer]``."""
         answer = self.extra.get("answer")
         return hypotheses.answers(self.verdicts, answer) if answer else {}

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,7 +75,8 @@ def choose(rows: list[dict], block: dict) -> dict:
     for row in rows:
         group = found.setdefault(_text(row[per]) if per else "", {})
         group.setdefault(json.dumps([row[key] for key in keys]), []).append(row["accuracy"])
-    best = {value: max(group, key=lambda c, g=group: np.mean(g[c])) for value, group in found.items()}
+    means = {value: {combo: np.mean(a) for combo, a in group.items()} for value, group in found.items()}
+    best = {value: max(group, key=group.__getitem__) for value, group in means.items()}
     return {
         "per": per or "",
         "values": {value: dict(zip(keys, json.loads(combo), strict=True)) for value, combo in best.items()},
@@ -142,7 +143,7 @@ def freeze(out: Path, settings: dict) -> Frozen:
     return Frozen(there["settings"], there["hash"], there["at"])
 
 
-def open_test(out: Path, ids: Iterable[str]) -> str:
+def open_test(out: Path, ids: Collection[str]) -> str:
     """Note that these tasks look at the test part, before the first of them does.
 
     Returns:

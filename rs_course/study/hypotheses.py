@@ -104,17 +104,17 @@ def judge(
         for budget, on in itertools.product(_listed(table.get("real_per_class")), _listed(table.get("on"))):
             suffix = f" on {on}" if on else ""
             names = table["name"], table["text"], table.get("short", table["text"])
-            said = *(name + suffix for name in names), budget
+            name, text, short = (part + suffix for part in names)
             try:
                 difference = interval(_difference(rows, table, judged or {}, budget, settings, on))
             except ValueError as error:
-                found.append(Verdict(*said, MISSING, None, reason=str(error)))
+                found.append(Verdict(name, text, short, budget, MISSING, None, reason=str(error)))
                 continue
-            found.append(Verdict(*said, NOT_SHOWN, difference, difference.p))
-    tested = [k for k, verdict in enumerate(found) if verdict.difference is not None]
-    for k, p in zip(tested, holm([found[k].p for k in tested]), strict=True):
-        side = SHOWN if found[k].difference.estimate > 0 else CONTRADICTED
-        found[k] = replace(found[k], p=p, verdict=side if p < LEVEL else NOT_SHOWN)
+            found.append(Verdict(name, text, short, budget, NOT_SHOWN, difference, difference.p))
+    tested = [(k, v, v.difference) for k, v in enumerate(found) if v.difference is not None]
+    for (k, verdict, difference), p in zip(tested, holm([v.p for _, v, _ in tested]), strict=True):
+        side = SHOWN if difference.estimate > 0 else CONTRADICTED
+        found[k] = replace(verdict, p=p, verdict=side if p < LEVEL else NOT_SHOWN)
     return found
 
 
@@ -127,7 +127,8 @@ def _difference(rows, table: dict, judged: dict, budget, settings=None, on=None)
     for side in (table["better"], table["worse"]):
         own = judged | side if budget is None else {"real_per_class": budget} | judged | side
         sides.append(side if "chance" in side else fill(own, settings or {}))
-    return paired(rows, *sides, on)
+    better, worse = sides
+    return paired(rows, better, worse, on)
 
 
 def memory(
@@ -155,7 +156,7 @@ def memory(
     return shares
 
 
-def answers(verdicts: list[Verdict], answer: dict) -> dict[int, str]:
+def answers(verdicts: list[Verdict], answer: dict) -> dict[int | None, str]:
     """One sentence for every budget.
 
     Args:
@@ -168,11 +169,11 @@ def answers(verdicts: list[Verdict], answer: dict) -> dict[int, str]:
     for budget in dict.fromkeys(verdict.budget for verdict in verdicts):
         at = {verdict.name: verdict for verdict in verdicts if verdict.budget == budget}
         told = [at[n] for n in (answer["alone"], answer["borrowed"], *answer.get("beside", [])) if n in at]
-        told = [verdict for verdict in told if verdict.difference is not None]
-        if not told:
+        measured = [(v, v.difference) for v in told if v.difference is not None]
+        if not measured:
             continue
         decided = _decided(at.get(answer["alone"]), at.get(answer["borrowed"]))
-        evidence = "; ".join(f"{v.short} {points(v.difference)} points ({v.verdict})" for v in told)
+        evidence = "; ".join(f"{v.short} {points(gain)} points ({v.verdict})" for v, gain in measured)
         sentences[budget] = f"With {budget} real images per class: {decided}: {evidence}."
     return sentences
 

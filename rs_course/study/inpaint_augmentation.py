@@ -62,6 +62,7 @@ def make(
     generator, kinds = checkpoints.load(checkpoint, dtype=dtype), len(before.classes)
     asked = prompts(checkpoint, before.classes)
     members = [np.flatnonzero(before.labels == k) for k in range(kinds)]
+    events = [(known or {})["event"] for known in before.metadata]
     made = {
         "seed": seed,
         "checkpoint": Path(checkpoint).name,
@@ -78,7 +79,7 @@ def make(
         mask = torch.from_numpy(np.array(changed.images[rows])[..., 0] > 127)[:, None].float()
         words, start = asked * len(turns), first * kinds
         images = generator.sample(words, image=picture, mask=mask, seed=seed, start=start, **settings)
-        struck = [before.metadata[row]["event"] for row in rows]
+        struck = [events[row] for row in rows]
         _write(file, images, words, start, struck, before.classes, made)
     return folder
 

@@ -41,7 +41,7 @@ from __future__ import annotations
 import itertools
 import json
 import tomllib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -123,9 +123,10 @@ def read(path: str | Path, changes: dict | None = None) -> Plan:
 def _change(content: dict, name: str, value) -> None:
     *tables, key = name.split(".")
     for table in tables:
-        content = content.get(table)
-        if not isinstance(content, dict):
+        inner = content.get(table)
+        if not isinstance(inner, dict):
             raise ValueError(f"the study has no table [{'.'.join(tables)}], so {name} cannot be set.")
+        content = inner
     content[key] = value
 
 
@@ -202,7 +203,8 @@ def cost_table(plan: Plan) -> str:
     if "cost" not in plan.extra:
         return told
     costs = plan.extra["cost"]
-    runs, seconds = Counter(), Counter()
+    runs: dict[str, int] = defaultdict(int)
+    seconds: dict[str, float] = defaultdict(float)
     for name, tasks in [("tuning", [t for b in plan.tuning for t in b["tasks"]]), ("", plan.tasks)]:
         for task in tasks:
             key = name or f"{task.get('classifier', 'small-cnn')}, {task['real_per_class']} per class"

@@ -8,6 +8,7 @@ What can be drawn depends on which arms the ledger holds; a figure whose rows ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rs_course.study import comparisons, figures, hypotheses
@@ -67,7 +68,7 @@ def _draw(found: Finished, out: Path) -> list[str]:
     return list(drawn)
 
 
-def _shared(lines: dict) -> float:
+def _shared(lines: dict) -> int:
     """The budget that most lines have, of several the largest."""
     budgets = [budget for rows in lines.values() for budget in set(rows["real_per_class"])]
     return max(set(budgets), key=lambda budget: (budgets.count(budget), budget))
@@ -80,7 +81,7 @@ def provenance(found: Finished) -> str:
     return f"computed · {names or 'no data named'} · checkpoint {found.described['hashes']['checkpoint'][:8]}"
 
 
-def summary(found: Finished, drawn: list[str] = ()) -> str:
+def summary(found: Finished, drawn: Sequence[str] = ()) -> str:
     """The page as Markdown; ``drawn`` names the figures beside it."""
     ids, ledger = found.described["ids"], found.ledger
     lines = [f"# {found.described['title']}", ""]

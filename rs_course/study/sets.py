@@ -169,7 +169,7 @@ def made(name: str, plan: Plan, folder: str | Path, task: dict | None = None) ->
     """
     from rs_course import datasets
 
-    own = Sets(plan.extra["sets"], folder)
+    own = Sets(plan.extra["sets"], Path(folder))
     return datasets.load(own.where(own.of({**(task or {}), "set": f"@{name}"})["set"][0]))
 
 

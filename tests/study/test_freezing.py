@@ -188,7 +188,7 @@ def test_the_shipped_study_says_what_it_costs_and_all_its_tasks_and_sides_are_po
         settings[block["name"]] = freezing.choose(rows, block)
     final = [freezing.fill(task, settings) | {"frozen": "x"} for task in shipped.tasks]
     described = {k: freezing.fill(spec, settings) for k, spec in shipped.extra["sets"].items()}
-    assert sets.inherited(described, "many")["per_class"] == 800 and len({t["seed"] for t in final}) == 5
+    assert sets.inherited(described, "simulated")["seeds"] == 5 and len({t["seed"] for t in final}) == 5
     for task in tasks + final:
         assert Task.of(task).part in ("validation", "test") and not str(task.values()).count("$")
     rows = comparisons.complete(pd.DataFrame(final)).drop(columns="frozen")
