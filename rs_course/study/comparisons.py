@@ -232,8 +232,20 @@ def share(part: ArrayLike, whole: ArrayLike, *, level: float = 0.95) -> tuple[fl
     if known.low <= 0 <= known.high:
         return (float("nan"),) * 3
     estimate = part.mean() / whole.mean()
-    inside = [
-        r for r in estimate + np.linspace(-3, 3, 1201)
-        if (found := interval(part - r * whole, level=level)).low <= 0 <= found.high
-    ]  # fmt: skip
-    return float(estimate), float(min(inside)), float(max(inside))
+
+    def edge(direction: int) -> float:
+        """Where the difference that is left stops to be zero, by doubling and halving."""
+
+        def outside(step: float) -> bool:
+            left = interval(part - (estimate + direction * step) * whole, level=level)
+            return not left.low <= 0 <= left.high
+
+        inner, outer = 0.0, 0.01
+        while not outside(outer):
+            inner, outer = outer, 2 * outer
+        while outer - inner > 1e-4:
+            middle = (inner + outer) / 2
+            inner, outer = (inner, middle) if outside(middle) else (middle, outer)
+        return float(estimate + direction * inner)
+
+    return float(estimate), edge(-1), edge(1)

@@ -47,6 +47,11 @@ def test_a_share_has_fiellers_interval_and_none_where_the_whole_may_be_nothing()
     estimate, low, high = share(0.5 * whole, whole)
     assert estimate == pytest.approx(0.5) and low <= 0.5 <= high and high - low < 0.02
     assert np.isnan(share(whole, whole - whole.mean())).all()
+    # Seeds whose shares agree exactly leave no room; one of few seeds may leave more than three wholes.
+    same = np.array([[-1.0, 0, 0, 0, 0, 0], [0, -1.0, 0, 0, 0, 0]])
+    assert share(same, np.full((2, 6), 0.5)) == pytest.approx((-1 / 3,) * 3, abs=2e-3)
+    loose = rng.normal(0, 40, (2, 1)) + np.zeros((2, 400))
+    assert np.ptp(share(loose, np.full((2, 400), 0.5))) > 100
 
 
 _TABLES = [
