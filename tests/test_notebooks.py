@@ -4,6 +4,7 @@ That each runs, and prints what is stored, is the work of nbval and ``rs-course 
 """
 
 import re
+import shutil
 import statistics
 from html import escape
 from pathlib import Path
@@ -18,6 +19,7 @@ from papermill.parameterize import parameterize_notebook
 from rs_course import quiz
 from rs_course.execution.pages import write_page
 from rs_course.execution.runner import QUIET, declared_parameters, normalise, without_widget
+from rs_course.study import results
 
 _FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 _PATHS = sorted(_FOLDER.glob("[0-9]*.ipynb"))
@@ -198,16 +200,27 @@ def test_exercises_wait_for_an_answer_have_three_hints_and_sound_solutions(path)
             assert verdict, verdict
 
 
-def _another(name, value, notebook):
+def _another(name, value, notebook, folder):
     """Another value for a parameter: the notebook's own choice, or the next one of its kind."""
     chosen = notebook.metadata.get("rs_course", {}).get("alternatives", {})
     if name in chosen:
         return chosen[name]
+    if name == "STUDY":
+        return str(_own_study(value, folder))
     if name == "PROFILE":
         return "full"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value + 1
     pytest.fail(f"metadata.rs_course.alternatives of the notebook should name another value for {name}")
+
+
+def _own_study(shipped, folder):
+    """A folder such as a student's own study leaves: a shipped one whose last seed is not run yet."""
+    own = folder / "own"
+    shutil.copytree(results.shipped(shipped), own)
+    rows = results.ledger(own)
+    rows[rows["seed"] < rows[rows["seed"] < 90]["seed"].max()].to_parquet(own / results.LEDGER)
+    return own
 
 
 def _outputs(cell):
@@ -274,7 +287,7 @@ def test_each_parameter_changes_the_run(path, monkeypatch, tmp_path):
     assert "PROFILE" in parameters
     with _Run(notebook) as base:
         for name, value in parameters.items():
-            changed = {name: _another(name, value, notebook)}
+            changed = {name: _another(name, value, notebook, tmp_path)}
             source = load_notebook_node(str(path))
             other = parameterize_notebook(source, changed, kernel_name="python3", language="python")
             with _Run(other) as run:

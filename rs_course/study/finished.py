@@ -66,13 +66,18 @@ class Finished:
         answer = self.extra.get("answer")
         return hypotheses.answers(self.verdicts, answer) if answer else {}
 
-    def memory(self) -> dict[int, tuple]:
-        """What is left of the gain without borrowed memory: ``{budget: (share, low, high)}``."""
+    def memory(self) -> dict[str, dict[int, tuple]]:
+        """What is left of the gain without borrowed memory: ``{hypothesis: {budget: (share, low, high)}}``.
+
+        A hypothesis for each generator that saw no more real images than the classifier.
+        """
         if not (answer := self.extra.get("answer")):
             return {}
-        names = answer["alone"], answer["borrowed"]
-        asked, judged = self.extra["hypotheses"], self.extra.get("judged", {})
-        return hypotheses.memory(self.tested, asked, judged, *names, self.frozen["settings"])
+        rows, asked, judged = self.tested, self.extra["hypotheses"], self.extra.get("judged", {})
+        return {
+            name: hypotheses.memory(rows, asked, judged, name, answer["borrowed"], self.frozen["settings"])
+            for name in hypotheses.listed(answer["alone"])
+        }
 
     def lines(self, budget: int | None = None) -> dict:
         """``{label: rows}`` of the declared lines, or of every arm where none is; at one budget or at all."""

@@ -8,7 +8,7 @@ In the study's TOML file::
     [[hypotheses]]
     name = "adapted"
     text = "Tiles of a generator that saw only the k shots help"
-    short = "tiles of a generator that saw only these shots add"
+    short = "generator saw only these shots"
     better = { arm = "mixed", synthetic = "@adapted" }
     worse = { arm = "real" }
     real_per_class = [1, 4, 16, 100]          # one verdict each; left out where a study has one budget
@@ -101,7 +101,7 @@ def judge(
     for number, table in enumerate(hypotheses, start=1):
         if missing := {"name", "text", "better", "worse"} - set(table):
             raise ValueError(f"hypothesis {number} lacks {', '.join(sorted(missing))}.")
-        for budget, on in itertools.product(_listed(table.get("real_per_class")), _listed(table.get("on"))):
+        for budget, on in itertools.product(listed(table.get("real_per_class")), listed(table.get("on"))):
             suffix = f" on {on}" if on else ""
             names = table["name"], table["text"], table.get("short", table["text"])
             name, text, short = (part + suffix for part in names)
@@ -118,7 +118,8 @@ def judge(
     return found
 
 
-def _listed(value) -> list:
+def listed(value) -> list:
+    """A value of a study's file that may be one or several, as a list."""
     return value if isinstance(value, list) else [value]
 
 
@@ -146,7 +147,7 @@ def memory(
         part, whole: Their names: "adapted" saw the shots only, "today" every real tile.
     """
     rows, named, shares = complete(ledger), {table["name"]: table for table in hypotheses}, {}
-    for budget in _listed(named[part].get("real_per_class")):
+    for budget in listed(named[part].get("real_per_class")):
         try:
             sides = [_difference(rows, named[name], judged, budget, settings) for name in (part, whole)]
         except ValueError:
@@ -161,32 +162,34 @@ def answers(verdicts: list[Verdict], answer: dict) -> dict[int | None, str]:
 
     Args:
         verdicts: From :func:`judge`.
-        answer: The study's table ``[answer]``: ``alone``, the name of the hypothesis that decides (synthetic
-            images that borrow nothing help), ``borrowed``, the same with a generator that saw more, and
-            ``beside``, names of others to be told.
+        answer: The study's table ``[answer]``: ``alone``, names of the hypotheses that decide (images of
+            generators that saw no more real ones than the classifier help), ``borrowed``, the same with a
+            generator that saw more, and ``beside``, names of others to be told.
     """
     sentences = {}
+    alone, borrowed = listed(answer["alone"]), answer["borrowed"]
     for budget in dict.fromkeys(verdict.budget for verdict in verdicts):
         at = {verdict.name: verdict for verdict in verdicts if verdict.budget == budget}
-        told = [at[n] for n in (answer["alone"], answer["borrowed"], *answer.get("beside", [])) if n in at]
+        told = [at[name] for name in (*alone, borrowed, *answer.get("beside", [])) if name in at]
         measured = [(v, v.difference) for v in told if v.difference is not None]
         if not measured:
             continue
-        decided = _decided(at.get(answer["alone"]), at.get(answer["borrowed"]))
+        decided = _decided([at[name].verdict for name in alone if name in at], at.get(borrowed))
         evidence = "; ".join(f"{v.short} {points(gain)} points ({v.verdict})" for v, gain in measured)
-        sentences[budget] = f"With {budget} real images per class: {decided}: {evidence}."
+        images = "real image" if budget == 1 else "real images"
+        sentences[budget] = f"Synthetic images beside {budget} {images} per class: {decided}: {evidence}."
     return sentences
 
 
-def _decided(alone: Verdict | None, borrowed: Verdict | None) -> str:
+def _decided(alone: list[str], borrowed: Verdict | None) -> str:
     """Yes, no or not shown, and on what condition."""
-    own, more = (v.verdict if v else MISSING for v in (alone, borrowed))
-    if own == SHOWN:
-        return "yes, synthetic images help, even from a generator that saw nothing else"
+    more = borrowed.verdict if borrowed else MISSING
+    if SHOWN in alone:
+        return "yes, they help, even from a generator that saw no more real images than the classifier"
     if more == SHOWN:
         return (
-            "only with borrowed memory: they help when the generator saw more real images than the classifier"
+            "only with borrowed memory: they help if the generator saw more real images than the classifier"
         )
-    if CONTRADICTED in (own, more):
-        return "no, synthetic images cost accuracy"
-    return "that synthetic images help is not shown"
+    if CONTRADICTED in (*alone, more):
+        return "no, they cost accuracy"
+    return "that they help is not shown"

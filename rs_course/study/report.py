@@ -110,13 +110,15 @@ def summary(found: Finished, drawn: Sequence[str] = ()) -> str:
 def _answer(found: Finished) -> list[str]:
     """The answer for every budget, what memory gives, how often the test part was opened."""
     lines = [f"- {sentence}" for sentence in found.answers().values()]
-    for budget, (kept, low, high) in found.memory().items():
-        lines.append(
-            f"- {budget} per class: of the gain with borrowed memory, {100 * kept:.0f} % "
-            f"[{100 * low:.0f}, {100 * high:.0f}] are left without it."
-            if kept == kept
-            else f"- {budget} per class: there is no clear gain of which memory could be a share."
-        )
+    short = {verdict.name: verdict.short for verdict in found.verdicts}
+    for name, shares in found.memory().items():
+        for budget, (kept, low, high) in shares.items():
+            said = "there is no clear gain with borrowed memory of which this could keep a share"
+            if kept == kept:
+                said = (
+                    f"{100 * kept:.0f} % [{100 * low:.0f}, {100 * high:.0f}] of the gain with borrowed memory"
+                )
+            lines.append(f"- {budget} per class, {short[name]}: {said}.")
     if looks := found.frozen["looks"]:
         times = f"{len(looks)} time{'s' if len(looks) != 1 else ''}"
         lines.append(

@@ -101,7 +101,7 @@ def test_the_page_answers_per_budget_and_draws_how_long_was_long_enough(finished
         "2 per class": [9, 12],
     }
     page = report.write(out).read_text(encoding="utf-8")
-    assert "With 1 real images per class: " in page and "the test part was opened 1 time, first" in page
+    assert "beside 1 real image per class: " in page and "the test part was opened 1 time, first" in page
     assert "| 2 | they beat chance |" in page
     drawn = {file.stem for file in (out / "report").glob("*.png")}
     assert drawn == {"learning_curves", "convergence", "controls", "confusions", "verdicts"}
