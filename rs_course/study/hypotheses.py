@@ -118,7 +118,7 @@ def judge(
     return found
 
 
-def listed(value) -> list:
+def listed(value: object) -> list:
     """A value of a study's file that may be one or several, as a list."""
     return value if isinstance(value, list) else [value]
 
@@ -175,9 +175,9 @@ def answers(verdicts: list[Verdict], answer: dict) -> dict[int | None, str]:
         if not measured:
             continue
         decided = _decided([at[name].verdict for name in alone if name in at], at.get(borrowed))
-        evidence = "; ".join(f"{v.short} {points(gain)} points ({v.verdict})" for v, gain in measured)
+        evidence = "; ".join(f"{v.short} {points(gain)} ({v.verdict})" for v, gain in measured)
         images = "real image" if budget == 1 else "real images"
-        sentences[budget] = f"Synthetic images beside {budget} {images} per class: {decided}: {evidence}."
+        sentences[budget] = f"Synthetic images beside {budget} {images} per class: {decided}. In points: {evidence}."
     return sentences
 
 

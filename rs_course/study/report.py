@@ -112,13 +112,8 @@ def _answer(found: Finished) -> list[str]:
     lines = [f"- {sentence}" for sentence in found.answers().values()]
     short = {verdict.name: verdict.short for verdict in found.verdicts}
     for name, shares in found.memory().items():
-        for budget, (kept, low, high) in shares.items():
-            said = "there is no clear gain with borrowed memory of which this could keep a share"
-            if kept == kept:
-                said = (
-                    f"{100 * kept:.0f} % [{100 * low:.0f}, {100 * high:.0f}] of the gain with borrowed memory"
-                )
-            lines.append(f"- {budget} per class, {short[name]}: {said}.")
+        if kept := "; ".join(_kept(budget, *share) for budget, share in shares.items()):
+            lines.append(f"- What is left of the gain with borrowed memory, {short[name]}: {kept}.")
     if looks := found.frozen["looks"]:
         times = f"{len(looks)} time{'s' if len(looks) != 1 else ''}"
         lines.append(
@@ -126,6 +121,12 @@ def _answer(found: Finished) -> list[str]:
             f"first on {looks[0]['at'][:16]}."
         )
     return ["## Answer", "", *lines, ""] if lines else []
+
+
+def _kept(budget: int, share: float, low: float, high: float) -> str:
+    if share != share:
+        return f"{budget} per class: not known, there is no clear gain"
+    return f"{budget} per class: {100 * share:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def _verdicts(verdicts) -> list[str]:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 FROM_SHOTS = ("real-guidance", "adapted")  # another set for every draw of real images
 # Not part of what a set is, only of how it is made.
 _HANDLING = ("batch_size", "path", "source", "shard")
-_SAMPLING = ("steps", "guidance", "guidance_interval", "sampler", "strength", "batch_size")
+SAMPLING = ("steps", "guidance", "guidance_interval", "sampler", "strength", "batch_size")
 
 
 class Sets:
@@ -199,7 +199,7 @@ def _generate(folder, making, spec):
         data = held_out(spec["dataset"], image_size=shots["image_size"]).pool
     else:
         data = datasets.load(spec["dataset"], "train")
-    settings = {key: spec[key] for key in _SAMPLING if key in spec}
+    settings = {key: spec[key] for key in SAMPLING if key in spec}
     checkpoint, dtype, seeds = spec["checkpoint"], spec.get("dtype"), range(seed, seed + spec.get("seeds", 1))
     if shots:
         tiles = sets.real_shots(data, shots["real_per_class"], seed=shots["seed"])
