@@ -206,7 +206,9 @@ def test_the_shipped_study_says_what_it_costs_and_all_its_tasks_and_sides_are_po
 def test_the_shipped_ledger_proves_one_look_after_the_freeze_and_is_read_by_the_shipped_file():
     found = study.finished("is_it_ready")
     tuned, tested = (found.ledger[found.ledger["part"] == part] for part in ("validation", "test"))
-    assert list(found.ledger["id"]) == found.described["ids"] and len(tuned) + len(tested) == len(found.ledger)
+    assert list(found.ledger["id"]) == found.described["ids"] and len(tuned) + len(tested) == len(
+        found.ledger
+    )
     assert not set(tuned["test_hash"]) & set(tested["test_hash"]) and not found.ledger["n_leaked"].any()
     assert not set(tuned["seed"]) & set(tested["seed"])
     (look,) = found.frozen["looks"]
