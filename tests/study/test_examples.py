@@ -1,4 +1,4 @@
-"""What a study's arms train on, one tile of each class: drawn as frozen, real ones where the data set is here."""
+"""What a study's arms train on, one tile of each class: as frozen; real ones where the data set is here."""
 
 import numpy as np
 import pytest
