@@ -194,11 +194,6 @@ def recall_at_k(random: Draws):
     return similarity + 1.3 * torch.eye(n), random.cycle(3, 1, 5, 10)
 
 
-def _shared(a, b):
-    """tr((A B)^½)."""
-    return float(np.linalg.svd(_root(a) @ _root(b), compute_uv=False).sum())
-
-
 def _root(matrix) -> np.ndarray:
     """Root of a positive semi-definite matrix."""
     values, vectors = np.linalg.eigh(matrix)

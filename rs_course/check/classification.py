@@ -30,21 +30,12 @@ def _entropy(p):
     ),
     takes="logits teacher labels s T",
     right="""
-        z = logits
-        t = teacher
-        y = labels
-        target = (t / T).softmax(1)
-        p = target
-        student = z
-        q = student
-        log = q.log_softmax(1)
-        minus = 0
-        each = -(p * log).sum(1) - minus
-        factor = 1
-        over = each.mean()
+        z = logits; t = teacher; y = labels
+        target = (t / T).softmax(1); p = target
+        student = z; q = student; log = q.log_softmax(1)
+        minus = 0; each = -(p * log).sum(1) - minus; over = each.mean()
         hard = F.cross_entropy(z, y)
-        soft = s
-        label = 1 - s
+        factor = 1; soft = s; label = 1 - s
         answer = soft * factor * over + label * hard
     """,
     slips="""
@@ -146,12 +137,9 @@ def _truth(raw, want, args):
     ),
     takes="similarity labels scale",
     right="""
-        x = similarity
-        y = labels
-        p = (scale * x).softmax(1)
-        own = _own(p, y)
-        keep = own > 1 / x.shape[1]
-        answer = keep
+        x = similarity; y = labels
+        p = (scale * x).softmax(1); own = _own(p, y)
+        keep = own > 1 / x.shape[1]; answer = keep
     """,
     slips="""
         answer = torch.ones(len(x))  # every image stays: what you compare is never below its limit
@@ -225,11 +213,6 @@ def _around(middle, half):
     return torch.stack([middle - half, middle + half])
 
 
-def _interval(cut):
-    """A slip that cuts another interval from the resampled differences."""
-    return {"cut": cut}
-
-
 @formula(
     hints=(
         "Which images were in the test is chance. Ask what the difference would have been on other draws.",
@@ -238,14 +221,9 @@ def _interval(cut):
     ),
     takes="a b draws",
     right="""
-        a = a.double()
-        b = b.double()
-        difference = a - b
-        drawn = difference[draws]
-        mean = drawn.mean(1)
-        d = mean
-        cut = _quantiles(d)
-        answer = cut
+        a = a.double(); b = b.double(); difference = a - b
+        drawn = difference[draws]; mean = drawn.mean(1)
+        d = mean; cut = _quantiles(d); answer = cut
     """,
     slips="""
         difference = (a - b).abs()  # (a ^ b), or |a − b|, only says where they differ; the sign says who was

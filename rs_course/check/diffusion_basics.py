@@ -27,12 +27,9 @@ def schedule(random: Draws, steps: int):
     ),
     takes="x0 eps alpha_bar t",
     right="""
-        bar = alpha_bar
-        pick = bar[t]
-        shape = (-1, 1, 1, 1)
-        a = pick.reshape(shape)
-        signal = a**0.5
-        noise = (1 - a)**0.5
+        bar = alpha_bar; pick = bar[t]
+        shape = (-1, 1, 1, 1); a = pick.reshape(shape)
+        signal = a**0.5; noise = (1 - a)**0.5
         answer = signal * x0 + noise * eps
     """,
     slips="""
@@ -40,12 +37,9 @@ def schedule(random: Draws, steps: int):
         signal = a  # the image is multiplied by ᾱ where the formula has √ᾱ
         noise = 1 - a  # the noise is multiplied by 1 − ᾱ where the formula has √(1 − ᾱ)
         noise = 1 - a**0.5  # the noise is multiplied by 1 − √ᾱ; the formula has √(1 − ᾱ)
-        noise = (1 - a**0.5)**0.5  # the noise is multiplied by √(1 − √ᾱ), a root too many; the formula has
-          # √(1 − ᾱ)
-        signal = a**0.25; noise = (1 - a**0.5)**0.5  # √ᾱ was put where ᾱ belongs, in both terms: a root too
-          # many
-        signal = (1 - a)**0.5; noise = a**0.5  # the two roots are swapped: √ᾱ belongs to the image, √(1 − ᾱ)
-          # to the noise
+        noise = (1 - a**0.5)**0.5  # √(1 − √ᾱ) has a root too many; the formula has √(1 − ᾱ)
+        signal = a**0.25; noise = (1 - a**0.5)**0.5  # √ᾱ stands for ᾱ in both terms: a root too many
+        signal = (1 - a)**0.5; noise = a**0.5  # the two roots are swapped: √ᾱ belongs to the image
         signal = 1 - a; noise = a  # ᾱ and 1 − ᾱ are swapped, and their roots are missing
         noise = -(1 - a)**0.5  # the noise is subtracted; the formula adds it
         noise = torch.ones_like(a)  # the noise is not scaled: it needs the factor √(1 − ᾱ)
@@ -57,34 +51,26 @@ def schedule(random: Draws, steps: int):
         signal = (1 - a)**0.5  # the image has the noise's factor √(1 − ᾱ); it needs √ᾱ
         noise = a  # the noise has ᾱ where √(1 − ᾱ) belongs
         noise = (1 + a)**0.5  # 1 + ᾱ stands where 1 − ᾱ belongs
-        signal = a / 2; noise = (1 - a) / 2  # √ᾱ and √(1 − ᾱ) are halves (a ** 1 / 2 is a / 2): write a **
-          # 0.5
+        signal = a / 2; noise = (1 - a) / 2  # √ᾱ and √(1 − ᾱ) are halves (a ** 1 / 2): write a ** 0.5
         signal = 1 / a**0.5  # you divided by √ᾱ; the image is multiplied by it
         signal = torch.square(a)  # ᾱ was squared; the formula has its root
         signal = torch.ones_like(a); noise = ((1 - a) / a)**0.5  # this is the form whose variance explodes,
           # x_0 + σ ε; the exercise asks for the one that keeps it
         pick = bar[t - 1]  # ᾱ is off by one: you took alpha_bar[t - 1]; here index t already means step t
         pick = bar[t + 1]  # ᾱ is off by one: you took alpha_bar[t + 1]; here index t already means step t
-        pick = bar[t] / bar[t - 1]  # you used α_t, a single step; the closed form needs the product of all
-          # steps, ᾱ_t
+        pick = bar[t] / bar[t - 1]  # you used α_t, a single step; the closed form has ᾱ_t, the product of all
         pick = bar.cumprod(0)[t]  # alpha_bar already is the product of all steps; do not multiply again
-        pick = bar[t[0]].expand(len(t))  # all images got the first image's t; alpha_bar[t] has one value per
-          # image
-        pick = bar[t[-1]].expand(len(t))  # all images got the last image's t; alpha_bar[t] has one value per
-          # image
-        pick = bar[t].mean().expand(len(t))  # all images got the mean of ᾱ; alpha_bar[t] has one value per
-          # image
+        pick = bar[t[0]].expand(len(t))  # all images got the first image's t; every image has its own
+        pick = bar[t[-1]].expand(len(t))  # all images got the last image's t; every image has its own
+        pick = bar[t].mean().expand(len(t))  # all images got the mean of ᾱ; every image has its own
         pick = bar[-1].expand(len(t))  # you used the last step's ᾱ for every image; pick alpha_bar[t]
         pick = bar[:len(t)]  # image k got alpha_bar[k]; it needs alpha_bar[t[k]]
         pick = t / len(bar)  # t / T stands where alpha_bar[t] belongs
         pick = 1 - t / len(bar)  # 1 − t / T stands where alpha_bar[t] belongs
         pick = 1 - bar[t]  # 1 − alpha_bar[t] stands where alpha_bar[t] belongs
-        shape = (-1,)  # ᾱ[t] has one value per image, but it was multiplied along the width: reshape it to
-          # [N, 1, 1, 1]
-        shape = (-1, 1)  # ᾱ[t] has one value per image, but it was multiplied along the height: reshape it to
-          # [N, 1, 1, 1]
-        shape = (-1, 1, 1)  # ᾱ[t] has one value per image, but it was multiplied along the channels: reshape
-          # it to [N, 1, 1, 1]
+        shape = (-1,)  # ᾱ[t], one per image, was multiplied along the width: reshape it to [N, 1, 1, 1]
+        shape = (-1, 1)  # ᾱ[t], one per image, was multiplied along the height: reshape it to [N, 1, 1, 1]
+        shape = (-1, 1, 1)  # ᾱ[t], one per image, was multiplied along the channels: reshape to [N, 1, 1, 1]
     """,
     name="x_t",
     done="x_t has the right signal and the right noise, for every image its own t",
@@ -108,24 +94,16 @@ def forward_noise(random: Draws):
     ),
     takes="x means weights variance",
     right="""
-        m = means
-        w = weights
-        v = variance
-        d = m - x[:, None]
-        prior = w.log()
-        far = d.square().sum(-1)
-        half = 2
-        spread = v
-        logits = prior - far / (half * spread)
-        share = logits.softmax(1)
-        over = v
-        answer = (share[..., None] * d).sum(1) / over
+        m = means; w = weights; v = variance
+        d = m - x[:, None]; far = d.square().sum(-1)
+        prior = w.log(); half = 2; spread = v
+        logits = prior - far / (half * spread); share = logits.softmax(1)
+        over = v; answer = (share[..., None] * d).sum(1) / over
     """,
     slips="""
         over = -v  # the arrows point away from the means: the score goes uphill, so it is means − x
         over = 1  # the division by the variance is missing
-        over = v**0.5  # you divided by the standard deviation; the score of a Gaussian divides by the
-          # variance
+        over = v**0.5  # you divided by the standard deviation; the score divides by the variance
         over = 1 / v  # you multiplied by the variance; the score divides by it
         over = 2 * v  # you divided by 2 variance; the derivative of ‖x‖² / 2 has no 2 left
         over = v**2  # you divided by the variance squared
@@ -141,36 +119,26 @@ def forward_noise(random: Draws):
         far = d.norm(dim=-1)  # the exponent has the distance; it needs its square
         far = d.abs().sum(-1)  # the exponent has the sum of absolute differences; it needs squares
         far = d.square().mean(-1)  # the exponent averages the squares of the two coordinates; it is their sum
-        share = logits.softmax(0)  # the softmax runs over the points (dim=0); it belongs over the components
-          # (dim=1)
-        share = logits.exp()  # the responsibilities are not normalised: divide by their sum over the
-          # components
-        share = logits.exp() / logits.exp().sum(0)  # the responsibilities are divided by their sum over the
-          # points; each point's shares sum to one
-        share = logits.exp() / logits.exp().sum()  # the responsibilities are divided by their sum over
-          # everything; each point's shares sum to one
-        share = torch.full_like(logits, 1 / logits.shape[1])  # every component has the same share; each arrow
-          # needs its responsibility p(k | x)
+        share = logits.softmax(0)  # the softmax runs over the points (dim=0); it belongs over dim=1
+        share = logits.exp()  # the responsibilities are not normalised: those of a point sum to one
+        share = logits.exp() / logits.exp().sum(0)  # the sum runs over the points; it is over the components
+        share = logits.exp() / logits.exp().sum()  # the sum runs over everything; it is over the components
+        share = torch.full_like(logits, 1 / logits.shape[1])  # all have the same share; it must be p(k | x)
         share = torch.ones_like(logits)  # the arrows are added without their responsibilities p(k | x)
         share = logits.softmax(1).softmax(1)  # the softmax was taken twice
-        share = logits.log_softmax(1)  # these are logarithms of responsibilities: take softmax, not
-          # log_softmax
+        share = logits.log_softmax(1)  # these are logarithms of responsibilities: take the softmax itself
         share = torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).double()  # only the most
           # likely component counts; average over all with their responsibilities
-        share = logits.softmax(1) / logits.shape[1]  # you averaged over the components although the
-          # responsibilities already sum to one: sum
-        answer = (w[:, None] * (m - x[:, None])).sum(1) / v  # you used the prior weights π_k; the
-          # responsibilities p(k | x) depend on x
+        share = logits.softmax(1) / logits.shape[1]  # the shares already sum to one: sum, do not average
+        answer = (w[:, None] * d).sum(1) / v  # you used the prior weights π_k; responsibilities depend on x
         share = logits.exp() / (2 * torch.pi * v)  # this is the gradient of q(x); the score is the gradient
           # of log q(x), so divide by q(x)
-        answer = (share[..., None] * m).sum(1)  # this is the expected mean E[μ | x]; the score is (E[μ | x] −
-          # x) / variance
+        answer = (share[..., None] * m).sum(1)  # this is E[μ | x]; the score is (E[μ | x] − x) / variance
         answer = (share[..., None] * m).sum(1) / v  # x is missing: the score is (E[μ | x] − x) / variance
         answer = (m.mean(0) - x) / v  # this is the score of one Gaussian at the mean of the means
     """,
     shapes="""
-        (len(x), len(m))  # this has one number per point and component; average the arrows over the
-          # components
+        (len(x), len(m))  # this has one number per point and component; average over the components
         (len(x), len(m), 2)  # this has one arrow per point and component; average over the components
         (len(x),)  # this has one number per point, a density perhaps; the score has two, its gradient
         tuple(m.shape)  # this has one arrow per component; asked is one per point
@@ -197,15 +165,9 @@ def mixture_score(random: Draws):
     ),
     takes="xt eps z beta t",
     right="""
-        b = beta
-        a = 1 - b
-        bar = a.cumprod(0)
-        steps = len(b)
-        share = b[t]
-        under = (1 - bar[t])**0.5
-        scale = a[t]**0.5
-        sigma = b[t]**0.5
-        quiet = t == 0
+        b = beta; a = 1 - b; bar = a.cumprod(0); steps = len(b)
+        share = b[t]; under = (1 - bar[t])**0.5; scale = a[t]**0.5
+        sigma = b[t]**0.5; quiet = t == 0
         mean = (xt - share / under * eps) / scale
         answer = mean if quiet else mean + sigma * z
     """,
@@ -238,8 +200,7 @@ def mixture_score(random: Draws):
         under = (1 - a.cumsum(0)[t])**0.5  # ᾱ is a running product; you added (cumsum)
         under = 1.0  # β_t is not divided by √(1 − ᾱ_t)
         under = 1 / (1 - bar[t])**0.5  # you multiplied by √(1 − ᾱ_t); β_t is divided by it
-        share = 1 - bar[t]  # all of the predicted noise is removed; one step removes the share β_t / √(1 −
-          # ᾱ_t)
+        share = 1 - bar[t]  # all predicted noise is removed; one step removes the share β_t / √(1 − ᾱ_t)
         share = b[t]**0.5  # √β_t stands where β_t belongs in the mean
         share = a[t]  # α_t stands where β_t = 1 − α_t belongs in the mean
         share = (1 - bar[t])**0.5  # ε is not scaled: one step removes the share β_t / √(1 − ᾱ_t)
@@ -252,10 +213,9 @@ def mixture_score(random: Draws):
         scale = a[t]  # you divided by α_t; the formula has √α_t
         scale = b[t]**0.5  # you divided by √β_t; the formula has √α_t
         scale = a[t - 1]**0.5  # you divided by √α of step t − 1
-        mean = xt / scale - share / under * eps  # only x_t is divided by √α_t; brackets: the whole difference
-          # is
-        answer = (xt - (1 - (1 - b).cumprod(0)[t])**0.5 * eps) / (1 - b).cumprod(0)[t]**0.5  # this is the
-          # predicted x_0; one step only goes to t − 1
+        mean = xt / scale - share / under * eps  # brackets: the whole difference is divided by √α_t
+        answer = (xt - (1 - bar[t])**0.5 * eps) / bar[t]**0.5  # this is the predicted x_0; one step only goes
+          # to t − 1
         answer = (1 - b[t])**0.5 * xt + b[t]**0.5 * z  # this noises x_t further; a step back removes noise
     """,
     name="x_{t−1}",
@@ -288,9 +248,7 @@ def two_levels(random: Draws):
     ),
     takes="xt v alpha_bar_t",
     right="""
-        a = alpha_bar_t
-        signal = a**0.5
-        noise = (1 - a)**0.5
+        a = alpha_bar_t; signal = a**0.5; noise = (1 - a)**0.5
         answer = signal * xt - noise * v
     """,
     slips="""
@@ -307,9 +265,8 @@ def two_levels(random: Draws):
         signal = (1 - a)**0.5; noise = a**0.5  # the two roots are swapped
         answer = a**0.5 * v - (1 - a)**0.5 * xt  # x_t and v are swapped: x_0 = √ᾱ x_t − √(1 − ᾱ) v
         answer = a**0.5 * v + (1 - a)**0.5 * xt  # x_t and v are swapped, and v's sign is wrong
-        answer = (xt - (1 - a)**0.5 * v) / a**0.5  # you treated v as if it were ε: (x_t − √(1 − ᾱ) v) / √ᾱ
-        answer = (xt + (1 - a)**0.5 * v) / a**0.5  # you treated v as if it were ε, with signs exchanged: (x_t
-          # + √(1 − ᾱ) v) / √ᾱ
+        answer = (xt - noise * v) / signal  # you treated v as if it were ε: (x_t − √(1 − ᾱ) v) / √ᾱ
+        answer = (xt + noise * v) / signal  # v treated as ε, with signs exchanged: (x_t + √(1 − ᾱ) v) / √ᾱ
         signal = -a**0.5; noise = -(1 - a)**0.5  # the sign of the whole is wrong
         noise = 0.0  # v's term is missing
         signal = 0.0  # x_t's term is missing
@@ -341,26 +298,18 @@ def x0_from_v(random: Draws):
     ),
     takes="xt eps alpha_bar_t alpha_bar_s",
     right="""
-        e = eps
-        t = alpha_bar_t
-        s = alpha_bar_s
-        removed = (1 - t)**0.5
-        over = t**0.5
-        signal = s**0.5
-        noise = (1 - s)**0.5
-        x0 = (xt - removed * e) / over
-        answer = signal * x0 + noise * e
+        e = eps; t = alpha_bar_t; s = alpha_bar_s
+        removed = (1 - t)**0.5; over = t**0.5; x0 = (xt - removed * e) / over
+        signal = s**0.5; noise = (1 - s)**0.5; answer = signal * x0 + noise * e
     """,
     slips="""
-        signal = 1.0; noise = 0.0  # this is the predicted x_0; go back to level s with √ᾱ_s x_0 + √(1 − ᾱ_s)
-          # ε
+        signal = 1.0; noise = 0.0  # this is the predicted x_0; at level s it is √ᾱ_s x_0 + √(1 − ᾱ_s) ε
         noise = 0.0  # the noise term is missing: √(1 − ᾱ_s) ε
         signal = 0.0  # the signal is missing: √ᾱ_s x_0
         noise = (1 - t)**0.5  # the noise comes back with √(1 − ᾱ_t); at level s it is √(1 − ᾱ_s)
         signal = t**0.5  # √ᾱ of one level stands in both places: divide by √ᾱ_t, then multiply by √ᾱ_s
         answer = xt  # you went back with ᾱ_t, so nothing has changed; level s needs ᾱ_s
-        answer = t**0.5 * (xt - (1 - s)**0.5 * e) / s**0.5 + (1 - t)**0.5 * e  # t and s are swapped: x_0 is
-          # predicted with ᾱ_t, and x_s is made with ᾱ_s
+        answer = over * (xt - noise * e) / signal + removed * e  # t and s are swapped: x_0 has ᾱ_t, x_s ᾱ_s
         removed = (1 - s)**0.5; over = s**0.5  # x_0 is predicted with ᾱ_s; x_t is at level t
         removed = (1 - s)**0.5  # x_0 takes its noise from level s: √(1 − ᾱ_t) ε is what x_t holds
         over = 1.0  # the division by √ᾱ_t is missing in x_0
@@ -383,15 +332,12 @@ def x0_from_v(random: Draws):
         noise = 1.0  # the noise comes back unscaled; at level s it is √(1 − ᾱ_s) ε
         signal = (1 - s)**0.5; noise = s**0.5  # the two roots at level s are swapped
         noise = -(1 - s)**0.5  # the noise at level s is subtracted; both terms are added
-        removed = -(1 - t)**0.5  # the noise is added in x_0 = (x_t − √(1 − ᾱ_t) ε) / √ᾱ_t; it must be
-          # subtracted
+        removed = -(1 - t)**0.5  # in x_0 the noise √(1 − ᾱ_t) ε is added; it must be subtracted
         removed = (1 - t) / 2; over = t / 2; signal = s / 2; noise = (1 - s) / 2  # a ** 1 / 2 is a / 2, not
           # the root: write a ** 0.5
         answer = s**0.5 * xt + (1 - s)**0.5 * e  # x_t stands where the predicted x_0 belongs
-        answer = s**0.5 * (xt - (1 - t)**0.5 * e / t**0.5) + (1 - s)**0.5 * e  # brackets: the whole of x_t −
-          # √(1 − ᾱ_t) ε is divided by √ᾱ_t
-        answer = s**0.5 * ((xt - (1 - t)**0.5 * e) / t**0.5).clamp(-1, 1) + (1 - s)**0.5 * e  # the predicted
-          # x_0 was clipped to [-1, 1]; this step clips nothing
+        answer = signal * (xt - removed * e / over) + noise * e  # brackets: √ᾱ_t divides the whole difference
+        answer = signal * x0.clamp(-1, 1) + noise * e  # x_0 was clipped to [-1, 1]; this step clips nothing
     """,
     name="x_s",
     done="one DDIM step: to x_0, and back to level s",
@@ -403,12 +349,10 @@ def ddim_step(random: Draws):
 
 SCALES = (3.0, 1.5, 0.0, 7.5, 1.0)
 
-
 GUIDANCE = """
     of_cond = 1 + w; of_uncond = -w  # this is (1 + w) cond − w uncond with w = scale, the convention of Ho &
       # Salimans; here scale = 1 + w, and scale 1 is the plain conditional answer
-    of_cond = w - 1; of_uncond = 2 - w  # you walked scale − 1 of the way from uncond: at scale 1 the result
-      # must be cond
+    of_cond = w - 1; of_uncond = 2 - w  # you walked scale − 1 of the way; at scale 1 the result must be cond
     of_cond = 1 - w; of_uncond = w  # cond and uncond are swapped
     of_cond = -w; of_uncond = 1 + w  # the sign is wrong: walk from uncond towards cond
     of_cond = w; of_uncond = -w  # only the direction is left; it starts at uncond
@@ -418,8 +362,7 @@ GUIDANCE = """
     of_cond = 1; of_uncond = 0  # this is plain cond, whatever the scale
     of_cond = 0; of_uncond = 1  # this is plain uncond, whatever the scale
     of_cond = 1 / (1 + w); of_uncond = w / (1 + w)  # this is a mean of the two, which weakens the class
-    of_cond = w / (1 + w); of_uncond = 1 / (1 + w)  # this is a mean of the two, with cond's weight growing;
-      # it never goes beyond cond
+    of_cond = w / (1 + w); of_uncond = 1 / (1 + w)  # this is a mean: it never goes beyond cond
     of_cond = 0.5; of_uncond = 0.5  # this is the plain mean of the two, whatever the scale
     of_cond = w; of_uncond = 1 + w  # the two are added; the direction is cond − uncond
     of_cond = w; of_uncond = 1  # scale times cond is added to uncond; the direction is cond − uncond
@@ -442,12 +385,8 @@ GUIDANCE = """
     ),
     takes="cond uncond scale",
     right="""
-        c = cond
-        u = uncond
-        w = scale
-        of_cond = w
-        of_uncond = 1 - w
-        answer = of_cond * c + of_uncond * u
+        w = scale; of_cond = w; of_uncond = 1 - w
+        answer = of_cond * cond + of_uncond * uncond
     """,
     slips=GUIDANCE,
     name="the guided answer",

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -55,7 +56,7 @@ def formula(
     Args:
         hints: Three, from a nudge to nearly the answer.
         takes: Names of the arguments, with spaces between.
-        right: Lines ``name = expression``, in order; they may use the arguments, the names in front,
+        right: Lines ``name = expression; …``, in order; they may use the arguments, the names in front,
             ``math``, ``np``, ``torch``, ``F``, and the module of the decorated function.
         slips: Lines ``name = expression; … # sentence``; a line of comment continues the sentence.
         name: What the value is called in the lesson.
@@ -66,7 +67,7 @@ def formula(
         tensor: Whether only a torch tensor will do; otherwise numbers, lists and arrays are as good.
         look: ``(raw answer, right value, args)``, raises :class:`Mistake` for what values do not show.
     """
-    lines = [_line(one) for one in right.strip().splitlines()]
+    lines = [_line(one) for one in re.split(r"[;\n]", right.strip())]
     of_slips = [(text, dict(map(_line, code.split(";")))) for code, text in _sentences(slips)]
     if unknown := {name for _, slip in of_slips for name in slip} - {name for name, _ in lines}:
         raise ValueError(f"a slip changes {', '.join(sorted(unknown))}, which the formula does not have")

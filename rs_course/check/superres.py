@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from rs_course.check.core import Draws
 
 
-def _mse(dims):
-    """A slip that averages the squared error over other axes."""
-    return {"pool": lambda square: square.mean(dims)}
-
-
 @formula(
     hints=(
         "Peak signal over noise: the peak is 1 here, the noise is the mean squared error of one image.",
@@ -111,10 +106,6 @@ def psnr(random: Draws):
 
 
 _LUMA = torch.tensor([0.299, 0.587, 0.114])
-
-
-def _rows(product, shape):
-    return product.reshape(shape)
 
 
 @formula(
