@@ -34,7 +34,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rs_course.check.core import Exercise, as_value, exact
-from rs_course.check.naming import Paper
+from rs_course.check.diagnosis import Diagnosis
 
 
 def formula(
@@ -77,7 +77,7 @@ def formula(
         reference = _Reference(takes.split(), lines, of_slips, of_shapes, draw.__globals__)
 
         def judged(student, *, seed: int = 0):
-            Paper(reference, draw, name, tol, tensor, look, seed).judge(student, trials)
+            Diagnosis(reference, draw, name, tol, tensor, look, seed).judge(student, trials)
             return done
 
         return Exercise(functools.update_wrapper(judged, draw), hints)

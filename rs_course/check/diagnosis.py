@@ -22,8 +22,8 @@ class Trial:
     want: object
 
 
-class Paper:
-    """One answer on its way through the trials."""
+class Diagnosis:
+    """Judges one answer on several draws, and says which mistake explains it."""
 
     def __init__(self, right, draw, name, tol, tensor, look, seed):
         self.right, self.draw, self.name, self.tol = right, draw, name, tol
