@@ -24,7 +24,7 @@ from torch import nn
 from rs_course.checkpoints.maps import SEGMENTATION_COLOURS, classes_of_scene
 from rs_course.metrics.intervals import Interval
 
-from .measures import again, won_by_kind
+from .measures import rerender, won_by_kind
 
 Measure = Callable[[np.ndarray, np.ndarray], float]  # (tile uint8 [H, W, 3], classes [H, W]) -> number
 READABLE = {
@@ -198,7 +198,7 @@ def _touching(sides: set[str], others: set[str], name: str) -> Measure:
 def _sky(scenes):
     """A place without clouds and under them."""
     for scene in scenes:
-        clear, cloudy = again(scene, cloud_cover=0.0), again(scene, cloud_cover=_CLOUDS)
+        clear, cloudy = rerender(scene, cloud_cover=0.0), rerender(scene, cloud_cover=_CLOUDS)
         sentences = [_caption(one, re.compile(r"\b(sky|cloud)", re.IGNORECASE))[0] for one in (clear, cloudy)]
         yield *sentences, clear.image, cloudy.image, lambda image, _: -brightness(image)
 
@@ -209,7 +209,7 @@ def _season(scenes):
         if scene.label not in _GREEN or scene.metadata["lat"] < _NORTH:
             continue
         year = scene.metadata["year"]
-        july, january = (again(scene, date=(year, month, 15), cloud_cover=0.0) for month in (7, 1))
+        july, january = (rerender(scene, date=(year, month, 15), cloud_cover=0.0) for month in (7, 1))
         asked = re.sub(r" in \w+\.$", " in July.", july.captions[0])
         other = asked.replace("July", "January")
         yield asked, other, july.image, january.image, lambda image, _: greenness(image)

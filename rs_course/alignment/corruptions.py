@@ -7,7 +7,7 @@ metric that does not move is blind to it. Grades start at 0, which changes nothi
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,12 +43,12 @@ def jpeg(images: np.ndarray, loss: int) -> np.ndarray:
     if not loss:
         return images
 
-    def again(tile):
+    def stored_and_read(tile):
         stored = io.BytesIO()
         Image.fromarray(tile).save(stored, "JPEG", quality=100 - loss)
         return np.asarray(Image.open(stored))
 
-    return np.stack([again(tile) for tile in images])
+    return np.stack([stored_and_read(tile) for tile in images])
 
 
 def mirror(images: np.ndarray, share: float) -> np.ndarray:
@@ -70,8 +70,8 @@ def swap(captions: Sequence[str], share: float) -> list[str]:
 
 
 def pgd_attack(
-    scorer: Scorer, images: np.ndarray | torch.Tensor, text: str, *, bound: float = 8 / 255, steps: int = 30
-) -> torch.Tensor:
+    scorer: Scorer, images: torch.Tensor, text: str, *, bound: float = 8 / 255, steps: int = 30
+) -> Iterator[torch.Tensor]:
     """Change tiles by next to nothing so that one scorer likes them: gradient ascent on its cosine.
 
     What a score rewards is not what it means (Goodhart's law); a second scorer shows the difference. The

@@ -21,7 +21,7 @@ from .scorer import EmbeddingCache, Scorer
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import CLIPConfig
 
 _CLASSES = {"clip": "CLIPModel", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
 
@@ -219,8 +219,8 @@ def is_open_clip(state: dict) -> bool:
 
 def to_transformers(
     state: dict, source: str | Path, *, model_cfg: dict | None = None, quick_gelu: bool | None = None
-) -> PreTrainedModel:
-    """Configuration and renamed weights.
+) -> tuple[CLIPConfig, dict[str, torch.Tensor]]:
+    """OpenCLIP's weights under the names of transformers, and the configuration that fits them.
 
     Args:
         state: OpenCLIP's ``state_dict`` of a ViT (``module.`` and ``text.`` prefixes are understood).

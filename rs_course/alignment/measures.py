@@ -317,7 +317,7 @@ def _side(scenes):
                 break
 
 
-def again(scene: Scene, **changed) -> Scene:
+def rerender(scene: Scene, **changed) -> Scene:
     """The same place under other conditions: arguments of :func:`rs_course.simulated_earth.scene`."""
     from rs_course.simulated_earth import scene as render
 
@@ -335,7 +335,7 @@ def _season(scenes):
             continue
         m = scene.metadata
         later = datetime.date(m["year"], (m["month"] + 5) % 12 + 1, min(m["day"], 28))
-        other = again(scene, date=later)
+        other = rerender(scene, date=later)
         if _OPPOSITE[word] in (other.facts["season"], other.facts["month"]):
             turned = _turned(_SEASON, caption)
             yield scene.image, caption, turned
@@ -345,7 +345,7 @@ def _season(scenes):
 def _sky(scenes):
     for scene in scenes:
         for cover, true, false in ((0.0, _CLEAR, _CLOUDY), (_CLOUD_COVER, _CLOUDY, _CLEAR)):
-            yield again(scene, cloud_cover=cover).image, true, false
+            yield rerender(scene, cloud_cover=cover).image, true, false
 
 
 _MAKERS = {

@@ -27,7 +27,7 @@ _BITS = 22
 _MODES = {2: "bilinear", 3: "bicubic", "bilinear": "bilinear", "bicubic": "bicubic"}
 
 
-def eight_bit(images: np.ndarray | torch.Tensor) -> torch.Tensor:
+def to_uint8(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Images as uint8 ``[N, 3, H, W]``.
 
     Args:
@@ -219,7 +219,7 @@ def _as_patches(images, patch, most):
     return {"pixel_values": patches, "pixel_attention_mask": mask, "spatial_shapes": shapes}
 
 
-LONG = ("warn", "raise", "cut")
+LONG_CAPTIONS = ("warn", "raise", "cut")
 
 
 def read_tokenizer(folder: Path, *, lower_case: bool = False):

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .preparation import LONG, Preparation, caption_list, eight_bit, tokenize
+from .preparation import LONG_CAPTIONS, Preparation, caption_list, to_uint8, tokenize
 
 # Raised when preparation or tokenization changes, so that older embeddings are not found any more.
 _VERSION = 1
@@ -119,8 +119,8 @@ class Scorer:
         batch_size: int = 32,
         long_captions: str = "warn",
     ):
-        if long_captions not in LONG:
-            raise ValueError(f"long_captions={long_captions!r}: choose one of {', '.join(LONG)}.")
+        if long_captions not in LONG_CAPTIONS:
+            raise ValueError(f"long_captions={long_captions!r}: choose one of {', '.join(LONG_CAPTIONS)}.")
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1.")
         self.model = model.eval().requires_grad_(False)
@@ -156,7 +156,7 @@ class Scorer:
             TypeError: Images of another type.
             ValueError: No images, wrong channels, NaN, or values outside [0, 1].
         """
-        batch = eight_bit(images)
+        batch = to_uint8(images)
 
         def embed(rows):
             inputs = {name: value.to(self.device) for name, value in self.preparation(batch[rows]).items()}

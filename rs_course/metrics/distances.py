@@ -84,7 +84,12 @@ def fid(real: ArrayLike | FeatureStatistics, generated: ArrayLike | FeatureStati
 
 
 def fid_infinity(
-    real: ArrayLike, generated: ArrayLike, *, points: int = 15, smallest: int | None = None, seed: int = 0
+    real: ArrayLike | FeatureStatistics,
+    generated: ArrayLike,
+    *,
+    points: int = 15,
+    smallest: int | None = None,
+    seed: int = 0,
 ) -> Estimate:
     """FID extrapolated to infinitely many generated images (Chong & Forsyth 2020).
 
@@ -164,8 +169,8 @@ _BLOCK = {"cpu": 512, "cuda": 8192}
 
 
 def kid(
-    real: ArrayLike | FeatureStatistics,
-    generated: ArrayLike | FeatureStatistics,
+    real: ArrayLike,
+    generated: ArrayLike,
     *,
     subset_size: int | None = None,
     subsets: int = 100,

@@ -73,18 +73,16 @@ def feature_matrix(features: ArrayLike, name: str, *, at_least: int = 1) -> torc
     return features
 
 
-def feature_pair(
-    real: ArrayLike, generated: ArrayLike, *, names: Sequence[str] = ("real", "generated"), at_least: int = 2
-):
+def feature_pair(real: ArrayLike, generated: ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
     """Two feature matrices of one width, on one device and in one dtype (the wider of the two).
 
     Raises:
         TypeError: Not arrays of numbers.
         ValueError: As :func:`feature_matrix`, or different widths.
     """
-    real = feature_matrix(real, names[0], at_least=at_least)
-    generated = feature_matrix(generated, names[1], at_least=at_least)
-    check_widths(real.shape[1], generated.shape[1], names)
+    real = feature_matrix(real, "real", at_least=2)
+    generated = feature_matrix(generated, "generated", at_least=2)
+    check_widths(real.shape[1], generated.shape[1])
     dtype = torch.promote_types(real.dtype, generated.dtype)
     return real.to(dtype), generated.to(real.device, dtype)
 

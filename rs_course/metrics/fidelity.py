@@ -133,9 +133,9 @@ def inception_score(probabilities: ArrayLike, *, splits: int = 1) -> Estimate:
 
 
 def classification_accuracy_score(
-    generated: np.ndarray | torch.Tensor,
+    generated: ArrayLike,
     generated_labels: ArrayLike,
-    real: np.ndarray | torch.Tensor,
+    real: ArrayLike,
     real_labels: ArrayLike,
     *,
     regularisation: float = 1.0,

@@ -177,11 +177,11 @@ class InceptionV3(nn.Module):
             TypeError: Images of another type.
             ValueError: No images, wrong channels, NaN, values outside [0, 1], or an unknown ``resize``.
         """
-        from rs_course.alignment.preparation import eight_bit, pillow_weights
+        from rs_course.alignment.preparation import pillow_weights, to_uint8
 
         if resize not in ("tensorflow", "clean"):
             raise ValueError(f"resize={resize!r}: choose 'tensorflow' (original FID) or 'clean' (clean-fid).")
-        batch, device = eight_bit(images), self.fc.weight.device
+        batch, device = to_uint8(images), self.fc.weight.device
         down, across = (
             _tensorflow_weights(side) if resize == "tensorflow" else pillow_weights(side, SIZE, "bicubic")
             for side in batch.shape[-2:]
