@@ -118,7 +118,7 @@ def grade(args: argparse.Namespace):
         plan, submissions, workers=args.workers, scheduler=args.scheduler, progress=jobs.print_progress
     )
     if not students:  # Who is in this collection alone is not the class.
-        graded += batch.earlier(plan, submissions)
+        graded += batch.records_of_others(plan, submissions)
     unassigned = intake.write_unassigned(folder / "unassigned.csv", submissions)
     course = Path(args.out, "nbgrader") if args.nbgrader else None
     rows = reports.write(folder, assignment, graded, students, policy, course=course)

@@ -108,7 +108,7 @@ def run(
     return [found[s.student] for s in submissions]
 
 
-def earlier(plan: Plan, submissions: Iterable[Submission]) -> list[dict]:
+def records_of_others(plan: Plan, submissions: Iterable[Submission]) -> list[dict]:
     """Records of students who are in none of these submissions, by student id."""
     present = {plan.path(submission.student) for submission in submissions}
     files = sorted(set((plan.folder / "records").glob("*.json")) - present)

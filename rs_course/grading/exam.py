@@ -140,7 +140,7 @@ class Exam:
         right = True
         for check in checks:
             try:
-                Examined(check, seed="public").call(functions)
+                SeededCheck(check, seed="public").call(functions)
                 print(f"✓ {check.name}")
             except NotImplementedError:
                 print(f"… {check.name}: not done yet")
@@ -162,7 +162,7 @@ class Exam:
         for check in self.checks:
             if check.question == question:
                 try:
-                    Examined(check, seed="nbgrader").call(functions)
+                    SeededCheck(check, seed="nbgrader").call(functions)
                 except Wrong as wrong:
                     raise AssertionError(f"{check.name}: {wrong.message}") from None
 
@@ -191,7 +191,7 @@ class Exam:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Examined:
+class SeededCheck:
     """A check with its inputs for one seed; inputs and expected value are made once, when first needed."""
 
     def __init__(self, check: Check, seed: str):

@@ -37,7 +37,7 @@ def rows(graded: list[dict], students: list[Student], policy: LatePolicy) -> lis
         raw = records.score(record)
         stamp = datetime.fromisoformat(record["timestamp"]) if record.get("timestamp") else None
         late = policy.lateness(student.id, raw, stamp, record.get("late_flag", False))
-        status = "needs manual grading" if needs_hand(record) else record["status"]
+        status = "needs manual grading" if needs_manual_grading(record) else record["status"]
         # Nobody's grade: an instructor decides whose the file is.
         status = "unassigned" if people and record["student"] not in people else status
         table.append(
@@ -66,7 +66,7 @@ def rows(graded: list[dict], students: list[Student], policy: LatePolicy) -> lis
     return table
 
 
-def needs_hand(record: dict) -> bool:
+def needs_manual_grading(record: dict) -> bool:
     """Whether prose of this record still waits for points."""
     return record["status"] == "graded" and any(item["score"] is None for item in record["manual"])
 
@@ -93,11 +93,11 @@ def csv_text(header, table):
     writer = csv.DictWriter(stream, header, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in table:
-        writer.writerow({name: cell(row.get(name)) for name in header})
+        writer.writerow({name: escape_formula(row.get(name)) for name in header})
     return stream.getvalue()
 
 
-def cell(value: Any):
+def escape_formula(value: Any):
     """A value as it may stand in a CSV: a student's text must not run as a formula of a spreadsheet.
 
     A program set to semicolons or tabs splits text there whatever the quotes say, so the part behind one
@@ -109,8 +109,8 @@ def cell(value: Any):
     return _FORMULA.sub(r"\1'\2", value) if isinstance(value, str) else value
 
 
-def plain(text: str) -> str:
-    """What :func:`cell` was given, from what it made."""
+def unescape_formula(text: str) -> str:
+    """What :func:`escape_formula` was given, from what it made."""
     return _GUARDED.sub(r"\1\2", text)
 
 
@@ -222,8 +222,8 @@ def read_rows(path: Path) -> dict[tuple[str, str], dict]:
         most = table.first(row, "max_points")
         entry = {"points": "" if not text else _points(text, most, f"{path}, line {number}")}
         for name in ("comment", "by", "why"):
-            entry[name] = plain(table.first(row, name))
-        key = plain(identity), question
+            entry[name] = unescape_formula(table.first(row, name))
+        key = unescape_formula(identity), question
         if found.setdefault(key, entry)["points"] != entry["points"]:
             where = f"{path}, line {number}"
             raise ValueError(f"{where}: {question} of {identity} stands there twice; keep one row.")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rs_course.grading import exam as exams
 from rs_course.grading import notebooks, records
-from rs_course.grading.exam import Exam, Examined, Wrong
+from rs_course.grading.exam import Exam, SeededCheck, Wrong
 from rs_course.grading.inside import codec
 from rs_course.grading.sandbox import Sandbox
 
@@ -58,9 +58,9 @@ class Assignment:
         return notebooks.read(self.release)[0]
 
     @cached_property
-    def checks(self) -> list[Examined]:
+    def checks(self) -> list[SeededCheck]:
         """Of the exam, in order."""
-        return [Examined(check, self.seed) for check in self.exam.checks]
+        return [SeededCheck(check, self.seed) for check in self.exam.checks]
 
     @cached_property
     def sentences(self) -> frozenset[str]:
@@ -177,7 +177,7 @@ def _examine(assignment, answered, questions, sandbox) -> dict:
     """Results: ``{"fraction", "message", "measure"}`` by check name, errors and output by ``"cell:<id>"``."""
     results: dict = {}
     stopped = set(answered.untouched)  # Questions whose code is not run (again).
-    left = _Left(assignment.exam.limits)
+    left = _TimeBudget(assignment.exam.limits)
     for hidden in (False, True):
         asked = [e for e in assignment.checks if e.check.question in questions]
         waiting = [e for e in asked if e.check.public is not hidden and e.check.question not in stopped]
@@ -186,7 +186,7 @@ def _examine(assignment, answered, questions, sandbox) -> dict:
     return results
 
 
-class _Left:
+class _TimeBudget:
     """What is left of the time that all runs of one submission may take together."""
 
     def __init__(self, limits):

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rs_course.grading import records
-from rs_course.grading.gradebook import cell
+from rs_course.grading.gradebook import escape_formula
 from rs_course.grading.roster import Student, spelling
 
 FINAL = ("graded", "unreadable")
@@ -126,7 +126,7 @@ def _number(value):
 def _text(table, quoting=csv.QUOTE_MINIMAL):
     stream = io.StringIO()
     writer = csv.writer(stream, quoting=quoting, lineterminator="\r\n")
-    writer.writerows([cell(value) for value in row] for row in table)
+    writer.writerows([escape_formula(value) for value in row] for row in table)
     return stream.getvalue()
 
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from rs_course.grading.notebook_files import MAX_BYTES, Cell, Unreadable, read, read_file
 
 __all__ = ["MAX_BYTES", "Cell", "Transplant", "Unreadable"]
-__all__ += ["defined_names", "read", "read_file", "transplant"]
+__all__ += ["defined_names", "read", "read_file", "transplant", "without_magics"]
 
 _FENCE = re.compile(r"\s*```[\w ]*\n(.*?)\n?```\s*", re.S)
 _LINKED = re.compile(r"""!\[[^\]]*\]\(\s*<?([^)\s>]+)|<img[^>]+src\s*=\s*["']?([^"'\s>]+)""", re.I)
@@ -337,12 +337,16 @@ def _normal(source):
     return "\n".join(line.rstrip() for line in source.strip().splitlines())
 
 
+def without_magics(source: str) -> str:
+    """Source without IPython's lines ``%…`` and ``!…``, which are no Python."""
+    return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
+
+
 def _tree(source):
     if len(source) > _LONGEST_CODE:
         return None
-    lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
     try:
-        return ast.parse("\n".join(lines))
+        return ast.parse(without_magics(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

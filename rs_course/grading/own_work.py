@@ -29,6 +29,8 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from rs_course.grading.notebooks import without_magics
+
 K, WINDOW = 12, 6
 _LEAST, _LEAST_AS_A_WHOLE, _AS_A_WHOLE = 5, 10, 0.85
 _SHORTEST, _MOST = 16, 50_000
@@ -47,10 +49,6 @@ _NOT_ASKED += (ast.Pass, ast.Raise, ast.Global, ast.Nonlocal)
 def fingerprint(source: str) -> set[int]:
     """Winnowed hashes of Python source; independent of names, numbers, comments, layout and no-ops."""
     return set().union(*(_winnowed(text) for text in _plain(source)), set())
-
-
-def _without_magics(source):
-    return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
 
 
 def _winnowed(source):
@@ -74,7 +72,7 @@ def _plain(source: str) -> Iterator[str]:
     while waiting:
         text = waiting.pop()
         try:
-            tree = ast.parse(_without_magics(text))
+            tree = ast.parse(without_magics(text))
             nodes = list(ast.walk(tree))
             constants = (node for node in nodes if isinstance(node, ast.Constant))
             for hidden in (hidden for node in constants for hidden in _texts(node)):
@@ -298,7 +296,7 @@ def line_to_explain(source: str, function: str) -> str | None:
 
 def _lines(source, function):
     """The statements that could be asked about, in their order."""
-    tree = ast.parse(textwrap.dedent(_without_magics(source)))
+    tree = ast.parse(textwrap.dedent(without_magics(source)))
     found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function]
     inside = [node for part in found[-1].body for node in ast.walk(part)] if found else []
     told = [node for node in inside if isinstance(node, ast.stmt) and _tells(node)]

@@ -118,7 +118,7 @@ def test_a_fault_of_the_grader_is_one_row(tiny, isolated, tmp_path, monkeypatch)
     def broken(self, value):
         raise ZeroDivisionError("exam bug")
 
-    monkeypatch.setattr("rs_course.grading.exam.Examined.judge", broken)
+    monkeypatch.setattr("rs_course.grading.exam.SeededCheck.judge", broken)
     graded = batch.run(batch.Plan(tiny, tmp_path), _some())
     assert [record["status"] for record in graded[:2]] == ["grader error"] * 2
     assert "exam bug" in graded[0]["reason"] and graded[2]["status"] == "graded"

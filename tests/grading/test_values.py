@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from rs_course.grading.exam import Check, Examined, Wrong, compare
+from rs_course.grading.exam import Check, SeededCheck, Wrong, compare
 from rs_course.grading.inside import codec
 
 VALUES = [
@@ -130,6 +130,6 @@ def test_a_shape_of_the_answers_choice_shows_in_public_checks_only(public):
     """Through the shape of its result an answer could write down what it was given."""
     check = Check("a", "a", 1, "f(x)", lambda rng: {"x": 1.0}, lambda x: np.zeros(2), public=public)
     with pytest.raises(Wrong) as wrong:
-        Examined(check, "secret").judge(np.zeros((0, 314159, 2)))
+        SeededCheck(check, "secret").judge(np.zeros((0, 314159, 2)))
     assert ("314159" in wrong.value.message) is public
     assert "another shape than expected" in wrong.value.message
