@@ -176,8 +176,8 @@ def answers(verdicts: list[Verdict], answer: dict) -> dict[int | None, str]:
             continue
         decided = _decided([at[name].verdict for name in alone if name in at], at.get(borrowed))
         evidence = "; ".join(f"{v.short} {points(gain)} ({v.verdict})" for v, gain in measured)
-        images = "real image" if budget == 1 else "real images"
-        sentences[budget] = f"Synthetic images beside {budget} {images} per class: {decided}. In points: {evidence}."
+        beside = f"{budget} real {'image' if budget == 1 else 'images'} per class"
+        sentences[budget] = f"Synthetic images beside {beside}: {decided}. In points: {evidence}."
     return sentences
 
 
