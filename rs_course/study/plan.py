@@ -47,6 +47,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
+from rs_course.study.freezing import fill
 from rs_course.study.sets import FROM_SHOTS, inherited
 
 DEFAULT_FUNCTION = "rs_course.classification.experiment:run_task"
@@ -234,9 +235,10 @@ def _sets_made(plan: Plan) -> set[tuple]:
 
 def _seconds(task: dict, costs: dict) -> float:
     more = costs.get("times", {}).get(task.get("classifier", "small-cnn"), 1.0)
-    steps = task.get("steps", 400)
-    if isinstance(steps, str):  # not tuned yet
-        table = costs["steps" if task.get("arm", "real") == "real" else "steps_added"]
-        known = {int(budget): count for budget, count in table.items()}
-        steps = known[min(known, key=lambda budget: abs(budget - task["real_per_class"]))]
-    return steps * costs["step"] * more
+    guess = {
+        name: {"per": "real_per_class", "values": {at: {"steps": count} for at, count in table.items()}}
+        for name, table in costs.items()
+        if name.startswith("steps")
+    }
+    wanted = {"steps": task.get("steps", 400), "real_per_class": task["real_per_class"]}
+    return fill(wanted, guess)["steps"] * costs["step"] * more  # as if it were tuned already
