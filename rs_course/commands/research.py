@@ -226,7 +226,7 @@ def study_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``rs-course study``."""
     add = parser.add_argument
     add("config", help="a TOML file, or the name of one in data/studies")
-    add("--out", type=Path, required=True, help="folder of the records and the ledger")
+    add("--out", type=Path, help="folder of the records and the ledger (default: runs/CONFIG)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--workers", type=int, default=0, help="local worker processes (default: this process)"
@@ -256,11 +256,12 @@ def study(args: argparse.Namespace):
     if args.dry_run:
         print(cost_table(plan))
         return
+    out = args.out or Path("runs") / Path(args.config).stem
     ledger = study.run(
-        plan, args.out, workers=args.workers, scheduler=args.scheduler, progress=jobs.print_progress
+        plan, out, workers=args.workers, scheduler=args.scheduler, progress=jobs.print_progress
     )
-    print(f"study: {len(ledger)} rows in {args.out / 'ledger.parquet'}")
-    print(f"       rs-course report {args.out}  weighs them")
+    print(f"study: {len(ledger)} rows in {out / 'ledger.parquet'}")
+    print(f"       rs-course report {out}  weighs them")
 
 
 def _value(text: str):
@@ -276,7 +277,10 @@ def _value(text: str):
 def report_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``rs-course report``."""
     parser.add_argument("folder", type=Path, help="folder of a study: what `rs-course study --out` wrote")
-    parser.add_argument("--out", type=Path, help="where to write (default: report/ in that folder)")
+    parser.add_argument(
+        "--out", type=Path,
+        help="where to write (default: report/ in that folder; of a shipped study, runs/NAME/report)",
+    )  # fmt: skip
 
 
 def report(args: argparse.Namespace):

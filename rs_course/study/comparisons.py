@@ -160,13 +160,18 @@ def interval(difference: ArrayLike, *, level: float = 0.95) -> Interval:
     Args:
         difference: Of correctness ``[S, T]``.
         level: Probability that the interval is meant to cover.
+
+    Raises:
+        ValueError: No seed, fewer than two images, or a level outside (0, 1).
     """
     from scipy import stats
 
     d = np.atleast_2d(np.asarray(difference, float))
     seeds, images = d.shape
-    if images < 2:
-        raise ValueError(f"an interval needs at least two test images, not {images}.")
+    if images < 2 or not seeds:
+        raise ValueError(f"an interval needs a seed and at least two test images, not {seeds} and {images}.")
+    if not 0 < level < 1:
+        raise ValueError(f"level is a probability between 0 and 1, not {level}.")
     mean, rows, columns = d.mean(), d.mean(1), d.mean(0)
     of_image = seeds * columns.var(ddof=1)
     if seeds == 1:
@@ -226,8 +231,13 @@ def share(part: ArrayLike, whole: ArrayLike, *, level: float = 0.95) -> tuple[fl
 
     Returns:
         (share, low, high); NaN where ``whole`` may itself be zero, so that no share of it is known.
+
+    Raises:
+        ValueError: Differences that do not pair.
     """
     part, whole = np.asarray(part, float), np.asarray(whole, float)
+    if part.shape != whole.shape:
+        raise ValueError(f"a share pairs seeds and images: {part.shape} and {whole.shape} do not pair.")
     known = interval(whole, level=level)
     if known.low <= 0 <= known.high:
         return (float("nan"),) * 3

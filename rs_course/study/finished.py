@@ -61,6 +61,19 @@ class Finished:
         """The verdicts of some hypotheses, in the order of these names."""
         return [verdict for name in names for verdict in self.verdicts if verdict.name == name]
 
+    def require(self, *names: str) -> None:
+        """See that some hypotheses have been measured, before a lesson or a script reads on.
+
+        Raises:
+            ValueError: One is not declared, or has no rows yet.
+        """
+        for name in names:
+            if not any(verdict.difference for verdict in self.named(name)):
+                raise ValueError(
+                    f"{self.folder} has no rows for the hypothesis {name!r}, which is read here: run a study "
+                    "that declares it, such as is_it_ready, to its end, and name its folder."
+                )
+
     def answers(self) -> dict[int | None, str]:
         """One sentence for every budget; none for a study without a table ``[answer]``."""
         answer = self.extra.get("answer")

@@ -69,8 +69,10 @@ class Verdict:
         return self.text if self.budget is None else f"{self.text}, {self.budget} per class"
 
 
-def points(difference: Interval) -> str:
-    """A difference in percentage points with its interval: ``+3.1 [+1.2, +5.0]``."""
+def points(difference: Interval | None) -> str:
+    """A difference in percentage points with its interval, ``+3.1 [+1.2, +5.0]``, or "no rows"."""
+    if difference is None:
+        return MISSING
     return f"{100 * difference.estimate:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
 
 
@@ -81,6 +83,34 @@ def holm(p: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
         corrected[i] = largest
     return corrected
+
+
+def declared(extra: dict) -> None:
+    """Check the tables of a study that its ledger is read by, before anything is run.
+
+    Args:
+        extra: The study's tables beside the grid: ``hypotheses``, ``answer``, ``lines``.
+
+    Raises:
+        ValueError: A table lacks what it needs, a name is used twice, or the answer names no hypothesis.
+    """
+    named: set[str] = set()
+    for number, table in enumerate(extra.get("hypotheses", []), start=1):
+        if missing := {"name", "text", "better", "worse"} - set(table):
+            raise ValueError(f"hypothesis {number} lacks {', '.join(sorted(missing))}.")
+        if table["name"] in named:
+            raise ValueError(f"two hypotheses are called {table['name']!r}: give each its own name.")
+        named.add(table["name"])
+    for number, line in enumerate(extra.get("lines", []), start=1):
+        if missing := {"label", "where"} - set(line):
+            raise ValueError(f"line {number} lacks {', '.join(sorted(missing))}.")
+    if (answer := extra.get("answer")) is None:
+        return
+    if missing := {"alone", "borrowed"} - set(answer):
+        raise ValueError(f"the table [answer] lacks {', '.join(sorted(missing))}.")
+    for name in [*listed(answer["alone"]), answer["borrowed"], *answer.get("beside", [])]:
+        if name not in named:
+            raise ValueError(f"[answer] names {name!r}, which no [[hypotheses]] table is called.")
 
 
 def judge(
@@ -95,12 +125,11 @@ def judge(
         settings: What was frozen, for values such as ``"$mixing"``.
 
     Raises:
-        ValueError: A hypothesis lacks ``name``, ``text``, ``better`` or ``worse``.
+        ValueError: As :func:`declared`.
     """
+    declared({"hypotheses": hypotheses})
     rows, found = complete(ledger), []
-    for number, table in enumerate(hypotheses, start=1):
-        if missing := {"name", "text", "better", "worse"} - set(table):
-            raise ValueError(f"hypothesis {number} lacks {', '.join(sorted(missing))}.")
+    for table in hypotheses:
         for budget, on in itertools.product(listed(table.get("real_per_class")), listed(table.get("on"))):
             suffix = f" on {on}" if on else ""
             names = table["name"], table["text"], table.get("short", table["text"])
@@ -111,10 +140,12 @@ def judge(
                 found.append(Verdict(name, text, short, budget, MISSING, None, reason=str(error)))
                 continue
             found.append(Verdict(name, text, short, budget, NOT_SHOWN, difference, difference.p))
-    tested = [(k, v, v.difference) for k, v in enumerate(found) if v.difference is not None]
-    for (k, verdict, difference), p in zip(tested, holm([v.p for _, v, _ in tested]), strict=True):
-        side = SHOWN if difference.estimate > 0 else CONTRADICTED
-        found[k] = replace(verdict, p=p, verdict=side if p < LEVEL else NOT_SHOWN)
+    # A verdict whose rows are not there yet counts too: otherwise half a study would be judged more mildly.
+    corrected = holm([1.0 if verdict.difference is None else verdict.p for verdict in found])
+    for k, (verdict, p) in enumerate(zip(found, corrected, strict=True)):
+        if verdict.difference is not None:
+            side = SHOWN if verdict.difference.estimate > 0 else CONTRADICTED
+            found[k] = replace(verdict, p=p, verdict=side if p < LEVEL else NOT_SHOWN)
     return found
 
 
@@ -172,24 +203,26 @@ def answers(verdicts: list[Verdict], answer: dict) -> dict[int | None, str]:
         at = {verdict.name: verdict for verdict in verdicts if verdict.budget == budget}
         told = [at[name] for name in (*alone, borrowed, *answer.get("beside", [])) if name in at]
         measured = [(v, v.difference) for v in told if v.difference is not None]
-        if not measured:
+        if not measured or not {*alone, borrowed} & at.keys():
             continue
-        decided = _decided([at[name].verdict for name in alone if name in at], at.get(borrowed))
+        decided = _decided([at[name] for name in alone if name in at], at.get(borrowed))
         evidence = "; ".join(f"{v.short} {points(gain)} ({v.verdict})" for v, gain in measured)
-        beside = f"{budget} real {'image' if budget == 1 else 'images'} per class"
+        beside = f"{budget or 'the'} real {'image' if budget == 1 else 'images'}{' per class' * bool(budget)}"
         sentences[budget] = f"Synthetic images beside {beside}: {decided}. In points: {evidence}."
     return sentences
 
 
-def _decided(alone: list[str], borrowed: Verdict | None) -> str:
-    """Yes, no or not shown, and on what condition."""
-    more = borrowed.verdict if borrowed else MISSING
-    if SHOWN in alone:
+def _decided(alone: list[Verdict], borrowed: Verdict | None) -> str:
+    """Yes, no or not shown, and on what condition; what has no rows is not known."""
+    told = [*alone, *([borrowed] if borrowed else [])]
+    if any(verdict.verdict == SHOWN for verdict in alone):
         return "yes, they help, even from a generator that saw no more real images than the classifier"
-    if more == SHOWN:
-        return (
-            "only with borrowed memory: they help if the generator saw more real images than the classifier"
-        )
-    if CONTRADICTED in (*alone, more):
+    if lacking := [verdict.short for verdict in told if verdict.difference is None]:
+        return f"not known, because rows are missing ({', '.join(lacking)})"
+    if borrowed and borrowed.verdict == SHOWN:
+        only = "shown only for a generator that saw more real images than the classifier"
+        return f"{only}; without this borrowed memory a gain is not shown"
+    if all(verdict.verdict == CONTRADICTED for verdict in told):
         return "no, they cost accuracy"
-    return "that they help is not shown"
+    cost = ", and some cost accuracy" if any(verdict.verdict == CONTRADICTED for verdict in told) else ""
+    return f"that they help is not shown{cost}"

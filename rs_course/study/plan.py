@@ -48,6 +48,7 @@ from importlib import import_module
 from pathlib import Path
 
 from rs_course.study.freezing import fill
+from rs_course.study.hypotheses import declared
 from rs_course.study.sets import FROM_SHOTS, inherited
 
 DEFAULT_FUNCTION = "rs_course.classification.experiment:run_task"
@@ -109,7 +110,8 @@ def read(path: str | Path, changes: dict | None = None) -> Plan:
 
     Raises:
         FileNotFoundError: No such file, nor a shipped study of this name.
-        ValueError: Not TOML, no grid, or a value that is no number, text, or list of them.
+        ValueError: Not TOML, no grid, a value that is no number, text, or list of them, or hypotheses, lines
+            or an answer that lack something.
     """
     path = _locate(path)
     try:
@@ -141,6 +143,7 @@ def from_dict(content: dict, *, name: str = "study") -> Plan:
         raise ValueError(f"the study {name!r} has no [[grid]] block, so it has no tasks.")
     tuning = tuple(_tuning(block, base) for block in content.pop("tuning", []))
     frozen = content.pop("frozen", {})
+    declared(content)
     part = {"part": "test"} if tuning or frozen else {}
     tasks = _product([{**base, **block, **part} for block in blocks])
     return Plan(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rs_course.study import comparisons, figures, hypotheses
+from rs_course.study import comparisons, figures, hypotheses, results
 from rs_course.study.finished import Finished, finished
 
 _TITLES = {
@@ -28,7 +28,8 @@ def write(folder: str | Path, out: str | Path | None = None) -> Path:
 
     Args:
         folder: Of the study, or the name of one that ships with the course.
-        out: Where to write; by default ``report`` in that folder.
+        out: Where to write; by default ``report`` in that folder, and ``runs/NAME/report`` for a study that
+            ships with the course.
 
     Returns:
         The page.
@@ -37,7 +38,8 @@ def write(folder: str | Path, out: str | Path | None = None) -> Path:
         FileNotFoundError: No study was run there.
     """
     found = finished(folder)
-    out = Path(out) if out else found.folder / "report"
+    beside = Path("runs") / folder if results.shipped(folder) else found.folder
+    out = Path(out) if out else beside / "report"
     out.mkdir(parents=True, exist_ok=True)
     page = out / "report.md"
     page.write_text(summary(found, _draw(found, out)), encoding="utf-8")
@@ -87,14 +89,15 @@ def summary(found: Finished, drawn: Sequence[str] = ()) -> str:
     lines = [f"# {found.described['title']}", ""]
     if question := found.extra.get("question"):
         lines += [f"*{question}*", ""]
+    if missing := len(ids) - len(ledger):
+        lines += [f"**Preliminary: {missing} of {len(ids)} runs are not done.**", ""]
     lines += _answer(found)
     seeds = found.tested["seed"].nunique()
     lines += [
-        f"{len(ledger)} runs, {seeds} seed{'s' if seeds != 1 else ''}. Differences are paired by seed and "
-        "test image, intervals take both for random (Student's *t*), *p* is Holm's over all verdicts."
+        f"{len(found.tested)} runs on test images, {seeds} seed{'s' if seeds != 1 else ''}. Differences are "
+        "paired by seed and test image, intervals take both for random (Student's *t*), *p* is Holm's over "
+        "all verdicts."
     ]
-    if missing := len(ids) - len(ledger):
-        lines += ["", f"**{missing} of {len(ids)} runs are not done.**"]
     if drawn:
         lines += ["", "## Figures", ""]
     for name in drawn:
@@ -151,20 +154,13 @@ def _table(rows) -> str:
     keys = [key for key in settings if key in rows and rows[key].nunique(dropna=False) > 1] or ["arm"]
     lines = [f"| {' | '.join(keys)} | accuracy, % | macro F1, % |", "| --- " * (len(keys) + 2) + "|"]
     for values, own in rows.groupby(keys, sort=False, dropna=False):
-        named = [
-            ""
-            if value is None or value != value
-            else f"{value:g}"
-            if isinstance(value, float)
-            else str(value)
-            for value in values
-        ]
+        named = [_cell(value) for value in values]
         scores = [f"{spread(100 * own[name]):.1f}" for name in ("accuracy", "macro_f1")]
         lines.append(f"| {' | '.join(named + scores)} |")
     return "\n".join(lines)
 
 
 def _cell(value) -> str:
-    if isinstance(value, float):
-        return "" if value != value else f"{value:g}"
-    return "" if value is None else str(value)
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -107,7 +107,7 @@ def test_the_page_holds_every_verdict_and_every_figure(ledger, tmp_path):
     assert {label: len(rows) for label, rows in found.lines(16).items()} == {"real": 3, "mixed": 3}
     page = report.write(tmp_path).read_text(encoding="utf-8")
     assert len(re.findall(r"\| (4|16) \| Generated tiles help \| \+1\d\.\d \[.*\| \*\*shown\*\*", page)) == 2
-    assert "**1 of 40 runs are not done.**" in page
+    assert "**Preliminary: 1 of 40 runs are not done.**" in page
     assert re.search(r"\| mixed \| 16 \| 4 \| clip-filter \| \d\d\.\d ± \d\.\d \|", page)
     for name in ("learning_curves", "controls", "confusions", "verdicts"):
         assert (tmp_path / "report" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from rs_course.classification.evaluation import pack
-from rs_course.study import hypotheses
+from rs_course.study import hypotheses, plan
 from rs_course.study.comparisons import interval, share
 
 
@@ -65,6 +65,7 @@ _TABLES = [
     {"name": "all", "text": "saw all", "short": "all", "better": {"arm": "c"}, "worse": {"arm": "real"}},
 ]
 _TABLES = [table | {"real_per_class": [1, 16]} for table in _TABLES]
+_ANSWER = {"alone": "own", "borrowed": "all"}
 
 
 def ledger(gains, *, seeds=5, images=1000):
@@ -97,10 +98,12 @@ def test_every_budget_has_its_verdict_and_its_sentence():
         found["own", 1].p == pytest.approx(4 * found["own", 1].difference.p, rel=1)
         and found["own", 16].p == 1
     )
-    said = hypotheses.answers(list(found.values()), {"alone": "own", "borrowed": "all"})
+    said = hypotheses.answers(list(found.values()), _ANSWER)
     assert said[1].startswith("Synthetic images beside 1 real image per class: yes, they help")
     assert (
-        said[16].startswith("Synthetic images beside 16 real images per class: only with borrowed memory")
+        said[16].startswith(
+            "Synthetic images beside 16 real images per class: shown only for a generator that saw more"
+        )
         and "+10." in said[16]
     )
     # Several generators may have borrowed nothing; one that helps is enough.
@@ -118,8 +121,37 @@ def test_no_and_not_shown_are_answers_and_rows_that_lack_are_told():
     assert "real_per_class = 16" in found[1].reason and str(found[0]).startswith(
         "contradicted: the k shots only"
     )
-    said = hypotheses.answers(found, {"alone": "own", "borrowed": "all"})
-    assert list(said) == [1] and "no, they cost accuracy" in said[1]
+    said = hypotheses.answers(found, _ANSWER)
+    assert list(said) == [1] and ": that they help is not shown, and some cost accuracy." in said[1]
+    both = hypotheses.judge(ledger({("real", 1): 0, ("b", 1): -0.2, ("c", 1): -0.1}), _TABLES)
+    assert ": no, they cost accuracy." in hypotheses.answers(both, _ANSWER)[1]
+    half = hypotheses.judge(ledger({("real", 1): 0, ("c", 1): 0.1}), _TABLES)
+    assert ": not known, because rows are missing (own)." in hypotheses.answers(half, _ANSWER)[1]
+
+
+def test_rows_that_are_not_there_yet_do_not_make_the_others_count_for_more():
+    rows = ledger({("real", 1): 0, ("b", 1): 0.02, ("c", 1): 0.02})
+    found = hypotheses.judge(rows, _TABLES)
+    assert [v.p for v in found if v.difference] == [min(1, 4 * found[0].difference.p)] * 2
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"hypotheses": [*_TABLES, _TABLES[0]]}, "two hypotheses are called 'own'"),
+        ({"hypotheses": _TABLES, "answer": {"alone": "own"}}, r"\[answer\] lacks borrowed"),
+        (
+            {"hypotheses": _TABLES, "answer": {"alone": ["own", "x"], "borrowed": "all"}},
+            "names 'x', which no",
+        ),
+        ({"answer": {"alone": "own", "borrowed": "all"}}, "names 'own', which no"),
+        ({"lines": [{"label": "real"}]}, "line 1 lacks where"),
+        ({"hypotheses": [{"name": "x", "text": "x", "worse": {}}]}, "hypothesis 1 lacks better"),
+    ],
+)
+def test_tables_that_lack_something_are_refused_before_anything_is_run(tables, message):
+    with pytest.raises(ValueError, match=message):
+        plan.from_dict({"grid": [{"x": 1}], **tables})
 
 
 def test_a_hypothesis_about_a_shift_is_judged_on_its_images():
