@@ -112,6 +112,16 @@ def test_the_page_holds_every_verdict_and_every_figure(ledger, tmp_path):
     for name in ("learning_curves", "controls", "confusions", "verdicts"):
         assert (tmp_path / "report" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert f"({name}.png)" in page
+    found.require("x")
+    with pytest.raises(ValueError, match="has no rows for the hypothesis 'loss'"):
+        found.require("x", "loss")
+
+
+def test_the_page_of_a_shipped_study_is_written_where_one_works(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = report.write("is_it_ready")
+    assert page.resolve() == tmp_path / "runs" / "is_it_ready" / "report" / "report.md"
+    assert not (results.shipped("is_it_ready") / "report").exists()
 
 
 def test_a_study_without_lines_shows_its_arms(ledger, tmp_path):

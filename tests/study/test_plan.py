@@ -48,17 +48,7 @@ def test_values_are_changed_by_their_dotted_name(tmp_path, capsys):
     assert changed.extra["claims"]["gain"] == "none"
     with pytest.raises(ValueError, match=r"no table \[sets.tiles\]"):
         plan.read(tmp_path / "two.toml", {"sets.tiles.per_class": 1})
-    options = [
-        "--out",
-        str(tmp_path),
-        "--dry-run",
-        "-p",
-        "base.seed",
-        "[1, 2, 3]",
-        "-p",
-        "base.dataset",
-        "eurosat",
-    ]
+    options = ["--dry-run", "-p", "base.seed", "[1, 2, 3]", "-p", "base.dataset", "eurosat"]
     assert main(["study", str(tmp_path / "two.toml"), *options]) == 0
     assert capsys.readouterr().out == "Two blocks: 9 tasks\n"
 
