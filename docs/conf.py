@@ -45,7 +45,7 @@ napoleon_google_docstring, napoleon_numpy_docstring = True, False
 napoleon_use_ivar = True  # attributes in the class's own list, not a second time as members
 
 # Formulas as SVG by one file, which loads nothing more; its menu would.
-mathjax_path = MATHJAX.name
+mathjax_path = MATHJAX
 mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "global"}}
 
 html_theme = "sphinx_book_theme"

@@ -114,7 +114,7 @@ def release_files(args: argparse.Namespace):
     if (args.build / "slides" / "index.html").is_file():
         pack(args.build / "slides", out / f"{name}-slides.zip")
     wanted = {f"{lesson.name}.{kind}" for lesson in lessons for kind in ("ipynb", "html", "json")}
-    pack(args.build / "notebooks", out / f"{name}-notebooks.zip", wanted | {MATHJAX.name})
+    pack(args.build / "notebooks", out / f"{name}-notebooks.zip", wanted | {MATHJAX})
     files = sorted(path for path in out.iterdir() if path.name != "SHA256SUMS")
     sums = "".join(f"{sha256(path)}  {path.name}\n" for path in files)
     (out / "SHA256SUMS").write_text(sums, encoding="utf-8")

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from rs_course.execution.pages import MATHJAX, pictures_of, promise_of, read_record, thumbnail, title_of
+from rs_course.execution.pages import add_mathjax, pictures_of, promise_of, read_record, thumbnail, title_of
 from rs_course.execution.runner import TAG, hides_outputs, normalise
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def assemble(root: Path, lessons: list[Lesson], folder: Path) -> None:
         # The pages of docs/ lie at the root of the sources.
         text = (root / page).read_text(encoding="utf-8").replace("](docs/", "](")
         (folder / page).write_text(text, encoding="utf-8")
-    shutil.copy(MATHJAX, folder / "_static")
+    add_mathjax(folder / "_static")
     pictures = folder / "_static" / "lessons"
     for place in (folder / "notebooks", folder / "generated", pictures):
         place.mkdir()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import functools
+import gzip
 import io
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 QUESTION = "Is synthetic data from generative models ready for image recognition?"
 TEMPLATES = Path(__file__).with_name("templates")
 # Draws formulas as SVG and loads nothing more; from the npm package mathjax 3.2.2 (Apache License 2.0), es5/.
-MATHJAX = TEMPLATES / "tex-svg-full.js"
+MATHJAX = "tex-svg-full.js"  # packed in ``templates``: a third of its size
 _THUMBNAIL = (480, 300)
 
 
@@ -53,12 +53,18 @@ def write_page(notebook: NotebookNode, path: Path, title: str) -> None:
             cell.outputs = [without_widget(output) for output in cell.outputs]
     page.metadata["title"] = title
     exporter = HTMLExporter(
-        template_name="lab", template_file=str(TEMPLATES / "lesson.html.j2"), mathjax_url=MATHJAX.name
+        template_name="lab", template_file=str(TEMPLATES / "lesson.html.j2"), mathjax_url=MATHJAX
     )
     html, _ = exporter.from_notebook_node(page)
     path.write_text(_to_pages(_described(html)), encoding="utf-8")
-    if not (beside := path.with_name(MATHJAX.name)).is_file():
-        shutil.copyfile(MATHJAX, beside)
+    add_mathjax(path.parent)
+
+
+def add_mathjax(folder: Path) -> None:
+    """Unpack MathJax into a folder where it does not lie yet."""
+    if not (folder / MATHJAX).is_file():
+        packed = (TEMPLATES / f"{MATHJAX}.gz").read_bytes()
+        (folder / MATHJAX).write_bytes(gzip.decompress(packed))
 
 
 def _to_pages(html: str) -> str:

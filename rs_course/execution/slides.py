@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from rs_course.execution.book import Lesson
-from rs_course.execution.pages import MATHJAX, QUESTION, TEMPLATES, render
+from rs_course.execution.pages import QUESTION, TEMPLATES, add_mathjax, render
 from rs_course.execution.runner import hides_outputs
 from rs_course.plots import ALT_CLASS
 
@@ -232,7 +232,7 @@ def _shared(folder: Path) -> None:
         reveal / "dist" / "reveal.css",
         reveal / "dist" / "reveal.js",
         reveal / "plugin" / "notes" / "notes.js",
-        MATHJAX,
         TEMPLATES / "slides.css",
     ):
         shutil.copyfile(source, folder / source.name)
+    add_mathjax(folder)
