@@ -1,7 +1,11 @@
 """Images per second of the sampling engine beside the plain diffusers loop on the same weights.
 
     python benchmarks/sampling.py --checkpoint mini-text2earth [--reference eurosat] [--threads 2]
+    python benchmarks/sampling.py --checkpoint mini-text2earth --student mini-text2earth-fast
     python benchmarks/sampling.py --checkpoint mini-diffusionsat --full-size --compiled     # on a GPU
+
+``--student`` times a checkpoint that was distilled from it, as it comes, and has FID of it, of the plain loop
+and of the teacher in 30 steps.
 
 ``--full-size`` takes DiffusionSat's architecture at its own size, 512² pixels, with random weights.
 
@@ -168,20 +172,24 @@ def equal_steps(slow, variants: dict, args) -> dict:
     return result
 
 
-def fewest_steps(slow, fast, args) -> dict:
-    """FID of the reference and of the engine's settings, and how many tiles of each a judge recognises; the
-    cheapest setting within ``ALLOWED``.
-
-    Settings are tried from the cheapest on, by evaluations of the UNet per image, and the search ends at the
-    first that is good enough.
-    """
+def judged(parts, args) -> tuple:
+    """A function that makes tiles and returns their FID, the record that it fills, prompts and noise."""
     scorer, judge = (alignment.load(name, cache=False) for name in ("mini-clip", "mini-clip-b"))
     tiles = {split: datasets.load(args.reference, split, size=args.images) for split in ("test", "train")}
     real, others = (
         scorer.image_embeddings(torch.stack([record["image"] for record in split]))
         for split in tiles.values()
     )
-    prompts, x = class_prompts(args.images, args.collection), noise(slow, args.images, args.size)
+    prompts, x = class_prompts(args.images, args.collection), noise(parts, args.images, args.size)
+    fid = {"real against real": metrics.fid(real, others)}
+    share: dict[str, float] = {}
+    record = {
+        "images": args.images,
+        "features": "mini-clip, image tower",
+        "reference tiles": tiles["test"].title,
+        "fid": fid,
+        "recognised by mini-clip-b": share,
+    }
 
     def recognised(images) -> float:
         guesses = judge.similarity(images, [parse_level(prompt)[1] for prompt in prompts[:10]]).argmax(1)
@@ -194,20 +202,47 @@ def fewest_steps(slow, fast, args) -> dict:
         print(f"  {name}: FID {fid[name]:.4f}, recognised {share[name]:.3f}", flush=True)
         return fid[name]
 
+    return distance, record, prompts, x
+
+
+def few_steps(slow, fast, args) -> dict:
+    """The student as it comes beside its teacher: FID, how many tiles a judge recognises, and speed."""
+    distance, record, prompts, x = judged(slow, args)
+    student = checkpoints.load(args.student, device="cpu", dtype=next(fast.unet.parameters()).dtype)
+
+    def sample(engine, part, **setting):
+        return engine.sample([prompts[i] for i in part], latents=x[part], size=args.size, **setting)
+
+    distance(
+        lambda part: plain(slow, [prompts[i] for i in part], x[part], args.steps, args.guidance),
+        f"plain, {args.steps} steps",
+    )
+    distance(partial(sample, fast, steps=30), "teacher, 30 steps")
+    distance(partial(sample, student), f"student, {student.defaults['steps']} steps")
+    speed = {}
+    for count in BATCHES:
+        functions = {
+            "plain": partial(plain, slow, prompts[:count], x[:count], args.steps, args.guidance),
+            "student": partial(sample, student, torch.arange(count)),
+        }
+        speed[str(count)] = compared(functions, count, args.rounds)
+    return {"student": args.student, **record, "speed": speed}
+
+
+def fewest_steps(slow, fast, args) -> dict:
+    """FID of the reference and of the engine's settings, and how many tiles of each a judge recognises; the
+    cheapest setting within ``ALLOWED``.
+
+    Settings are tried from the cheapest on, by evaluations of the UNet per image, and the search ends at the
+    first that is good enough.
+    """
+    distance, record, prompts, x = judged(slow, args)
+
     def engine(part, **setting):
         return fast.sample(
             [prompts[i] for i in part], latents=x[part], guidance=args.guidance, size=args.size, **setting
         )
 
-    fid = {"real against real": metrics.fid(real, others)}
-    share: dict[str, float] = {}
-    record = {
-        "images": args.images,
-        "features": "mini-clip, image tower",
-        "reference tiles": tiles["test"].title,
-        "fid": fid,
-        "recognised by mini-clip-b": share,
-    }
     wanted = distance(
         lambda part: plain(slow, [prompts[i] for i in part], x[part], args.steps, args.guidance),
         f"plain, {args.steps} steps",
@@ -341,6 +376,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=50, help="of the plain loop (default: 50)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--student", help="only compare a checkpoint that was distilled from this one")
     parser.add_argument("--compiled", action="store_true", help="also time a compiled UNet")
     parser.add_argument(
         "--full-size", action="store_true", help="random weights of the published size, on a GPU"
@@ -362,14 +398,17 @@ def main():
     record = provenance(parts, args)
     if not args.full_size:
         require_equal(parts, args)
-    record["equal_steps"] = {"steps": args.steps, **equal_steps(slow, variants, args)}
-    if not args.full_size:
+    if args.student:
+        record["few_steps"] = few_steps(slow, fast, args)
+    else:
+        record["equal_steps"] = {"steps": args.steps, **equal_steps(slow, variants, args)}
+    if not args.full_size and not args.student:
         quality = fewest_steps(slow, fast, args)
         record["equal_quality"] = quality
         if "chosen" in quality:
             quality["speed"] = equal_quality(slow, fast, quality["chosen"], args)
             record["seconds_for_16_tiles"] = quality["speed"]["16"]["engine"]["seconds"]
-    name = f"{args.checkpoint}, full size" if args.full_size else args.checkpoint
+    name = f"{args.checkpoint}, full size" if args.full_size else args.student or args.checkpoint
     stored = json.loads(args.out.read_text()) if args.out.is_file() else {}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({**stored, name: record}, indent=1, ensure_ascii=False) + "\n")
