@@ -68,5 +68,4 @@ def _generated(spec: dict, classes: list[str], seed: int) -> tuple[np.ndarray, s
     generator = checkpoints.load(spec["checkpoint"])
     prompts = [datasets.class_prompt(name, spec.get("look", "eurosat")) for name in classes]
     drawn = generator.sample(prompts, seed=seed, **{key: spec[key] for key in SAMPLING if key in spec})
-    pictures = (255 * drawn).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return pictures, f"generated · {spec['checkpoint']} · seed {seed}"
+    return checkpoints.images.pixels(drawn), f"generated · {spec['checkpoint']} · seed {seed}"
