@@ -203,6 +203,6 @@ def provenance(parts, args, **more) -> dict:
 
 def write(out: Path, name: str, record: dict) -> None:
     """One key of a file of results; the others stay."""
-    stored = json.loads(out.read_text()) if out.is_file() else {}
+    stored = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
     write_json(out, {**stored, name: record}, indent=1)
     print(json.dumps(record, indent=1, ensure_ascii=False))

@@ -1,5 +1,5 @@
-"""Files: written whole or not at all, known by their SHA-256, not a web page in a file's place, and brought
-over HTTP.
+"""Files: written whole or not at all, known by their SHA-256, not a web page in a file's place, filled from a
+template, and brought over HTTP.
 
 The download (progress, resume after an interruption, a sentence when the network says no) is written by hand,
 because pooch begins a broken one again, and huggingface_hub's snapshots know neither a plain mirror nor one
@@ -8,6 +8,7 @@ receipt for hubs, archives and files that were brought by hand.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -19,7 +20,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 @contextmanager
@@ -44,6 +48,17 @@ def write_json(path: str | Path, content: Any, **options) -> None:
     """Write a JSON file, whole or not at all; ``options`` are those of ``json.dumps``."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, **{"indent": 1, **options}) + "\n", encoding="utf-8")
+
+
+@functools.cache
+def templates(folder: Path) -> Environment:
+    """The jinja2 templates of a folder: every value is escaped, an unknown name is an error."""
+    import jinja2  # here, because few who use files need templates
+
+    loader = jinja2.FileSystemLoader(folder)
+    return jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
 
 
 def sha256(path: str | Path) -> str:

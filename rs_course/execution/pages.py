@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import gzip
 import io
 import json
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rs_course.execution.runner import TAG, without_widget
+from rs_course.files import templates
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -23,20 +23,9 @@ MATHJAX = "tex-svg-full.js"  # packed in ``templates``: a third of its size
 _THUMBNAIL = (480, 300)
 
 
-@functools.cache
-def _templates():
-    # Imported here: whoever reads a record needs no templates.
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    return jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-
-
 def render(template: str, path: Path, **values) -> Path:
     """Write a page from a template of ``templates/``, every value escaped, and return its path."""
-    path.write_text(_to_pages(_templates().get_template(template).render(**values)), encoding="utf-8")
+    path.write_text(_to_pages(templates(TEMPLATES).get_template(template).render(**values)), encoding="utf-8")
     return path
 
 

@@ -230,7 +230,10 @@ def _on_dask(address):
         with jobs.runner(scheduler=address) as run:
 
             def results(submissions):
-                shared = run.client.scatter(plan, broadcast=True)
+                try:
+                    shared = run.client.scatter(plan, broadcast=True)
+                except Exception as error:  # a worker that died of a submission may not be back yet
+                    return [(s.student, None, error) for s in submissions]
                 tasks = {s.student: (shared, s, found[s.student]) for s in submissions}
                 return run.each(grade_on_worker, tasks, retries=2)
 

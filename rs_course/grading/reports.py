@@ -8,7 +8,6 @@ nor anything that the student's own code printed while it held them. Pages come 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import math
 import statistics
@@ -16,6 +15,7 @@ from collections import defaultdict
 from html import escape
 from pathlib import Path
 
+from rs_course.files import templates
 from rs_course.grading import formgrader, gradebook, own_work, records
 from rs_course.grading import policy as policies
 from rs_course.grading.grader import Assignment
@@ -179,23 +179,10 @@ def leaderboard(title: str, label: str, graded: list[dict]) -> str:
     return render("leaderboard.html", title=f"{title}: leaderboard", lines=lines, values=values, label=label)
 
 
-@functools.cache
-def _templates():
-    # Imported here: whoever only checks a notebook needs no templates.
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    made = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    made.filters["g"] = "{:g}".format
-    made.globals["histogram"] = histogram
-    return made
-
-
 def render(template: str, **values) -> str:
     """A page from a template of ``templates/``; every value is escaped."""
-    return _templates().get_template(template).render(**values)
+    made = templates(Path(__file__).parent / "templates")
+    return made.get_template(template).render(histogram=histogram, **values)
 
 
 def histogram(values: list[float], top: float, label: str, *, bins: int = 10) -> str:
