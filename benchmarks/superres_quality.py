@@ -23,7 +23,6 @@ from conditioning import SAMPLER
 from rs_course import checkpoints, datasets, metrics, simulated_earth, superres
 from rs_course.paths import data_dir
 from rs_course.superres import baselines, conv_lora, degradation, learning, quality
-from rs_course.superres.baselines import DiffusionUpscaler
 from rs_course.superres.degradation import high_resolution, observed
 from rs_course.training import dscf as recipe
 from rs_course.training_loop import EMA, Budget
@@ -33,6 +32,27 @@ RESULTS = data_dir() / "results" / "superres_quality.json"
 DISTILLED = (0.5, 5.0, 0.004)
 STRENGTH = 0.3  # of SDEdit in part recognition
 CONVENTION = {"crop": 4, **metrics.CONVENTIONS["basicsr_y"]}
+
+
+class DiffusionUpscaler:
+    """``[N, 3, h, w]`` to ``[N, 3, 4h, 4w]`` at 10 m by mini-diffusionsat, or a generator with its interface.
+
+    With a ControlNet for super-resolution the generator sees the coarse picture at every step (Khanna et al.
+    2024, arXiv 2312.03606, section 3.2). Without one it only starts from it: SDEdit (Meng et al., ICLR 2022)
+    noises the bicubic enlargement by ``STRENGTH`` and denoises it. There is no text to push towards.
+    """
+
+    def __init__(self, generator, **settings):
+        self.generator, self.settings = generator, {"guidance": 1.0, **settings}
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        size = tuple(4 * side for side in images.shape[-2:])
+        options = {"size": size, "metadata": {"gsd": 10.0}, **self.settings}
+        if self.generator.controlnet is None:
+            options |= {"image": baselines.bicubic(images), "strength": STRENGTH}
+        else:
+            options |= {"image": images, "cond_metadata": {"gsd": 40.0}}
+        return self.generator.sample([""] * len(images), **options).to(images)
 
 
 def test_sets(real: str | None) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -212,10 +232,10 @@ def recognition(args) -> dict:
     texture = baselines.DrawnTexture(network, low["train"], truth["train"])
     upscalers = {"bicubic": baselines.bicubic, "mini-dscf": network, "mini-dscf + drawn texture": texture}
     generator = checkpoints.load(args.generator)
-    upscalers["SDEdit"] = DiffusionUpscaler(generator, gsd=10.0, strength=STRENGTH)
+    upscalers["SDEdit"] = DiffusionUpscaler(generator)
     if args.controlnet:
         steered = checkpoints.load(args.generator, controlnet=args.controlnet)
-        upscalers["ControlNet"] = DiffusionUpscaler(steered, gsd=10.0, **SAMPLER)
+        upscalers["ControlNet"] = DiffusionUpscaler(steered, **SAMPLER)
     forms = {  # in one batch: image i of a call has noise i
         name: {
             split: degradation.round8(superres.upscale(x, upscaler, batch_size=len(x)))

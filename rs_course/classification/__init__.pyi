@@ -19,9 +19,8 @@ from .controls import (
     pre_event_control as pre_event_control,
     shuffled_labels as shuffled_labels,
 )
-from .evaluation import Scores as Scores, evaluate as evaluate
+from .evaluation import Scores as Scores, evaluate as evaluate, spread as spread
 from .experiment import Task as Task, run_task as run_task
 from .recipes import clip_filter as clip_filter, soft_targets as soft_targets
 from .sets import Tiles as Tiles
-from .evaluation import paired_difference as paired_difference, spread as spread
 from .training import fit as fit, predict as predict

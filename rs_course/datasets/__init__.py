@@ -12,4 +12,4 @@ import lazy_loader
 from rs_course.deprecation import old_names
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__getattr__ = old_names(__name__, {"events": "disasters"}, __getattr__)
+__getattr__ = old_names(__name__, {"events": "disasters", "diffusionsat": "simulated"}, __getattr__)

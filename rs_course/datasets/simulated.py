@@ -34,7 +34,6 @@ import numpy as np
 
 from rs_course import paths
 from rs_course.datasets.decoding import progress_bar, rows_of
-from rs_course.datasets.diffusionsat import FMOW_CATEGORIES, fmow_caption
 from rs_course.datasets.record import Dataset
 
 SPLIT_START = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}
@@ -194,9 +193,26 @@ PHRASES = {
     "River": "a river", "SeaLake": "a sea or lake",
 }  # fmt: skip
 
+# Functional Map of the World's, in the order and words that DiffusionSat was trained with.
+FMOW_CATEGORIES = (
+    "airport", "airport_hangar", "airport_terminal", "amusement_park", "aquaculture",
+    "archaeological_site", "barn", "border_checkpoint", "burial_site", "car_dealership",
+    "construction_site", "crop_field", "dam", "debris_or_rubble", "educational_institution",
+    "electric_substation", "factory_or_powerplant", "fire_station", "flooded_road", "fountain",
+    "gas_station", "golf_course", "ground_transportation_station", "helipad", "hospital",
+    "impoverished_settlement", "interchange", "lake_or_pond", "lighthouse", "military_facility",
+    "multi-unit_residential", "nuclear_powerplant", "office_building", "oil_or_gas_facility", "park",
+    "parking_lot_or_garage", "place_of_worship", "police_station", "port", "prison", "race_track",
+    "railway_bridge", "recreational_facility", "road_bridge", "runway", "shipyard", "shopping_mall",
+    "single-unit_residential", "smokestack", "solar_farm", "space_facility", "stadium", "storage_tank",
+    "surface_mine", "swimming_pool", "toll_booth", "tower", "tunnel_opening", "waste_disposal",
+    "water_treatment_facility", "wind_farm", "zoo",
+)  # fmt: skip
+
 _TEMPLATES = {
     "simulated": "a satellite image of {phrase}",
     "eurosat": "14_GOOGLE_LEVEL_a Sentinel-2 image of {phrase}",
+    "fmow": "a fmow satellite image of a {phrase}",  # "a airport" too: the model knows no other article
 }
 
 
@@ -217,7 +233,8 @@ def class_prompt(label: str | int, dataset: str = "simulated") -> str:
     name = label if isinstance(label, str) else dict(enumerate(names)).get(int(label), "")
     if name not in names:
         raise ValueError(f"Unknown class {label!r}: use 0 to {len(names) - 1} or one of {', '.join(names)}.")
-    return fmow_caption(name) if dataset == "fmow" else _TEMPLATES[dataset].format(phrase=PHRASES[name])
+    phrase = name.replace("_", " ") if dataset == "fmow" else PHRASES[name]
+    return _TEMPLATES[dataset].format(phrase=phrase)
 
 
 def prompt_classes(dataset: str) -> tuple[str, ...]:
@@ -226,6 +243,6 @@ def prompt_classes(dataset: str) -> tuple[str, ...]:
     Raises:
         ValueError: Unknown data set.
     """
-    if dataset not in (*_TEMPLATES, "fmow"):
+    if dataset not in _TEMPLATES:
         raise ValueError(f"There is no prompt table for {dataset!r}: use 'simulated', 'eurosat' or 'fmow'.")
     return FMOW_CATEGORIES if dataset == "fmow" else tuple(PHRASES)

@@ -202,12 +202,6 @@ class Stretch:
     low: tuple[float, ...]
     high: tuple[float, ...]
 
-    @classmethod
-    def from_percentiles(cls, raw: np.ndarray, lower: float = 1.0, upper: float = 99.0) -> Stretch:
-        """Choose the limits of each band from its own values ``[H, W, bands]`` (NumPy, any number type)."""
-        low, high = np.percentile(np.asarray(raw, dtype=np.float64), [lower, upper], axis=(0, 1))
-        return cls(tuple(map(float, low)), tuple(map(float, high)))
-
     def __post_init__(self):
         if len(self.low) != len(self.high) or not all(
             b > a for a, b in zip(self.low, self.high, strict=False)

@@ -1,12 +1,10 @@
 """Scores against scikit-learn, intervals against their formulas."""
 
-import math
-
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from rs_course.classification import evaluate, paired_difference, spread
+from rs_course.classification import evaluate, spread
 from rs_course.classification.evaluation import pack, unpack
 
 
@@ -63,52 +61,6 @@ def test_mean_and_spread_over_seeds():
     assert f"{spread([0.5]):.2f}" == "0.50 (one seed)"
     with pytest.raises(ValueError, match="one per seed"):
         spread([])
-
-
-def test_the_interval_of_one_seed_is_that_of_a_paired_mean():
-    rng = np.random.default_rng(1)
-    a, b = rng.random(2000) < 0.8, rng.random(2000) < 0.7
-    found = paired_difference(a, b, resamples=4000)
-    difference = a.astype(float) - b
-    error = difference.std(ddof=1) / math.sqrt(2000)
-    assert found.estimate == pytest.approx(difference.mean())
-    assert found.low == pytest.approx(difference.mean() - 1.96 * error, abs=0.1 * error)
-    assert found.high == pytest.approx(difference.mean() + 1.96 * error, abs=0.1 * error)
-    assert found.certain and math.isnan(found.cohens_d)
-    assert found.cohens_h == pytest.approx(2 * math.asin(a.mean() ** 0.5) - 2 * math.asin(b.mean() ** 0.5))
-    assert paired_difference(a, b, resamples=4000)[:4] == found[:4]
-
-
-def test_seeds_that_disagree_widen_the_interval():
-    """Crossed resampling covers a new seed; resampling images alone would promise too much."""
-    rng, covered, alone = np.random.default_rng(2), 0, 0
-    for _ in range(60):
-        skill = rng.normal(0, 0.05, 5)[:, None]  # true difference 0, seeds differ by 5 points
-        a = rng.random((5, 400)) < 0.7 + skill
-        b = rng.random((5, 400)) < 0.7
-        both = paired_difference(a, b, resamples=400)
-        covered += both.low <= 0 <= both.high
-        images = paired_difference(a.mean(0), b.mean(0), resamples=400)
-        alone += images.low <= 0 <= images.high
-    assert covered >= 48
-    assert alone <= 40
-
-
-def test_effect_size_over_seeds():
-    a, b = np.zeros((3, 10), bool), np.zeros((3, 10), bool)
-    for row, right in zip(a, (6, 7, 8), strict=True):
-        row[:right] = True
-    b[:, :5] = True
-    found = paired_difference(a, b)
-    assert found.estimate == pytest.approx(0.2) and found.n == 3
-    assert found.cohens_d == pytest.approx(0.2 / 0.1)
-
-
-def test_a_pair_has_the_same_images():
-    with pytest.raises(ValueError, match="same seeds and test images"):
-        paired_difference(np.ones((3, 5)), np.ones((2, 5)))
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        paired_difference(np.ones(5), np.ones(5), level=95)
 
 
 def test_correctness_survives_packing():

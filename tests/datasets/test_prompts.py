@@ -1,6 +1,7 @@
 """The prompt of a class, by name and by number, for both collections."""
 
 import pytest
+from checkpoints.golden import golden
 
 from rs_course import datasets, simulated_earth
 from rs_course.datasets import simulated
@@ -33,3 +34,20 @@ def test_unknown_classes_get_the_list(label):
 def test_unknown_data_set():
     with pytest.raises(ValueError, match="no prompt table for 'rsicd': use 'simulated', 'eurosat' or 'fmow'"):
         datasets.class_prompt("River", dataset="rsicd")
+
+
+def test_categories_of_functional_map_of_the_world():
+    assert datasets.class_prompt("swimming_pool", "fmow") == "a fmow satellite image of a swimming pool"
+    assert datasets.class_prompt(0, "fmow") == "a fmow satellite image of a airport"
+    with pytest.raises(ValueError, match="Unknown class 'River': use 0 to 61 or one of airport, "):
+        datasets.class_prompt("River", "fmow")
+
+
+def test_the_sentences_are_those_of_the_official_code():
+    data = golden("diffusionsat").info["data"]
+    assert list(simulated.FMOW_CATEGORIES) == data["categories_62"]
+    known = [case for case in data["captions_nothing_dropped"] if case["kind"] == "fmow"]
+    assert known
+    for case in known:
+        sentence, _, _ = case["caption"].partition(" in ")
+        assert datasets.class_prompt(case.get("cls", case["category"]), "fmow") == sentence

@@ -158,13 +158,10 @@ def test_stretch_of_16_bit_reflectance():
     assert image.shape == (1, 3, 12, 10)
     assert image[0, 2, 4, 5].item() == pytest.approx(raw[4, 5, 2] / 5000)
     assert np.abs(stretch.undo(image) - raw).max() < 1e-3
-    narrow = degradation.Stretch.from_percentiles(raw, 2, 98)
-    assert narrow.low == tuple(np.percentile(raw, 2, axis=(0, 1)))
-    assert narrow.apply(raw).aminmax() == (0, 1)
 
 
 def test_bad_stretch():
     with pytest.raises(ValueError, match="is a band constant"):
-        degradation.Stretch.from_percentiles(np.full((4, 4, 3), 7, np.uint16))
+        degradation.Stretch((7,) * 3, (7,) * 3)
     with pytest.raises(ValueError, match=r"takes \[H, W, 3\]: choose the bands first"):
         degradation.Stretch((0,) * 3, (1,) * 3).apply(np.zeros((4, 4, 13), np.uint16))

@@ -1,14 +1,11 @@
 """Tiles, batches, layouts and number types give one result; baselines and the comparison of upscalers."""
 
-import copy
-
 import pytest
 import torch
 
-from rs_course import checkpoints, superres
+from rs_course import superres
 from rs_course.paths import data_dir
 from rs_course.superres import baselines, quality
-from rs_course.superres.baselines import DiffusionUpscaler
 from rs_course.superres.degradation import Stretch, bicubic, high_resolution, observed, round8
 from rs_course.superres.learning import start_as_interpolation
 
@@ -212,47 +209,3 @@ def test_flat_tiles_are_compared():
     flat, low = torch.full((2, 3, 64, 64), 0.25), torch.full((2, 3, 16, 16), 0.25)
     row = quality.compare({"nearest": baselines.nearest}, low, flat)["nearest"]
     assert row["texture"] == 0 and torch.isinf(row["psnr"]).all() and (row["ssim"] == 1).all()
-
-
-@pytest.fixture(scope="module")
-def generator():
-    return checkpoints.load("mini-diffusionsat", device="cpu")
-
-
-@pytest.fixture
-def low():
-    """Two smooth pictures ``[2, 3, 16, 16]``."""
-    coarse = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    return torch.nn.functional.interpolate(coarse, (16, 16), mode="bicubic").clamp(0, 1)
-
-
-def test_sdedit_leaves_its_start_with_its_strength(generator, low):
-    start, far = baselines.bicubic(low), []
-    for strength in (0.25, 0.75):
-        draw = DiffusionUpscaler(generator, gsd=10.0, strength=strength, steps=4)
-        far.append((superres.upscale(low, draw) - start).abs().mean().item())
-    assert 0 < far[0] < far[1]
-
-
-def test_the_draw_belongs_to_the_seed(generator, low):
-    draws = [superres.upscale(low[:1], DiffusionUpscaler(generator, steps=4, seed=s)) for s in (0, 0, 1)]
-    assert draws[0].shape == (1, 3, 64, 64)
-    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
-
-
-def test_a_controlnet_sees_the_picture(generator, low, tmp_path):
-    from rs_course.checkpoints.export import write_model
-    from rs_course.training.diffusionsat import encoder_copy
-
-    silent = encoder_copy(generator.unet)
-    speaking = copy.deepcopy(silent)
-    torch.manual_seed(0)
-    torch.nn.init.normal_(speaking.controlnet_mid_block.weight, std=0.2)
-    apart = {}
-    for name, network in (("silent", silent), ("speaking", speaking)):
-        write_model(network, tmp_path / name, "controlnet")
-        steered = checkpoints.load("mini-diffusionsat", device="cpu", controlnet=tmp_path / name)
-        draw = DiffusionUpscaler(steered, gsd=10.0, steps=2)
-        one, other = (superres.upscale(picture[None], draw) for picture in low)  # the same noise
-        apart[name] = (one - other).abs().max().item()
-    assert apart["silent"] == 0 < apart["speaking"]
