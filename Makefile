@@ -36,7 +36,7 @@ slides: setup-book
 release-files: book slides
 	$(BIN)/rs-course release-files
 
-# One thread per process, because two processes share the cores. nbval runs each notebook and compares every text
+# One thread per process, because two processes share the cores; tests/conftest.py says in which order. nbval runs each notebook and compares every text
 # output with the stored one; it leaves image bytes aside (its default), because fonts and rendering differ between
 # machines. `make -k test` goes on after a failing part and still ends with a failure.
 test: test-style test-notebooks test-code test-book test-nbgrader
@@ -53,11 +53,11 @@ test-notebooks: setup-test
 	$(BIN)/rs-course run --profile fast --jobs 2
 
 test-code: setup-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 --nbval --nbval-current-env \
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 --nbval --nbval-current-env \
 	  --ignore tests/book --ignore tests/checkpoints/test_export.py tests notebooks
 
 test-book: setup-book setup-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=8 tests/book tests/checkpoints/test_export.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=8 tests/book tests/checkpoints/test_export.py
 
 # Last, because nbgrader changes JupyterLab; where it cannot be installed, these tests are skipped and say so.
 test-nbgrader: setup-test

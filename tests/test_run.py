@@ -41,6 +41,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "my course"
 
 
+@pytest.mark.slow
 def test_runs_once_until_something_changes(folder, capsys):
     path = _notebook(folder / "nbs" / "00_one.ipynb", _COUNT_RUNS)
     runs = folder / "nbs" / "runs.txt"
@@ -197,6 +198,7 @@ def test_what_is_no_notebook_is_named(folder, capsys, content):
     assert "00_bad.ipynb is not a complete notebook" in err and err.count("\n") == 1, err
 
 
+@pytest.mark.slow
 def test_two_notebooks_at_the_same_time(folder, capfd):
     """Each waits for the other, so one after the other would never end well."""
     meet = "import pathlib, time\npathlib.Path('{0}').touch()\nend = time.time() + 60\n"

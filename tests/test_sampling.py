@@ -348,6 +348,7 @@ def test_half_precision_runs_and_is_close(folders, generator):
     assert a.dtype == torch.float32 and (a - b).abs().mean() < 0.05
 
 
+@pytest.mark.slow
 def test_a_compiled_unet_gives_the_same_images(folders, generator):
     compiled = checkpoints.load(folders["diffusionsat"]).compile(backend="eager")
     ask = {"steps": 2, "metadata": PLACE, "output": "latent"}

@@ -75,6 +75,7 @@ def test_the_vae_bound_is_exact_where_the_posterior_is():
     torch.testing.assert_close(got.detach(), exact, atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_diffusion_bound_closes_for_the_exact_denoiser_and_many_steps():
     world = toys.islands()
 

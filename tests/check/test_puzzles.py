@@ -57,6 +57,7 @@ def test_other_keys_and_values_are_named(puzzle):
         assert all(repr(option) in message for option in options)
 
 
+@pytest.mark.slow
 def test_the_four_reports_differ_as_the_hints_say():
     values = dict(alignment.reports())
     same = values.pop("unchanged")

@@ -30,6 +30,7 @@ def batches(first=0):
         k += 1
 
 
+@pytest.mark.slow
 def test_learns_the_known_optimum():
     model = Linear()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)

@@ -180,6 +180,7 @@ def test_a_prompt_that_is_cut_is_said_once(generator, tmp_path):
     assert len(caught) == 1
 
 
+@pytest.mark.slow
 def test_killed_with_9_and_run_again(generator, tmp_path, capsys):
     """Nothing is lost, nothing is there twice, and the finished shards stay as they are."""
     (tmp_path / "prompts.txt").write_text("a river\na lake\na field\n")

@@ -19,6 +19,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("RS_COURSE_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_byte(generator, tmp_path):
     from distributed import LocalCluster
 

@@ -219,6 +219,7 @@ def test_samples_show_every_class(tmp_path, collection):
     assert len(drawn) == 10 and rows == [("each class", "generated")]
 
 
+@pytest.mark.slow
 def test_samples_of_the_inpainting_twin_stand_below_what_it_was_shown(tmp_path, tiles):
     drawn, rows = text2earth.repainted(tiles)(write_checkpoint(tmp_path / "tiny", "text2earth-inpainting"))
     whole, without, generated = drawn.chunk(3)
