@@ -105,10 +105,6 @@ def trade_off(generators: dict, true: dict, *, provenance: str | Sequence[str]) 
     for (name, line), colour in zip(generators.items(), plots.COLOURS, strict=False):
         points = [(row["CLIP score, mini-clip"]["mean"], row["FID, mini-clip-b"]) for row in line.values()]
         axes[0].plot(*zip(*points, strict=True), "o-", color=colour, label=name)
-        # The two lines cross: each has its numbers on its own side.
-        side = (5, 4) if colour == plots.COLOURS[0] else (-9, -9)
-        for scale, point in zip(line, points, strict=True):
-            axes[0].annotate(scale, point, xytext=side, textcoords="offset points", fontsize=8, color=colour)
         scales = [float(scale) for scale in line]
         for measure, style in (("precision", "-"), ("recall", "--")):
             axes[1].plot(scales, [row[measure] for row in line.values()], style, color=colour)
@@ -122,7 +118,25 @@ def trade_off(generators: dict, true: dict, *, provenance: str | Sequence[str]) 
     for measure, style in (("precision", "-"), ("recall", "--")):
         axes[1].plot([], [], style, color="0.4", label=measure)
     axes[1].legend(loc="lower left")
-    return plots.badge(figure, provenance)
+    plots.badge(figure, provenance)
+    _number(axes[0], list(generators.values()))
+    return figure
+
+
+def _number(axis, names: Sequence) -> None:
+    """Write a name beside each point of the first lines, in the direction where most room is left."""
+    axis.figure.draw_without_rendering()  # only now it is known where a point lies on the page
+    lines = [axis.transData.transform(line.get_xydata()) for line in axis.lines]
+    taken = np.concatenate([*lines, *(np.linspace(a[:-1], a[1:], 40).reshape(-1, 2) for a in lines)])
+    turn = np.arange(0, 2 * np.pi, np.pi / 8)
+    ring = 11 * np.stack([np.cos(turn), np.sin(turn)], axis=1)  # pixels
+    for line, points, own in zip(axis.lines, lines, names, strict=False):
+        for name, point in zip(own, points, strict=True):
+            room = np.linalg.norm(point + ring[:, None] - taken, axis=2).min(1)
+            place = point + ring[room.argmax()]
+            at = axis.transData.inverted().transform(place)
+            axis.text(*at, name, ha="center", va="center", fontsize=8, color=line.get_color())
+            taken = np.concatenate([taken, place[None]])
 
 
 def curves(lines: dict, *, provenance: str | Sequence[str]) -> Figure:

@@ -43,6 +43,22 @@ def test_rates_and_trade_off_have_a_point_for_every_number():
     assert texts(figure.axes[0]) == ["1", "3"] and len(lines) == 2
 
 
+def test_the_numbers_of_crossing_lines_stand_beside_their_points_and_apart():
+    def line(*points):
+        rows = [{"CLIP score, mini-clip": {"mean": x}, "FID, mini-clip-b": y} for x, y in points]
+        return {str(k): row | {"precision": 0.5, "recall": 0.4} for k, row in enumerate(rows)}
+
+    true = {"CLIP score, mini-clip": {"mean": 55}, "FID, mini-clip-b": 0.01}
+    lines = {"a": line((13, 0.08), (57, 0.081), (59, 0.2)), "b": line((25, 0.06), (57.5, 0.05), (56, 0.082))}
+    axis = figures.trade_off(lines, true, provenance="computed · test").axes[0]
+    pixels = axis.transData.transform
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    points = np.concatenate([pixels(drawn.get_xydata()) for drawn in axis.lines[:2]])
+    far = [np.linalg.norm(pixels(t.get_position()) - p) for t, p in zip(axis.texts, points, strict=True)]
+    assert max(far) < 20 and min(far) > 5
+
+
 def test_curves_are_drawn_step_by_step():
     figure = figures.curves({"one": [1, 2, 3], "two": [1, 1, 1]}, provenance="computed · test")
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[1, 2, 3], [1, 1, 1]]
