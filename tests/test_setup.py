@@ -1,12 +1,18 @@
 """rs-course setup: it needs only Python, keeps CUDA away from laptops, and goes on after an interruption."""
 
+import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from jupyter_client import KernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient import NotebookClient
 
 from rs_course import cli
 from rs_course.commands import setup
@@ -141,6 +147,30 @@ def test_set_up_twice_and_after_an_interruption(tmp_path, monkeypatch, capsys):
     setup.create(root / ".venv")
     assert setup._works(root / ".venv")
     assert not (root / ".venv" / "kept").exists()
+
+
+def test_a_cell_finds_the_commands_of_the_environment(tmp_path):
+    kernels = tmp_path / ".venv" / "share" / "jupyter" / "kernels"
+    (kernels / "python3").mkdir(parents=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Python 3", "language": "python"}
+    (kernels / "python3" / "kernel.json").write_text(json.dumps(spec))
+    commands = setup._python(tmp_path / ".venv").parent
+    commands.mkdir()
+    (commands / "only-here").write_text("")
+    (commands / "only-here").chmod(0o755)
+    setup.find_commands(tmp_path / ".venv")
+    setup.find_commands(tmp_path / ".venv")  # as the next set-up does
+
+    manager = KernelSpecManager(kernel_dirs=[str(kernels)], ensure_native_kernel=False)
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("import shutil; shutil.which('only-here'), shutil.which('ls')")]
+    )
+    kernel = KernelManager(kernel_name="python3", kernel_spec_manager=manager)
+    NotebookClient(notebook, km=kernel).execute()
+    found, other = ast.literal_eval(notebook.cells[0].outputs[0]["data"]["text/plain"])
+    assert found == str(commands / "only-here") and other == shutil.which("ls")
+    setup.find_commands(tmp_path)  # an environment without Jupyter stays as it is
 
 
 _LISTING = """:env:.cert='/etc/ca.crt'

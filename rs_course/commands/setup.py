@@ -63,6 +63,7 @@ def setup(args: argparse.Namespace):
     current = before == stamp(root, args.torch, installed) and _works(folder)
     if not args.force and current and set(asked) <= set(installed):
         keep_widgets(folder)
+        find_commands(folder)
         print("setup: .venv is up to date")
         return
     extras = sorted({*asked, *installed}) if current else asked
@@ -81,6 +82,7 @@ def setup(args: argparse.Namespace):
     if uv is None or not _call(uv, "pip", "install", *quiet, "--python", python, *settings, *everything):
         _pip(python, "install", *everything)
     keep_widgets(folder)
+    find_commands(folder)
     (folder / _STAMP).write_text(json.dumps(stamp(root, args.torch, extras)), encoding="utf-8")
     print("setup: done; start with `make lab`, or see what this machine has with `rs-course doctor`")
 
@@ -132,6 +134,16 @@ def keep_widgets(environment: Path) -> None:
     overrides.setdefault("@jupyter-widgets/jupyterlab-manager:plugin", {}).setdefault("saveState", True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(overrides, indent=2) + "\n", encoding="utf-8")
+
+
+def find_commands(environment: Path) -> None:
+    """Let a cell find the environment's commands, ``!rs-course doctor``, however JupyterLab was started."""
+    path = environment / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
+    if path.is_file():  # ipykernel's own; Jupyter fills in ${PATH}
+        spec = json.loads(path.read_text(encoding="utf-8"))
+        commands = _python(environment).parent.absolute()
+        spec["env"] = {**spec.get("env", {}), "PATH": f"{commands}{os.pathsep}${{PATH}}"}
+        path.write_text(json.dumps(spec, indent=1) + "\n", encoding="utf-8")
 
 
 def gpu_present() -> bool:
