@@ -80,10 +80,12 @@ def _end_kernels(lab):
         urllib.request.urlopen(end, timeout=30).close()
 
 
-def _bytes_shown(page) -> str:
-    """Hash of the bytes behind the picture that the browser shows."""
-    shown = page.eval_on_selector(
-        _PICTURE, "async img => Array.from(new Uint8Array(await (await fetch(img.src)).arrayBuffer()))"
+def _bytes_shown(page, which=0) -> str:
+    """Hash of the bytes behind a picture that the browser shows."""
+    shown = (
+        page.locator(_PICTURE)
+        .nth(which)
+        .evaluate("async img => Array.from(new Uint8Array(await (await fetch(img.src)).arrayBuffer()))")
     )
     assert bytes(shown[:4]) == b"\x89PNG"
     return hashlib.sha256(bytes(shown)).hexdigest()
@@ -112,6 +114,12 @@ _GAME = """import numpy as np
 from rs_course import quiz
 tiles = np.stack([np.full((16, 16, 3), shade, np.uint8) for shade in (40, 90, 200)])
 quiz.show_origins(tiles, ["real · a", "simulated · b", "generated · c"], ["real", "real", "generated"])"""
+_MAP = """from rs_course import map_editor
+from rs_course.checkpoints import maps
+def wide(strokes):
+    drawn = (maps.painted(maps.classes_of_strokes(strokes, 200)) * 255).byte().permute(1, 2, 0).numpy()
+    return drawn.repeat(3, 1)
+map_editor.edit_map(wide, alt="A map")"""
 
 
 @pytest.mark.slow
@@ -119,9 +127,9 @@ quiz.show_origins(tiles, ["real · a", "simulated · b", "generated · c"], ["re
 def test_answers_wait_and_the_game_is_played_by_keyboard_in_the_dark(lab, browser, tmp_path):
     v4, question = nbformat.v4, nbformat.v4.new_markdown_cell("# Small\n\n> **Predict.** 6 × 7?")
     asked = v4.new_code_cell("print(6 * 7)", outputs=[v4.new_output("stream", text="42")])
-    game = v4.new_code_cell(_GAME)
-    runner.store(v4.new_notebook(cells=[question, asked, game]), tmp_path / "small.ipynb")
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    cells = [question, asked, v4.new_code_cell(_GAME), v4.new_code_cell(_MAP)]
+    runner.store(v4.new_notebook(cells=cells), tmp_path / "small.ipynb")
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.goto(lab.replace("00_orientation", "small"), timeout=90_000)
     page.locator(".jp-RenderedMarkdown h1", has_text="Small").wait_for(timeout=90_000)
     answer = page.locator(".jp-OutputArea-output", has_text="42")
@@ -143,6 +151,29 @@ def test_answers_wait_and_the_game_is_played_by_keyboard_in_the_dark(lab, browse
     words = [*game.locator("button").all(), game.get_by_text("You: 1 of 2"), game.get_by_text("Tile 3 of 3")]
     contrasts = [word.evaluate(site_links.CONTRAST) for word in words]
     assert min(contrasts) >= 4.5, contrasts
+    _draw_a_stroke(page)
+
+
+def _draw_a_stroke(page):
+    """Two clicks on the map: nothing shrinks, and the picture keeps its ratio."""
+
+    def sizes():
+        boxes = [box.bounding_box() for box in (cell(3, 3), page.locator(_PICTURE).last)]
+        return [(round(box["width"]), round(box["height"])) for box in boxes]
+
+    def cell(row, column):
+        return page.locator(f"button[title='row {row}, column {column}']")
+
+    cell(3, 3).wait_for(timeout=60_000)
+    before, (square, picture) = _bytes_shown(page, -1), sizes()
+    assert square == (18, 18) and picture == (600, 200)
+    cell(3, 3).click()
+    cell(9, 12).press("Enter")
+    deadline = time.monotonic() + 60
+    while _bytes_shown(page, -1) == before and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    assert _bytes_shown(page, -1) != before
+    assert sizes() == [square, picture]
 
 
 @pytest.mark.slow
