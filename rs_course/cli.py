@@ -18,7 +18,7 @@ COMMANDS = {
     "setup": ("rs_course.commands.setup", "create .venv with the pinned environment"),
     "doctor": ("rs_course.commands.machine", "say what this machine has, what is missing and how to mend it"),
     "start": ("rs_course.commands.student", "copy the notebooks and assignments into a folder to work in"),
-    "run": ("rs_course.commands.run", "execute the notebooks headlessly and build the index page"),
+    "run": ("rs_course.commands.publish", "execute the notebooks headlessly and build the index page"),
     "book": ("rs_course.commands.publish", "build the course as a static site from the executed notebooks"),
     "slides": ("rs_course.commands.publish", "make a slide deck of each executed notebook"),
     "cache": ("rs_course.commands.machine", "say what the cache holds, and clean it"),

@@ -44,10 +44,20 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file, whole or not at all."""
+    with atomic_write(path) as partial:
+        partial.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8, with its line ends as they are, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
 def write_json(path: str | Path, content: Any, **options) -> None:
     """Write a JSON file, whole or not at all; ``options`` are those of ``json.dumps``."""
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(content, **{"indent": 1, **options}) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, **{"indent": 1, **options}) + "\n")
 
 
 @functools.cache
@@ -172,7 +182,7 @@ def _continue(url: str, part: Path):
     if have:
         request.add_header("Range", f"bytes={have}-")
         if tag_file.exists():
-            request.add_header("If-Range", tag_file.read_text())
+            request.add_header("If-Range", tag_file.read_text(encoding="utf-8"))
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
@@ -185,7 +195,7 @@ def _continue(url: str, part: Path):
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
         if tag := response.headers.get("ETag"):
-            tag_file.write_text(tag)
+            tag_file.write_text(tag, encoding="utf-8")
         name = part.name.removesuffix(".part")
         bar = tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True, disable=None, leave=False)
         with bar, open(part, "ab" if resumed else "wb") as file:

@@ -119,9 +119,9 @@ class VAE(Family):
 class Flow(Family):
     """RealNVP (Dinh et al. 2017): invertible layers, each of which moves one coordinate by the other."""
 
-    def __init__(self, layers: int = 8):
+    def __init__(self):
         super().__init__()
-        self.layers = nn.ModuleList(mlp(1, 2, width=32) for _ in range(layers))
+        self.layers = nn.ModuleList(mlp(1, 2, width=32) for _ in range(8))
 
     def log_likelihood(self, x: torch.Tensor, generator: torch.Generator | None = None):
         """Exact: the density of the normal point that x comes from, times the change of volume."""

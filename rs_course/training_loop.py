@@ -13,6 +13,7 @@ import json
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count as count_from
@@ -257,6 +258,22 @@ def fit(
             return
 
 
+def run(training: Iterator[Progress]) -> None:
+    """Make all steps of a training at once."""
+    deque(training, maxlen=0)
+
+
+def once(
+    path: Path, network: torch.nn.Module, train: Callable[[], torch.nn.Module], *, anew: bool = False
+) -> torch.nn.Module:
+    """``network`` with the weights of what ``train()`` returns, which is kept in a file for the next time."""
+    if anew or not path.exists():
+        with atomic_write(path) as partial:
+            torch.save(train().state_dict(), partial)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    return network.eval()
+
+
 def by_step(make: Callable[[np.random.Generator], tuple], seed: int) -> Callable[[int], Iterator]:
     """Endless batches for :func:`fit`: that of step k is ``make`` of the generator of (seed, k)."""
 
@@ -273,13 +290,13 @@ def prefetch(batches: Iterable, device: torch.device) -> Iterator:
     return iter(batches) if device.type == "cpu" else ahead(moved)
 
 
-def ahead(items: Iterable, count: int = PREFETCHED) -> Iterator:
-    """The same items in the same order, ``count`` of them made early by a thread.
+def ahead(items: Iterable) -> Iterator:
+    """The same items in the same order, :data:`PREFETCHED` of them made early by a thread.
 
     Whatever the thread raises is raised here, in its place. The thread ends with this iterator, also where
     that is closed or forgotten before its end.
     """
-    ready: Queue = Queue(count)
+    ready: Queue = Queue(PREFETCHED)
     abandoned = threading.Event()
 
     def hand_over(item, error=None):

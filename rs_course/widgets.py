@@ -151,12 +151,11 @@ def working(sign: Any):
         sign.value = ""
 
 
-def explorer(*, seed: int = 0, static: Figure | None = None):
+def explorer(*, seed: int = 0):
     """Explore the simulated Earth: class, date, cloud cover and ground sampling distance of one place.
 
     Args:
         seed: Which place of each class is shown first.
-        static: Figure for pages without a kernel.
 
     Returns:
         A :class:`Panel`, as from :func:`sliders`.
@@ -177,7 +176,6 @@ def explorer(*, seed: int = 0, static: Figure | None = None):
         controls,
         start={"label": "River", "month": 7, "gsd": 10.0, "seed": seed},
         alt="One simulated tile that changes with class, month, cloud cover, metres per pixel and place.",
-        static=static,
     )
 
 
@@ -195,7 +193,6 @@ def grid_explorer(
     provenance: str,
     metadata: dict | None = None,
     seed: int = 0,
-    static: Figure | None = None,
 ):
     """Explore a generator: two things of :data:`AXES` change over a grid of tiles, the controls set the rest.
 
@@ -205,7 +202,6 @@ def grid_explorer(
         provenance: Of the tiles.
         metadata: Fields that no axis or control changes, physical units.
         seed: Of the noise.
-        static: Figure for pages without a kernel.
 
     Returns:
         A :class:`Panel`, as from :func:`sliders`.
@@ -228,7 +224,6 @@ def grid_explorer(
         controls,
         start={"across": "guidance", "month": 7, "guidance": checkpoint.defaults["guidance"]},
         alt="A grid of generated tiles: initial noise changes down the rows, the guidance scale across.",
-        static=static,
         idle=lambda values: {values["down"], values["across"]},
     )
 

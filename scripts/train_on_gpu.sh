@@ -17,6 +17,6 @@ train() { # NAME MINUTES OPTIONS...
 }
 
 # The generators stand beside the shipped autoencoder; a student stands beside its teacher.
-train mini-text2earth 3 --start mini-text2earth --data "$data" --batch "$batch" $compile
-train mini-diffusionsat 2 --start mini-diffusionsat --batch "$batch" $compile
-train mini-text2earth-fast 1.5 --teacher "$out/mini-text2earth" --data "$data" --batch "$batch" $compile
+train mini-text2earth 3 --start mini-text2earth --data "$data" --batch-size "$batch" $compile
+train mini-diffusionsat 2 --start mini-diffusionsat --batch-size "$batch" $compile
+train mini-text2earth-fast 1.5 --teacher "$out/mini-text2earth" --data "$data" --batch-size "$batch" $compile

@@ -17,6 +17,10 @@ from rs_course.alignment import corruptions
         (lambda: superres.span, "rs_course.superres.networks"),
         (lambda: datasets.events, "rs_course.datasets.disasters"),
         (lambda: checkpoints.drawing, "rs_course.checkpoints.maps"),
+        (lambda: classification.held_out, "rs_course.classification.controls"),
+        (lambda: classification.tuning, "rs_course.classification.training"),
+        (lambda: datasets.diffusionsat, "rs_course.datasets.simulated"),
+        (lambda: diffusion.guidance, "rs_course.diffusion.samplers"),
         (lambda: diffusion.timesteps, "rs_course.diffusion.schedules"),
     ],
 )

@@ -15,7 +15,7 @@ import site_links
 from bs4 import BeautifulSoup
 
 from rs_course import cli
-from rs_course.commands import run
+from rs_course.commands import publish
 from rs_course.execution import pages, runner
 
 _PARAMETERS = 'PROFILE = "fast"\nSEED = 0'
@@ -161,7 +161,7 @@ _KINDS = 'SEED: int = 0\nFLAG: bool = False\nPROFILE: str = "fast"\nSCALE = 2\nN
 )
 def test_a_parameter_gets_the_kind_that_the_notebook_declares(folder, name, text, value):
     path = _notebook(folder / "00_kinds.ipynb", parameters="%matplotlib inline\n" + _KINDS)
-    assert run._job(path, {name: text}).changed == {name: value}
+    assert publish._job(path, {name: text}).changed == {name: value}
 
 
 def test_a_flag_arrives_as_true(folder):

@@ -10,7 +10,7 @@ import pytest
 _ROOT = Path(__file__).resolve().parents[1]
 _TYPED = [
     path
-    for room in ("checkpoints", "classification", "datasets", "generation", "study")
+    for room in ("checkpoints", "classification", "datasets", "diffusion", "generation", "study", "superres")
     for path in (_ROOT / "rs_course" / room).glob("*.py")
 ]
 _TYPED += [_ROOT / "rs_course" / f"{name}.py" for name in ("fetching", "files", "jobs", "paths", "registry")]

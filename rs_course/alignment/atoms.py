@@ -24,7 +24,7 @@ from torch import nn
 from rs_course.checkpoints.maps import SEGMENTATION_COLOURS, classes_of_scene
 from rs_course.metrics.intervals import Interval
 
-from .measures import rerender, won_by_kind
+from .measures import made_of, rerender, won_by_kind
 
 Measure = Callable[[np.ndarray, np.ndarray], float]  # (tile uint8 [H, W, 3], classes [H, W]) -> number
 READABLE = {
@@ -76,10 +76,7 @@ def atoms(scenes: Iterable, kinds: Iterable[str] | None = None) -> list[Atom]:
     Raises:
         ValueError: An unknown kind.
     """
-    scenes, kinds = list(scenes), list(KINDS if kinds is None else kinds)
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise ValueError(f"There is no kind of atom {unknown[0]!r}: use {', '.join(KINDS)}.")
-    return [Atom(kind, *parts) for kind in kinds for parts in _MAKERS[kind](scenes)]
+    return [Atom(kind, *made) for kind, made in made_of(scenes, kinds, _MAKERS)]
 
 
 def won(atoms: list[Atom], asked: np.ndarray, opposite: np.ndarray, reader: LandcoverReader) -> np.ndarray:
@@ -97,7 +94,7 @@ def won(atoms: list[Atom], asked: np.ndarray, opposite: np.ndarray, reader: Land
     return np.where(values[:, 0] == values[:, 1], 0.5, values[:, 0] > values[:, 1])
 
 
-def obedience(atoms: list[Atom], wins: np.ndarray, *, level: float = 0.95) -> dict[str, Interval]:
+def obedience(atoms: list[Atom], wins: np.ndarray) -> dict[str, Interval]:
     """Share of pairs won, by kind and over ``"all"``, with Wilson's interval; chance is 0.5.
 
     Raises:
@@ -105,7 +102,7 @@ def obedience(atoms: list[Atom], wins: np.ndarray, *, level: float = 0.95) -> di
     """
     if not atoms:
         raise ValueError("There are no atoms to judge: give more scenes or other kinds.")
-    return won_by_kind([one.kind for one in atoms], wins, level)
+    return won_by_kind([one.kind for one in atoms], wins)
 
 
 def _is(cover: str) -> int:
@@ -253,8 +250,9 @@ NAMES = tuple(SEGMENTATION_COLOURS)
 class LandcoverReader(nn.Module):
     """Tile ``[N, 3, 64, 64]`` in [0, 1] to scores of :data:`NAMES` ``[N, 7, 64, 64]``."""
 
-    def __init__(self, width: int = 32):
+    def __init__(self):
         super().__init__()
+        width = 32
 
         def conv(inside, outside, stride=1, dilation=1):
             layer = nn.Conv2d(inside, outside, 3, stride, padding=dilation, dilation=dilation, bias=False)
@@ -289,11 +287,11 @@ def load_reader(name_or_folder: str | Path = "mini-landcover") -> LandcoverReade
 
 
 @torch.inference_mode()
-def read_landcover(reader: LandcoverReader, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
+def read_landcover(reader: LandcoverReader, images: np.ndarray) -> np.ndarray:
     """Places in :data:`NAMES` for uint8 tiles ``[N, 64, 64, 3]``: uint8 ``[N, 64, 64]``."""
     found = []
-    for start in range(0, len(images), batch_size):
-        x = torch.from_numpy(np.array(images[start : start + batch_size])).permute(0, 3, 1, 2) / 255
+    for start in range(0, len(images), 100):
+        x = torch.from_numpy(np.array(images[start : start + 100])).permute(0, 3, 1, 2) / 255
         found.append(reader(x).argmax(1).byte().numpy())
     return np.concatenate(found)
 

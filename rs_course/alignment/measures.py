@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -229,21 +229,29 @@ def minimal_pairs(scenes: Iterable, kinds: Iterable[str] | None = None) -> list[
     Raises:
         ValueError: An unknown kind.
     """
-    scenes, kinds = list(scenes), list(KINDS if kinds is None else kinds)
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise ValueError(f"There is no kind {unknown[0]!r} of minimal pair: use {', '.join(KINDS)}.")
-    return [MinimalPair(*made, kind) for kind in kinds for made in _MAKERS[kind](scenes)]
+    return [MinimalPair(*made, kind) for kind, made in made_of(scenes, kinds, _MAKERS)]
 
 
-def minimal_pair_accuracy(
-    scorer: Scorer, pairs: list[MinimalPair], *, level: float = 0.95
-) -> dict[str, Interval]:
+def made_of(
+    scenes: Iterable, kinds: Iterable[str] | None, makers: dict[str, Callable]
+) -> Iterator[tuple[str, tuple]]:
+    """What makers, by kind, find in scenes, each with its kind.
+
+    Raises:
+        ValueError: An unknown kind.
+    """
+    scenes, kinds = list(scenes), list(makers if kinds is None else kinds)
+    if unknown := [kind for kind in kinds if kind not in makers]:
+        raise ValueError(f"There is no kind {unknown[0]!r}: use {', '.join(makers)}.")
+    yield from ((kind, made) for kind in kinds for made in makers[kind](scenes))
+
+
+def minimal_pair_accuracy(scorer: Scorer, pairs: list[MinimalPair]) -> dict[str, Interval]:
     """How often the true sentence scores higher, for each kind, with Wilson's interval.
 
     Args:
         scorer: The scorer to examine.
         pairs: From :func:`minimal_pairs`; other ``(image, true, false, kind)`` do as well.
-        level: Of the intervals.
 
     Returns:
         ``{kind: interval}`` and ``"all"``. Chance is 0.5; a tie counts as half a success.
@@ -259,14 +267,14 @@ def minimal_pair_accuracy(
         for side in ("true", "false")
     )
     won = ((true > false).double() + (true == false).double() / 2).cpu().numpy()
-    return won_by_kind([pair.kind for pair in pairs], won, level)
+    return won_by_kind([pair.kind for pair in pairs], won)
 
 
-def won_by_kind(kinds: list[str], won: np.ndarray, level: float) -> dict[str, Interval]:
+def won_by_kind(kinds: list[str], won: np.ndarray) -> dict[str, Interval]:
     """Share of ``won`` ``[N]`` (1, a half for a tie, or 0), by kind and over ``"all"``, with its interval."""
     names = np.array(kinds)
     masks = {kind: names == kind for kind in dict.fromkeys(kinds)} | {"all": names != ""}
-    return {kind: wilson(float(won[m].sum()), int(m.sum()), level=level) for kind, m in masks.items()}
+    return {kind: wilson(float(won[m].sum()), int(m.sum())) for kind, m in masks.items()}
 
 
 def _caption(scene, pattern: str) -> str | None:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rs_course.checkpoints.images import image_batch
+from rs_course.checkpoints.images import from_uint8, image_batch
 
 # Bits after the point of Pillow's weights. Sums of products with 8-bit values stay exact in float64.
 _BITS = 22
@@ -39,13 +39,7 @@ def to_uint8(images: np.ndarray | torch.Tensor) -> torch.Tensor:
         ValueError: No image, wrong channels, NaN, or values outside [0, 1].
     """
     if isinstance(images, np.ndarray) and images.dtype == np.uint8:
-        if images.ndim == 3:
-            images = images[None]
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(f"images has shape {list(images.shape)}; uint8 arrays are [N, H, W, 3].")
-        with warnings.catch_warnings():  # memory-mapped data sets are read-only, and nothing is written here
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+        batch = from_uint8(images[None] if images.ndim == 3 else images)
     else:
         channels = images.shape[-3] if isinstance(images, torch.Tensor) and images.ndim in (3, 4) else 3
         if channels == 1:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -153,6 +154,19 @@ def image_batch(images: Any, name: str = "images", *, channels: int | None = 3) 
         if low < -1e-3 or high > 1 + 1e-3:
             raise ValueError(f"{name} has values in [{low:.3g}, {high:.3g}]; images here lie in [0, 1].")
     return images
+
+
+def from_uint8(images: np.ndarray) -> torch.Tensor:
+    """A uint8 array ``[N, H, W, 3]`` as a tensor ``[N, 3, H, W]``: a view, where the array is contiguous.
+
+    Raises:
+        ValueError: Another shape.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"images has shape {list(images.shape)}; uint8 arrays are [N, H, W, 3].")
+    with warnings.catch_warnings():  # memory-mapped data sets are read-only, and nothing is written here
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
 
 
 def pixels(batch: torch.Tensor) -> np.ndarray:

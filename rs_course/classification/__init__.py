@@ -13,7 +13,7 @@ from rs_course.deprecation import old_names
 
 _RENAMED = {
     "arms": "sets", "inputs": "sets", "prompts": "recipes", "shifts": "evaluation",
-    "statistics": "evaluation"
+    "statistics": "evaluation", "held_out": "controls", "tuning": "training",
 }  # fmt: skip
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __getattr__ = old_names(__name__, _RENAMED, __getattr__)

@@ -4,11 +4,9 @@ from . import (
     controls as controls,
     evaluation as evaluation,
     experiment as experiment,
-    held_out as held_out,
     recipes as recipes,
     sets as sets,
     training as training,
-    tuning as tuning,
 )
 from .sets import compose as compose, real_shots as real_shots
 from .classifiers import build as build, load as load

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rs_course import seeds
+
 # Mean and spread of Sentinel-2 tiles rendered for the eye, near enough for real and simulated ones alike.
 MEAN, STD = (0.35, 0.38, 0.40), (0.18, 0.14, 0.12)
 
@@ -90,20 +92,18 @@ def small_cnn(classes: int, widths: tuple[int, ...] = NARROW) -> nn.Module:
     )
 
 
-def small_vit(
-    classes: int, *, size: int = 64, patch: int = 8, width: int = 128, layers: int = 6
-) -> nn.Module:
-    """A vision transformer (Dosovitskiy et al. 2021) at course scale, from ``transformers``."""
+def small_vit(classes: int) -> nn.Module:
+    """A vision transformer (Dosovitskiy et al. 2021) for tiles of 64×64 pixels, from ``transformers``."""
     from transformers import ViTConfig, ViTForImageClassification
 
     return ViTForImageClassification(
         ViTConfig(
-            image_size=size,
-            patch_size=patch,
-            hidden_size=width,
-            num_hidden_layers=layers,
-            num_attention_heads=width // 32,
-            intermediate_size=2 * width,
+            image_size=64,
+            patch_size=8,
+            hidden_size=128,
+            num_hidden_layers=6,
+            num_attention_heads=4,
+            intermediate_size=256,
             hidden_dropout_prob=0.0,
             num_labels=classes,
         )
@@ -152,8 +152,7 @@ def build(name: str, classes: int, *, seed: int = 0) -> nn.Module:
         classes: Number of classes.
         seed: Of the fresh weights; the global random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeds.initial_weights(seed):
         if name not in SMALL:
             return pretrained(name, classes)
         if name == "small-vit":

@@ -10,7 +10,7 @@ Whether a difference between two arms stands out is asked by :mod:`rs_course.stu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Scores:
 
     Attributes:
         accuracy: Share of correct images.
-        top_k: Share of images whose class is among the ``k`` most probable ones.
+        top_k: Share of images whose class is among the three most probable ones.
         macro_f1: Mean of the classes' F1.
         recall: Per class ``[C]``: share of its images that are found.
         precision: Per class ``[C]``: share of its predictions that are right (0 where it is never predicted).
@@ -50,13 +50,12 @@ class Scores:
     predictions: np.ndarray
 
 
-def evaluate(probabilities: ArrayLike, labels: ArrayLike, *, k: int = 3) -> Scores:
+def evaluate(probabilities: ArrayLike, labels: ArrayLike) -> Scores:
     """Score class probabilities against the truth.
 
     Args:
         probabilities: ``[N, C]``, each row summing to one (torch or NumPy).
         labels: True class numbers ``[N]``.
-        k: For ``top_k``; at most C.
 
     Raises:
         ValueError: Rows that are no probabilities, another number of labels, or a label out of range.
@@ -82,7 +81,7 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, *, k: int = 3) -> Scor
     correct = predictions == truth
     return Scores(
         accuracy=correct.double().mean().item(),
-        top_k=tm.multiclass_accuracy(p, truth, classes, top_k=min(k, classes), average="micro").item(),
+        top_k=tm.multiclass_accuracy(p, truth, classes, top_k=min(3, classes), average="micro").item(),
         macro_f1=float(f1.mean(dtype=np.float64)),
         recall=each(tm.multiclass_recall),
         precision=each(tm.multiclass_precision),
@@ -151,13 +150,11 @@ SHIFTS = {f.__name__: f for f in (haze, cloud, season, sensor, rotation, scale)}
 STRENGTHS = (0.5, 1.0)
 
 
-def shifted(
-    images: np.ndarray, names: Sequence[str] = tuple(SHIFTS), strengths: Sequence[float] = STRENGTHS
-) -> Iterator[tuple[str, np.ndarray]]:
+def shifted(images: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """``(name with strength, images)`` of every shift in turn: ``"haze 0.5"``, ``"haze 1"``, …"""
-    for name in names:
-        for strength in strengths:
-            yield f"{name} {strength:g}", SHIFTS[name](np.asarray(images), strength)
+    for name, shift in SHIFTS.items():
+        for strength in STRENGTHS:
+            yield f"{name} {strength:g}", shift(np.asarray(images), strength)
 
 
 def _bytes(x) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rs_course.classification import evaluation, recipes
-from rs_course.classification.held_out import held_out, near_duplicates
+from rs_course.classification.controls import held_out, near_duplicates
 from rs_course.classification.sets import ARMS, Tiles, compose, real_shots
 
 FEATURE_CLASSIFIERS = ("linear-probe", "clip-tuning", "zero-shot")
@@ -51,7 +51,7 @@ class Task:
         symmetries: Whether the test averages over the eight symmetries of the square.
         device: Where to train, ``"cpu"`` or ``"cuda"``.
         seed: Of shots, weights, order and augmentation.
-        part: ``"validation"`` or ``"test"`` of :func:`rs_course.classification.held_out.held_out`, which then
+        part: ``"validation"`` or ``"test"`` of :func:`rs_course.classification.controls.held_out`, which then
             gives the training pool too; empty for the collection's own test split.
         frozen: Hash of the settings that were frozen on validation; the part ``"test"`` opens for no task
             without one.
@@ -341,16 +341,16 @@ def _train(task: Task, real: Tiles | None, added: Tiles | None):
 
 def _on_features(task: Task, parts, classes, *, paired: bool):
     """A linear layer on the scorer's frozen features, as a function of images."""
-    from rs_course.classification import tuning
+    from rs_course.classification.training import probabilities, tune
 
     scorer, prompts = _scorer(task), _prompts(task, classes)
     if task.classifier == "zero-shot":
-        texts = tuning.text_head(scorer, prompts).T
+        texts = recipes.text_head(scorer, prompts).T
         return lambda images, symmetries=False: (scorer.image_embeddings(images) @ texts).softmax(1)
-    head = tuning.text_head(scorer, prompts) if task.classifier != "linear-probe" else None
+    head = recipes.text_head(scorer, prompts) if task.classifier != "linear-probe" else None
     parts = parts if paired else [_pooled(parts, len(classes))]
     pairs = [(scorer.image_embeddings(images), labels) for images, labels in parts]
-    layer = tuning.tune(
+    layer = tune(
         pairs,
         len(classes),
         start=head,
@@ -359,7 +359,7 @@ def _on_features(task: Task, parts, classes, *, paired: bool):
         lr=task.lr,
         seed=task.seed,
     )
-    return lambda images, symmetries=False: tuning.probabilities(layer, scorer.image_embeddings(images))
+    return lambda images, symmetries=False: probabilities(layer, scorer.image_embeddings(images))
 
 
 def _pooled(parts, classes: int):

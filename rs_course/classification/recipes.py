@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from rs_course import seeds
 from rs_course.checkpoints.prompts import LEVEL_TOKEN
 from rs_course.classification.sets import Tiles
 from rs_course.datasets import class_prompt
@@ -123,7 +124,6 @@ def t5_sentences(
     Raises:
         FileNotFoundError: The model is neither a folder nor reachable.
     """
-    import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     try:
@@ -134,8 +134,7 @@ def t5_sentences(
             f"The T5 {model!r} is neither a folder nor reachable ({str(error).splitlines()[0]}): use the "
             "grammar, class_prompts('language-enhancement', ...)."
         ) from None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeds.initial_weights(seed):
         drawn = t5.generate(
             **tokenizer(words, return_tensors="pt"),
             do_sample=True,
@@ -194,9 +193,7 @@ def clip_filter(probabilities: ArrayLike, labels: ArrayLike, *, threshold: float
     return own > (1 / p.shape[1] if threshold is None else threshold)
 
 
-def best_of_each(
-    probabilities: ArrayLike, labels: ArrayLike, count: int, *, seed: int = 0, threshold: float | None = None
-) -> np.ndarray:
+def best_of_each(probabilities: ArrayLike, labels: ArrayLike, count: int, *, seed: int = 0) -> np.ndarray:
     """CF with a number: ``count`` images of each class, at random among those that pass.
 
     As in the authors' code, a class with too few of them gets its ``count`` most probable images instead.
@@ -208,7 +205,7 @@ def best_of_each(
         ValueError: A class has fewer than ``count`` images in all.
     """
     p, labels = np.asarray(probabilities), np.asarray(labels)
-    keep, own, chosen = clip_filter(p, labels, threshold=threshold), p[np.arange(len(p)), labels], []
+    keep, own, chosen = clip_filter(p, labels), p[np.arange(len(p)), labels], []
     for k in range(p.shape[1]):
         members = np.flatnonzero(labels == k)
         if len(members) < count:
@@ -314,8 +311,20 @@ def zero_shot_logits(
         images: uint8 ``[N, H, W, 3]`` or float ``[N, 3, H, W]``.
         prompts: One sentence (or list of sentences) per class.
     """
+    cosine = scorer.image_embeddings(images) @ _embeddings(scorer, prompts).T
+    return (scorer.model.logit_scale.exp().item() * cosine).cpu().numpy()
+
+
+def text_head(scorer: Scorer, prompts: Sequence[str | Sequence[str]]) -> torch.Tensor:
+    """Weights ``[C, D]`` of the zero-shot classifier: exp(scale) · the class's text embedding.
+
+    Args:
+        scorer, prompts: As for :func:`zero_shot_logits`; of several sentences per class the mean is taken.
+    """
+    return scorer.model.logit_scale.exp().item() * _embeddings(scorer, prompts)
+
+
+def _embeddings(scorer, prompts) -> torch.Tensor:
     from rs_course.alignment import class_embeddings
 
-    prompts = [[p] if isinstance(p, str) else list(p) for p in prompts]
-    cosine = scorer.image_embeddings(images) @ class_embeddings(scorer, prompts).T
-    return (scorer.model.logit_scale.exp().item() * cosine).cpu().numpy()
+    return class_embeddings(scorer, [[p] if isinstance(p, str) else list(p) for p in prompts])

@@ -18,7 +18,6 @@ A ratio of 1:r means r synthetic images for every real one. Subsets are nested: 
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
-from rs_course.checkpoints.images import image_batch
+from rs_course.checkpoints.images import from_uint8, image_batch
 
 if TYPE_CHECKING:
     from rs_course.datasets import Dataset
@@ -147,11 +146,7 @@ def as_tensor(images: np.ndarray | torch.Tensor) -> torch.Tensor:
         TypeError, ValueError: Not a batch of images, or an empty one.
     """
     if isinstance(images, np.ndarray) and images.dtype == np.uint8:
-        if images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(f"images has shape {list(images.shape)}; uint8 arrays are [N, H, W, 3].")
-        with warnings.catch_warnings():  # memory-mapped data sets are read-only, and nothing is written here
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            tensor = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+        tensor = from_uint8(images)
     elif isinstance(images, torch.Tensor) and images.dtype == torch.uint8:
         tensor = images
     else:
@@ -197,8 +192,6 @@ def class_count(labels: ArrayLike) -> int:
 
 
 ARMS = ("real", "synthetic", "mixed", "duplicate", "shuffled")
-REAL_PER_CLASS = (1, 2, 4, 8, 16, 64, 100, 1000)
-RATIOS = (1, 2, 3, 4)
 
 
 def real_shots(data: Dataset, per_class: int, *, seed: int) -> Tiles:

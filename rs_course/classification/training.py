@@ -8,6 +8,10 @@ are such distributions, so there is one loss: the cross-entropy with the target.
 
 Compute is counted in steps of ``batch_size`` images, whatever the size of the set: two arms with the same
 ``steps`` have had the same number of gradient steps on the same number of images.
+
+:func:`tune` trains one linear layer on the image embeddings of a CLIP-family scorer: He et al.'s classifier
+tuning (CT), which starts from the texts of the classes, so that before the first step it *is* the zero-shot
+classifier; or the linear probe, which starts from nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +25,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from rs_course import precision
 from rs_course.classification import augment as augmentation
 from rs_course.classification.classifiers import build
 from rs_course.classification.sets import as_targets, as_tensor, class_count, to_float
-from rs_course.training_loop import Progress, optimize
+from rs_course.training_loop import Progress, optimize, run
 
 # Progressive resizing: a convolutional network learns most of what it will know on small images, at a quarter
 # of the cost. Pairs: up to this share of the training, this share of the side.
@@ -94,7 +99,7 @@ def fit(
     pairs = [(as_tensor(x), as_targets(y, classes, len(x))) for x, y in pairs]
     if steps is None:
         steps = max(1, round(epochs * sum(len(x) for x, _ in pairs) / sum(batches)))
-    run = steps_of(
+    training = steps_of(
         classifier.to(device),
         pairs,
         weights=(1.0, extra_weight)[: len(pairs)],
@@ -110,8 +115,7 @@ def fit(
     place = next(classifier.parameters()).device
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)  # of dropout, where the classifier has it
-        for _ in run:
-            pass
+        run(training)
     return classifier.eval()
 
 
@@ -267,3 +271,83 @@ def _order(count: int, batch_size: int, rng: np.random.Generator) -> Iterator[np
             waiting = np.concatenate([waiting, rng.permutation(count)])
         yield waiting[:batch_size]
         waiting = waiting[batch_size:]
+
+
+def tune(
+    pairs: Sequence[tuple],
+    classes: int,
+    *,
+    start: torch.Tensor | None = None,
+    steps: int = 400,
+    batch_size: int = 512,
+    lr: float | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Train the layer by AdamW with a cosine to zero and gradients clipped at 1, as He et al. do.
+
+    Args:
+        pairs: One or two (features ``[N, D]`` of length one, labels ``[N]`` or targets ``[N, C]``). Of two,
+            every step takes a batch of each, and their losses count equally.
+        classes: C.
+        start: First weights ``[C, D]``, from ``recipes.text_head``; zero for the probe.
+        steps: Gradient steps.
+        batch_size: Features of each pair a step; at most as many as there are.
+        lr: First learning rate; by default He et al.'s 1e-3 when tuning, and 1e-2 for the probe, whose
+            features are scaled to unit spread.
+        seed: Of the order.
+
+    Returns:
+        Module from features ``[N, D]`` to logits ``[N, C]``.
+
+    Raises:
+        ValueError: Labels out of range, or features of another width than ``start``.
+    """
+    width = pairs[0][0].shape[1]
+    if start is not None and tuple(start.shape) != (classes, width):
+        raise ValueError(
+            f"start has shape {list(start.shape)}, but {classes} classes of {width} features need "
+            f"[{classes}, {width}]."
+        )
+    pairs = [(x, as_targets(y, classes, len(x))) for x, y in pairs]
+    layer = nn.Linear(width, classes)
+    nn.init.zeros_(layer.bias)
+    if start is None:
+        nn.init.zeros_(layer.weight)
+        seen = torch.cat([x for x, _ in pairs])
+        head = nn.Sequential(_Standardised(seen), layer)
+    else:
+        layer.weight.data.copy_(start)
+        head = layer
+    training = steps_of(
+        head,
+        pairs,
+        weights=[1.0] * len(pairs),
+        steps=steps,
+        batches=[min(batch_size, len(x)) for x, _ in pairs],
+        lr=lr or (1e-2 if start is None else 1e-3),
+        weight_decay=0.1,
+        schedule=one_cycle(steps, warm_up=0.0),
+        clip_norm=1.0,
+        fast=False,  # logits are a hundred times a cosine: bfloat16 would round them by a tenth
+        seed=seed,
+    )
+    run(training)
+    return head.eval()
+
+
+@torch.no_grad()
+def probabilities(head: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Class probabilities ``[N, C]``."""
+    return F.softmax(head(features), dim=1)
+
+
+class _Standardised(nn.Module):
+    """Features with mean zero and unit spread over the training set."""
+
+    def __init__(self, features: torch.Tensor):
+        super().__init__()
+        self.register_buffer("mean", features.mean(0))
+        self.register_buffer("std", features.std(0, correction=0).clamp(min=1e-6))
+
+    def forward(self, x):
+        return (x - self.mean) / self.std

@@ -97,7 +97,10 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, help="folder of the model and its training state (default: runs/NAME)")
     add("--minutes", type=float, help="time to train in all (default: as for the shipped weights)")
     add(
-        "--batch", type=int, help="images a step (latent minis only; default: small, as a processor likes it)"
+        "--batch-size",
+        "--batch",
+        type=int,
+        help="images a step (latent minis only; default: small, as a processor likes it)",
     )
     add("--compile", action="store_true", help="compile the network (latent minis, on a GPU)")
     add("--teacher", help="the checkpoint that mini-text2earth-fast is distilled from")
@@ -117,7 +120,7 @@ def train(args: argparse.Namespace):
         raise ValueError(f"--minutes {args.minutes}: give a time above zero.")
     out = args.out or Path("runs") / args.name
     chosen = {
-        "minutes": args.minutes, "data": args.data, "start": args.start, "batch_size": args.batch,
+        "minutes": args.minutes, "data": args.data, "start": args.start, "batch_size": args.batch_size,
         "teacher": args.teacher, "compile": args.compile or None,
     }  # fmt: skip
     chosen = {key: value for key, value in chosen.items() if value is not None}
@@ -129,8 +132,10 @@ def train(args: argparse.Namespace):
         raise ValueError(f"{args.name} has no --teacher: only mini-text2earth-fast is distilled.")
     if args.compile and "options" not in known:
         raise ValueError(f"--compile is for the latent minis, not for {args.name}.")
-    if args.batch is not None and (args.batch < 4 or "batch_size" not in known):
-        raise ValueError(f"--batch {args.batch}: a number from 4 on, and for the latent minis only.")
+    if args.batch_size is not None and (args.batch_size < 4 or "batch_size" not in known):
+        raise ValueError(
+            f"--batch-size {args.batch_size}: a number from 4 on, and for the latent minis only."
+        )
     train(out, seed=args.seed, resume=not args.fresh, **chosen)
     print(f"train: {args.name} lies in {out}")
 

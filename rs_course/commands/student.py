@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING
 
-from rs_course.files import atomic_write, write_json
+from rs_course.files import atomic_write, write_bytes, write_json
 from rs_course.paths import course_files, writable
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def submit(args: argparse.Namespace):
     stem = f"{name}-{records.file_name(args.student)}" if args.student else name
     target = Path(args.out, f"{stem}.zip")
     files = ((notebook.name, data), (MANIFEST, json.dumps(manifest, indent=1).encode()))
-    records.write_bytes(target, records.pack(files))
+    write_bytes(target, records.pack(files))
     print(f"{target} is ready to upload. Keep this receipt of your notebook: {digest[:16]}")
 
 

@@ -2,9 +2,9 @@
 
     schedules          ᾱ_t: linear, cosine, scaled linear, zero terminal SNR; which steps a sampler visits
     process            closed-form noising, ε / x0 / v, the posterior q(x_s | x_t, x_0), the bound, the loss
-    samplers           DDPM, DDIM, Euler, Heun, DPM-Solver++(2M), as generators; diffusers' own loop
+    samplers           DDPM, DDIM, Euler, Heun, DPM-Solver++(2M), as generators; diffusers' own loop;
+                       classifier-free guidance; editing an image by noising and denoising it
     flow               flow matching
-    guidance           classifier-free guidance; editing an image by noising and denoising it
     gaussian_mixture   data whose score is exact
     unet, pixel        a small class-conditional network, and mini-ddpm
     figures            those that lessons share
@@ -19,7 +19,6 @@
 from rs_course.deprecation import old_names
 from rs_course.diffusion import figures, flow, pixel, schedules, unet
 from rs_course.diffusion.gaussian_mixture import GaussianMixture
-from rs_course.diffusion.guidance import drop_condition, guide, guided, sdedit
 from rs_course.diffusion.process import (
     EMA,
     Progress,
@@ -38,11 +37,15 @@ from rs_course.diffusion.samplers import (
     ddim,
     ddpm,
     dpmpp_2m,
+    drop_condition,
     euler,
     evaluations,
     final,
+    guide,
+    guided,
     heun,
     library_sample,
+    sdedit,
 )
 from rs_course.diffusion.schedules import (
     SCHEDULES,
@@ -53,7 +56,10 @@ from rs_course.diffusion.schedules import (
     zero_terminal_snr,
 )
 
-__getattr__ = old_names(__name__, {"learning": "process", "library": "samplers", "timesteps": "schedules"})
+_RENAMED = {
+    "guidance": "samplers", "learning": "process", "library": "samplers", "timesteps": "schedules"
+}  # fmt: skip
+__getattr__ = old_names(__name__, _RENAMED)
 __all__ = [
     "EMA", "SAMPLERS", "SCHEDULES", "GaussianMixture", "Progress", "Schedule", "Step", "add_noise", "cosine",
     "ddim", "ddpm", "denoiser", "dpmpp_2m", "drop_condition", "euler", "evaluations", "figures", "final",

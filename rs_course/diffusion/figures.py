@@ -49,20 +49,17 @@ def clouds(
     return plots.badge(fig, provenance)
 
 
-def arrows(
-    grid: np.ndarray, fields: dict, *, provenance: str | Sequence[str], limit: float = 2.7, width: float = 8
-) -> Figure:
+def arrows(grid: np.ndarray, fields: dict, *, provenance: str | Sequence[str], width: float = 8) -> Figure:
     """Vector fields in the plane over the points they belong to, side by side.
 
     Args:
         grid: Where the arrows start, ``[M, 2]``.
         fields: Title to a pair (points ``[N, 2]``, arrows ``[M, 2]``).
         provenance: Of the figure.
-        limit: Both axes run from −limit to limit.
         width: Of the figure in inches.
     """
     points = {title: cloud for title, (cloud, _) in fields.items()}
-    fig = clouds(points, provenance=provenance, colours="0.75", limit=limit, width=width)
+    fig = clouds(points, provenance=provenance, colours="0.75", limit=2.7, width=width)
     for ax, (_, vectors) in zip(fig.axes, fields.values(), strict=True):
         ax.quiver(
             *np.asarray(grid).T, *np.asarray(vectors).T, angles="xy", width=0.005, color=plots.COLOURS[1]
@@ -190,7 +187,7 @@ def slope(x: ArrayLike, y: ArrayLike) -> float:
 
 def steps_on_a_curve(
     slope: Callable, start: float, times: Sequence[float], *, provenance: str | Sequence[str]
-) -> Figure:
+) -> tuple[Figure, dict[str, tuple[int, float]]]:
     """Euler, Heun and a two-step method on one curve, with every slope that they ask for.
 
     Args:

@@ -27,8 +27,8 @@ def velocity(x0: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
     return eps - x0
 
 
-def levels(steps: int, *, T: int = 1000, shift: float = 1.0) -> list[float]:
-    """σ of K steps and the final 0: evenly from 1 to 1/T, then shifted (Esser et al. 2024).
+def levels(steps: int, *, shift: float = 1.0) -> list[float]:
+    """σ of K steps and the final 0: evenly from 1 to 1/1000, then shifted (Esser et al. 2024).
 
     ``shift`` > 1 spends more steps at high noise, as larger images need. As in diffusers' FlowMatchEuler,
     whose smallest level is shifted before *and* after it is spaced.
@@ -39,7 +39,7 @@ def levels(steps: int, *, T: int = 1000, shift: float = 1.0) -> list[float]:
     def shifted(s):
         return shift * s / (1 + (shift - 1) * s)
 
-    even = torch.linspace(1, shifted(1 / T), steps, dtype=torch.float64)
+    even = torch.linspace(1, shifted(1 / 1000), steps, dtype=torch.float64)
     return [*shifted(even).tolist(), 0.0]
 
 

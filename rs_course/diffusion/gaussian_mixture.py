@@ -38,8 +38,9 @@ class GaussianMixture:
             raise ValueError(f"weights sum to {self.weights.sum().item():.4g}; they must sum to 1.")
 
     @classmethod
-    def ring(cls, count: int = 6, radius: float = 1.5, spread: float = 0.15) -> GaussianMixture:
-        """The course's toy world: ``count`` elongated clusters on a circle in the plane."""
+    def ring(cls) -> GaussianMixture:
+        """The course's toy world: six elongated clusters on a circle in the plane."""
+        count, radius, spread = 6, 1.5, 0.15
         angle = 2 * torch.pi * torch.arange(count, dtype=torch.float64) / count
         outward = torch.stack([angle.cos(), angle.sin()], dim=-1)  # [K, 2]
         stretch = torch.einsum("ki,kj->kij", outward, outward)
@@ -71,9 +72,9 @@ class GaussianMixture:
         log_joint, whitened = self._joint(x, a, s)
         return -torch.einsum("nk,nkd->nd", log_joint.softmax(1), whitened)
 
-    def responsibilities(self, x: torch.Tensor, a: float = 1.0, s: float = 0.0) -> torch.Tensor:
-        """p(component | x), ``[N, K]``."""
-        return self._joint(x, a, s)[0].softmax(1)
+    def responsibilities(self, x: torch.Tensor) -> torch.Tensor:
+        """p(component | x) of the data, ``[N, K]``."""
+        return self._joint(x, 1.0, 0.0)[0].softmax(1)
 
     def posterior_mean(self, x: torch.Tensor, a: float, s: float) -> torch.Tensor:
         """E[x_0 | a x_0 + s ε = x], ``[N, D]``: the best denoiser there is (also at a = 0)."""

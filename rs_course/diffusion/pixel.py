@@ -18,9 +18,8 @@ import numpy as np
 import torch
 
 from rs_course import paths, seeds
-from rs_course.diffusion.guidance import guided
 from rs_course.diffusion.process import Denoise, denoiser
-from rs_course.diffusion.samplers import SAMPLERS, final
+from rs_course.diffusion.samplers import SAMPLERS, final, guided
 from rs_course.diffusion.schedules import Schedule, cosine
 from rs_course.diffusion.unet import UNet
 from rs_course.files import write_json
@@ -58,15 +57,9 @@ class PixelModel:
             raise ValueError(f"mini-ddpm knows no class {unknown[0]!r}; it knows {', '.join(self.classes)}.")
         return torch.tensor([self.classes.index(n) if n in self.classes else n for n in names])
 
-    def denoiser(
-        self,
-        names: Sequence[str | int],
-        *,
-        guidance: float = 1.0,
-        interval: tuple[float, float] | None = None,
-    ) -> Denoise:
+    def denoiser(self, names: Sequence[str | int], *, guidance: float = 1.0) -> Denoise:
         """``denoise(xt, t) -> (x0, eps)`` for one class per image, for any sampler; x0 is kept in [-1, 1]."""
-        ask = guided(self.unet, self.labels(names), len(self.classes), guidance, interval=interval)
+        ask = guided(self.unet, self.labels(names), len(self.classes), guidance)
         return denoiser(ask, self.schedule, prediction_type="v", clip=1.0)
 
     def noise(self, count: int, *, seed: int = 0, start: int = 0) -> torch.Tensor:

@@ -59,7 +59,7 @@ def target(
 
 def split(
     output: torch.Tensor, xt: torch.Tensor, t: int | torch.Tensor, schedule: Schedule, prediction_type: str
-):
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn a network's output into the pair (x0, eps).
 
     Raises:
@@ -104,7 +104,7 @@ def denoiser(
 
 def posterior(
     x0: torch.Tensor, xt: torch.Tensor, t: int | torch.Tensor, s: int | torch.Tensor, schedule: Schedule
-):
+) -> tuple[torch.Tensor, float]:
     """Mean and variance of q(x_s | x_t, x_0) for any earlier step s < t (s = −1 is the clean image).
 
     For s = t − 1 this is Ho et al. 2020, equations 6 and 7:

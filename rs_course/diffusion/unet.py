@@ -155,7 +155,7 @@ class UNet(nn.Module):
                 raise FileNotFoundError(
                     f"{folder} holds no {name}: give the unet folder of a pixel-space checkpoint."
                 )
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         model = cls(**{key: value for key, value in config.items() if not key.startswith("_")})
         try:
             model.load_state_dict(load_file(folder / WEIGHTS))

@@ -253,9 +253,9 @@ def _directive(kind: str, name: str, options) -> list[str]:
     return ["```{eval-rst}", f".. {kind}:: {name}", *indented, "```", ""]
 
 
-def _short(value, width: int = 90) -> str:
+def _short(value) -> str:
     text = " ".join(repr(value).split())
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return text if len(text) <= 90 else text[:89] + "…"
 
 
 def _prose(module) -> list[str]:

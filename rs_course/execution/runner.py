@@ -132,7 +132,7 @@ def _first_line(text: str) -> str:
 
 
 @contextmanager
-def _peak_memory(interval: float = 0.1):
+def _peak_memory():
     """Watch the processes started inside the block; yields a list with the peak so far [bytes]."""
     import psutil
 
@@ -140,7 +140,7 @@ def _peak_memory(interval: float = 0.1):
     older = {child.pid for child in me.children(recursive=True)}
 
     def watch():
-        while not done.wait(interval):
+        while not done.wait(0.1):
             total = 0
             for child in me.children(recursive=True):
                 try:

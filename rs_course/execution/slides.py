@@ -149,8 +149,9 @@ def _prose(source: str):
             group.append(part)
 
 
-def _cut(part: str, rows: int = 10) -> list[str]:
+def _cut(part: str) -> list[str]:
     """A long table in pieces, each with its head."""
+    rows = 10
     head, body = part.split("\n")[:2], part.split("\n")[2:]
     if not part.startswith("|") or len(body) <= rows + 2:
         return [part]

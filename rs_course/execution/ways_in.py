@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
@@ -99,8 +98,8 @@ class Unavailable(Exception):
     """The page cannot be made here; the message says why, in one sentence."""
 
 
-def write_drawing(folder: Path, work: Path, generators: Sequence[str] = tuple(GENERATORS)) -> None:
-    """Write the files of the page that draws: generators as ONNX, and what runs them.
+def write_drawing(folder: Path, work: Path) -> None:
+    """Write the files of the page that draws: :data:`GENERATORS` as ONNX, and what runs them.
 
     Each is a script that holds its file as text: a page opened from a folder may load scripts, and nothing
     else of that folder.
@@ -108,7 +107,6 @@ def write_drawing(folder: Path, work: Path, generators: Sequence[str] = tuple(GE
     Args:
         folder: ``_static/draw`` of the sources.
         work: Where downloads and exports are kept for the next time.
-        generators: Names of checkpoints.
 
     Raises:
         Unavailable: npm is missing, or did not deliver.
@@ -119,7 +117,7 @@ def write_drawing(folder: Path, work: Path, generators: Sequence[str] = tuple(GE
         for name in _WRAPPED:
             _wrap(Path(name).name, package.extractfile(name).read(), folder)
     moving = work / "from_noise.gif"
-    for name in generators:
+    for name in GENERATORS:
         exported = exported_generator(name, work)
         for path in sorted(exported.glob("*.*")):
             _wrap(f"{name}/{path.name}", path.read_bytes(), folder)
@@ -127,7 +125,7 @@ def write_drawing(folder: Path, work: Path, generators: Sequence[str] = tuple(GE
         moving.write_bytes(from_noise())
     shutil.copyfile(moving, folder / moving.name)
     (folder / "generators.js").write_text(
-        f"window.drawGenerators = {json.dumps(list(generators))};\n", "utf-8"
+        f"window.drawGenerators = {json.dumps(list(GENERATORS))};\n", "utf-8"
     )
 
 
@@ -170,9 +168,7 @@ def exported_generator(name: str, work: Path) -> Path:
     return folder
 
 
-def from_noise(
-    classes: Sequence[str] = ("AnnualCrop", "Highway", "Residential", "River"), seed: int = 3
-) -> bytes:
+def from_noise() -> bytes:
     """Four generated places step by step, from noise to tile, side by side as a moving picture."""
     import numpy as np
     from PIL import Image
@@ -181,8 +177,9 @@ def from_noise(
     from rs_course.sampling.engine import decode, trajectory
 
     generator, frames = checkpoints.load("mini-text2earth"), []
+    classes = ("AnnualCrop", "Highway", "Residential", "River")
     prompts = [datasets.class_prompt(label, GENERATORS["mini-text2earth"]) for label in classes]
-    for state in trajectory(generator, prompts, steps=16, sampler="dpmsolver++", seed=seed):
+    for state in trajectory(generator, prompts, steps=16, sampler="dpmsolver++", seed=3):
         tiles = decode(generator, state.latents).permute(0, 2, 3, 1).mul(255).round().byte().numpy()
         strip = Image.fromarray(np.concatenate([*tiles], axis=1))
         frames.append(strip.resize((strip.width * 2, strip.height * 2), Image.Resampling.BICUBIC))

@@ -99,7 +99,7 @@ def run(
         if submission.student not in again and (now := _as_handed_in(stored, submission)) != stored:
             found[submission.student] = now
             _store(plan, now, stored)
-    say = _Progress(len(submissions), len(waiting), progress or (lambda line: None))
+    say = _Countdown(len(submissions), len(waiting), progress or (lambda line: None))
     grade_each = _on_dask(scheduler) if scheduler else _on_threads(max(1, workers))
     for record in grade_each(plan, waiting, found):
         previous = found[record["student"]]
@@ -262,7 +262,7 @@ def grade_on_worker(plan: Plan, submission: Submission, previous: dict | None) -
     return _grade(plan, submission, previous, _local.sandbox)
 
 
-class _Progress:
+class _Countdown:
     """Lines such as ``[12/40] alice 17.5/20 · about 3 min left``."""
 
     def __init__(self, total, waiting, say):

@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from sysconfig import get_path
 
-from rs_course.grading import records
+from rs_course.files import write_text
 from rs_course.grading.grader import Assignment
 from rs_course.jobs import environment
 
@@ -53,7 +53,7 @@ def write(course: Path, assignment: Assignment, graded: list[dict], rows: list[d
         given: From :func:`.gradebook.read_manual`: which points a person gave.
     """
     name = assignment.name
-    records.write_text(course / "source" / name / f"{name}.ipynb", assignment.release.decode("utf-8"))
+    write_text(course / "source" / name / f"{name}.ipynb", assignment.release.decode("utf-8"))
     with _book(course) as book:
         _write_cells(book, assignment, _moment(rows[0]["duedate"]) if rows else None)
         handed_in = {record["student"] for record in graded if record["submission_sha256"]}
@@ -201,12 +201,12 @@ def _write_files(course, assignment, record):
         else:
             cells.append(cell if answer is None else {**cell, "source": answer, **pictures})
     text = json.dumps({**tree, "cells": cells}, indent=1, ensure_ascii=False) + "\n"
-    records.write_text(course / "autograded" / student / name / f"{name}.ipynb", text)
+    write_text(course / "autograded" / student / name / f"{name}.ipynb", text)
     stamp = course / "submitted" / student / name / "timestamp.txt"
     stamp.unlink(missing_ok=True)
     stamp.parent.mkdir(parents=True, exist_ok=True)
     if moment := _moment(record["timestamp"]):
-        records.write_text(stamp, f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC\n")
+        write_text(stamp, f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC\n")
 
 
 def _moment(text):

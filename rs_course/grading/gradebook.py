@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from rs_course.files import write_bytes, write_text
 from rs_course.grading import records
 from rs_course.grading.policy import LatePolicy
 from rs_course.grading.roster import Student, read_table, spelling
@@ -79,12 +80,12 @@ def write_csv(path: Path, table: list[dict], *, full: bool = True) -> None:
     # A fault of the machine is no grade, so it is not a zero either.
     nothing = dict.fromkeys(("raw_score", "late_submission_penalty", "score"))
     table = [row | nothing if row.get("status") == "grader error" else row for row in table]
-    records.write_text(path, csv_text(header, table))
+    write_text(path, csv_text(header, table))
 
 
 def write_table(path: Path, header: list[str], lines: list[tuple]) -> None:
     """Write plain rows under a header."""
-    records.write_text(path, csv_text(header, [dict(zip(header, line, strict=True)) for line in lines]))
+    write_text(path, csv_text(header, [dict(zip(header, line, strict=True)) for line in lines]))
 
 
 def csv_text(header, table):
@@ -155,8 +156,8 @@ def write_manual(
                 filled[key] = {**filled.get(key, {}), "points": points, "comment": comment}
         text = csv_text(_MANUAL_HEADER, _manual_table(items, filled))
         if path.is_file() and (before := path.read_bytes()) != text.encode():
-            records.write_bytes(path.with_suffix(".backup.csv"), before)
-        records.write_text(path, text)
+            write_bytes(path.with_suffix(".backup.csv"), before)
+        write_text(path, text)
 
 
 def _gradable(path, graded, stored):

@@ -14,6 +14,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from rs_course.files import write_bytes, write_text
 from rs_course.grading import handed_in, isolation, notebooks, records
 
 _SETUP = """#!/usr/bin/env bash
@@ -73,7 +74,7 @@ def build(target: Path, name: str, release: Path, exam: str, seed: str, torch_in
         (f"assignment/{name}.ipynb", release.read_bytes()),
         ("assignment/settings.json", json.dumps(settings, indent=1).encode()),
     ]
-    records.write_bytes(target, records.pack(files, programs=("setup.sh", "run_autograder")))
+    write_bytes(target, records.pack(files, programs=("setup.sh", "run_autograder")))
     target.chmod(0o600)
     return target
 
@@ -180,7 +181,7 @@ def main(root: Path = Path("/autograder")) -> int:
     with Sandbox(USER, preload=assignment.exam.preload) as place:
         record = grade(assignment, find(root / "submission", name), "student", place)
     made = json.dumps(results(record), indent=1)
-    records.write_text(root / "results" / "results.json", made + "\n")
+    write_text(root / "results" / "results.json", made + "\n")
     print(f"graded {records.score(record):g} of {records.max_score(record):g}: {record['status']}")
     return 0
 

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rs_course.files import write_bytes
 from rs_course.grading import records
 from rs_course.grading.gradebook import escape_formula
 from rs_course.grading.roster import Student, spelling
@@ -244,7 +245,7 @@ def write(
     most = max((row["max_score"] for row in known), default=0.0)
     target = folder / f"{system}.csv"
     text = form.table(final, column or form.column.format(title=title), most)
-    records.write_bytes(target, text.encode("utf-8"))
+    write_bytes(target, text.encode("utf-8"))
     said = [f"{target}: {len(final)} final grades"]
     waiting = Counter(row["status"] for row in known if row["status"] not in FINAL)
     if waiting:
@@ -275,7 +276,7 @@ def _write_feedback(folder, system, place, final):
         files += filter(None, [found])
         unplaced += found is None and bool(grade.source)
     target = folder / f"{system}_feedback.zip"
-    records.write_bytes(target, records.pack(files))
+    write_bytes(target, records.pack(files))
     said = [f"{target}: {len(files)} feedback files"]
     if unplaced:
         why = f"the file has no name that {system} gave it, a team mate's, or an ending that shows no page"

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from filelock import FileLock
 
+from rs_course.files import write_text
 from rs_course.grading import gradebook, notebook_files, notebooks, records
 from rs_course.grading.reports import render
 
@@ -129,7 +130,7 @@ class Marking:
         with FileLock(self.folder / ".marking.json.lock"):
             drafts = self._drafts()
             drafts.setdefault(question, {})[student] = {"comment": comment, "criteria": criteria}
-            records.write_text(self.folder / "marking.json", json.dumps(drafts, indent=1, ensure_ascii=False))
+            write_text(self.folder / "marking.json", json.dumps(drafts, indent=1, ensure_ascii=False))
             given = (number, "" if number == "" else comment)
             changed = {(student, question): given}
             gradebook.write_manual(self.folder / "manual.csv", self._records, changed=changed)

@@ -33,6 +33,7 @@ from rs_course.grading.notebooks import without_magics
 
 K, WINDOW = 12, 6
 _LEAST, _LEAST_AS_A_WHOLE, _AS_A_WHOLE = 5, 10, 0.85
+_ALIKE = 0.6  # smallest share of common fingerprints, of the smaller set
 _SHORTEST, _MOST = 16, 50_000
 # What runs text as code, or leads to it. An attribute such as ``model.eval`` is something else.
 _RUNS_TEXT = {
@@ -188,9 +189,7 @@ class _WithoutNoOps(ast.NodeTransformer):
         return node
 
 
-def pairs(
-    graded: list[dict], release: str = "", *, at_least: float = 0.6
-) -> list[tuple[str, str, float, int]]:
+def pairs(graded: list[dict], release: str = "") -> list[tuple[str, str, float, int]]:
     """Suspiciously similar pairs, most similar first: ``(student, student, share, common fingerprints)``.
 
     A pair is a reason to read both, never a verdict: short answers to a narrow question are alike by nature.
@@ -198,7 +197,6 @@ def pairs(
     Args:
         graded: Records.
         release: Source of the release, whose code nobody copied.
-        at_least: Smallest share of common fingerprints (of the smaller set).
     """
     known = fingerprint(release)
     prints = {
@@ -217,7 +215,7 @@ def pairs(
             larger = max(len(whole[first]), len(whole[second]))
             if all_common >= _LEAST_AS_A_WHOLE and all_common / larger >= _AS_A_WHOLE:
                 found.append((first, second, round(all_share, 3), all_common))
-            elif share >= at_least:
+            elif share >= _ALIKE:
                 found.append((first, second, round(share, 3), common))
     return sorted(found, key=lambda pair: (-pair[2], -pair[3], pair[0], pair[1]))
 

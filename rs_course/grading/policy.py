@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from rs_course.grading import records, roster
+from rs_course.files import write_text
+from rs_course.grading import roster
 
 if TYPE_CHECKING:
     from rs_course.grading.intake import Submission
@@ -220,7 +221,7 @@ def write_late_days(folder: Path, rows: list[dict]) -> None:
     taken = [row for row in rows if row["late_days"]]
     if taken or (folder / _LEDGER).is_file():
         header = ["student_id", "duedate", "days_late", "late_days"]
-        records.write_text(folder / _LEDGER, csv_text(header, taken))
+        write_text(folder / _LEDGER, csv_text(header, taken))
 
 
 def parse_time(text: str) -> datetime:

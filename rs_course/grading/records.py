@@ -14,7 +14,7 @@ from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 from typing import Any
 
-from rs_course.files import atomic_write
+from rs_course.files import write_json
 
 # Raise it whenever a change of this package may change a grade: stored records are then made anew.
 ENGINE = "3"
@@ -38,24 +38,13 @@ def key(submission: bytes, assignment: str, seed: str) -> str:
     return digest.hexdigest()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, in UTF-8 and with its line ends as they are, completely or not at all."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all."""
-    with atomic_write(path) as partial:
-        partial.write_bytes(data)
-
-
 def write(path: Path, record: dict) -> None:
     """Store a record.
 
     Raises:
         OSError: It cannot be written; what was there before is untouched.
     """
-    write_text(path, json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    write_json(path, record, ensure_ascii=False, sort_keys=True)
 
 
 def pack(files: Iterable[tuple[str, bytes]], *, programs: Collection[str] = ()) -> bytes:

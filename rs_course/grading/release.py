@@ -16,7 +16,7 @@ import secrets
 from pathlib import Path
 from urllib.parse import unquote
 
-from rs_course.grading.records import write_text
+from rs_course.files import write_text
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 STUB = ("# YOUR CODE HERE", "raise NotImplementedError()")

@@ -15,7 +15,7 @@ from collections import defaultdict
 from html import escape
 from pathlib import Path
 
-from rs_course.files import templates
+from rs_course.files import templates, write_text
 from rs_course.grading import formgrader, gradebook, own_work, records
 from rs_course.grading import policy as policies
 from rs_course.grading.grader import Assignment
@@ -61,16 +61,16 @@ def write(
     for record, row in zip(graded, rows, strict=True):
         name = f"{records.file_name(record['student'])}.html"
         text = feedback(record, title, penalty=row["late_submission_penalty"], late=row["late_notes"])
-        records.write_text(folder / "feedback" / name, text)
+        write_text(folder / "feedback" / name, text)
     release = "\n".join(cell.source for cell in assignment.cells if cell.kind == "code")
     teams = {student.id: student.team for student in students if student.team}
     alike = own_work.pairs(graded, release)
     alike = [pair for pair in alike if teams.get(pair[0], pair[0]) != teams.get(pair[1], pair[1])]
     gradebook.write_table(folder / "similarity.csv", ["first", "second", "shared", "fingerprints"], alike)
-    records.write_text(folder / "summary.html", summary(title, rows, graded, alike))
+    write_text(folder / "summary.html", summary(title, rows, graded, alike))
     if assignment.exam.leaderboard:
         text = leaderboard(title, assignment.exam.leaderboard[1], graded)
-        records.write_text(folder / "leaderboard.html", text)
+        write_text(folder / "leaderboard.html", text)
     return rows
 
 

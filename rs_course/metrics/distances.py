@@ -231,7 +231,7 @@ def kid(
     return Estimate(values.mean().item(), standard_error=error, subset_std=std, subsets=subsets)
 
 
-def cmmd(real: ArrayLike, generated: ArrayLike, *, sigma: float = 10.0, scale: float = 1000.0) -> float:
+def cmmd(real: ArrayLike, generated: ArrayLike, *, sigma: float = 10.0) -> float:
     """CMMD (Jayasumana et al. 2024): MMD² of CLIP embeddings with a Gaussian kernel, times 1000.
 
     The V-statistic of the authors' code: means over all pairs, a sample with itself included.
@@ -241,7 +241,6 @@ def cmmd(real: ArrayLike, generated: ArrayLike, *, sigma: float = 10.0, scale: f
             NumPy. They are taken as they are: other features need another ``sigma``.
         generated: The same of the generated images ``[N, D]``.
         sigma: Width of the kernel ``exp(-|x - y|² / 2σ²)``.
-        scale: Factor that makes the number readable.
 
     Raises:
         TypeError: Not arrays of numbers.
@@ -254,7 +253,7 @@ def cmmd(real: ArrayLike, generated: ArrayLike, *, sigma: float = 10.0, scale: f
     # The kernel is summed as k - 1, which keeps the digits that E k + E k - 2 E k would cancel.
     within = sum(_row_sums(x, kernel, diagonal=True).sum() / len(x) ** 2 for x in (real, generated))
     across = _cross_sums(real, generated, kernel)[0].sum() / (len(real) * len(generated))
-    return scale * (within - 2 * across).item()
+    return 1000 * (within - 2 * across).item()
 
 
 def _polynomial(degree, gamma, coef):

@@ -137,21 +137,18 @@ def classification_accuracy_score(
     generated_labels: ArrayLike,
     real: ArrayLike,
     real_labels: ArrayLike,
-    *,
-    regularisation: float = 1.0,
 ) -> float:
     """Accuracy on real images of a linear classifier trained on generated ones (Ravuri & Vinyals 2019).
 
-    The paper trains a ResNet-50 from scratch; here a logistic regression on frozen features answers the same
-    question in seconds. Text-to-image papers in remote sensing print it as "Zero-Shot Cls-OA". The number to
-    hold it against is the same call with real training features.
+    The paper trains a ResNet-50 from scratch; here a logistic regression on standardised frozen features
+    answers the same question in seconds. Text-to-image papers in remote sensing print it as "Zero-Shot
+    Cls-OA". The number to hold it against is the same call with real training features.
 
     Args:
         generated: Features of the generated images ``[N, D]``, torch or NumPy.
         generated_labels: The class each was generated for ``[N]``.
         real: Features of real test images ``[M, D]``, same network.
         real_labels: Their classes ``[M]``.
-        regularisation: Strength of the L2 penalty on standardised features (scikit-learn's 1/C).
 
     Raises:
         TypeError: Not arrays of numbers.
@@ -178,5 +175,5 @@ def classification_accuracy_score(
         raise ValueError(f"No image was generated for the real class {missing[0]!r}, so none can be learned.")
     if len(set(train_labels.tolist())) < 2:
         raise ValueError("All generated images have one class; a classifier needs at least two.")
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / regularisation, max_iter=1000))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     return float(model.fit(train, train_labels).score(test, test_labels))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ LUMA_OFFSET = 16.0
 
 # Keyword arguments of `psnr` and `ssim` that reproduce each code base (the crop is chosen by the user
 # there as here).
-CONVENTIONS = {
+CONVENTIONS: dict[str, dict[str, Any]] = {
     # NTIRE's utils_image on colour: outputs clamped and rounded to 8 bits first.
     "official_rgb": {"channel": "rgb", "rounding": "image"},
     # Its luma, which is rounded to 8 bits once more.

@@ -1,6 +1,5 @@
 from .engine import run as run
-from .examples import examples as examples
-from .finished import Finished as Finished, finished as finished
+from .finished import Finished as Finished, examples as examples, finished as finished
 from .plan import Plan as Plan, read as read
 from .results import ledger as ledger, stored as stored
 from .sets import made as made

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 if TYPE_CHECKING:
     from rs_course.classification.sets import Tiles
@@ -53,9 +54,9 @@ def adapt(out: str | Path, checkpoint: str, shots: Tiles, *, steps: int, seed: i
     from rs_course import checkpoints, precision
     from rs_course.checkpoints.diffusionsat import SatUNet
     from rs_course.checkpoints.loading import locate
-    from rs_course.diffusion.process import train as learn
+    from rs_course.diffusion.process import denoising_loss
     from rs_course.training import diffusionsat, latent
-    from rs_course.training_loop import EMA
+    from rs_course.training_loop import EMA, optimize, run
 
     out = Path(out)
     if (out / "model_index.json").is_file():  # written last
@@ -91,12 +92,10 @@ def adapt(out: str | Path, checkpoint: str, shots: Tiles, *, steps: int, seed: i
     network = Network()
     ema = EMA(network, EMA_DECAY)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=1e-2, fused=True)
-    for progress in learn(
-        network, batches(), latent.schedule(), optimizer, prediction_type="v", seed=seed, ema=ema,
-        autocast=precision.autocast("cpu"),
-    ):  # fmt: skip
-        for group in optimizer.param_groups:
-            group["lr"] = LR * (1 - (progress.step + 1) / steps)
+    number_type = precision.autocast("cpu")
+    loss = denoising_loss(network, latent.schedule(), prediction_type="v", autocast=number_type, seed=seed)
+    falling = LambdaLR(optimizer, lambda step: 1 - step / steps)
+    run(optimize(network, batches(), loss, optimizer, scheduler=falling, ema=ema, clip_norm=1.0))
     latent.save_pipeline(out, ema.module.unet, diffusionsat.PIPELINE, _beside(out, Path(locate(checkpoint))))
     return out
 

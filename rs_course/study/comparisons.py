@@ -52,9 +52,9 @@ def select(ledger: pd.DataFrame, **where) -> pd.DataFrame:
     return ledger[chosen]
 
 
-def curve(ledger: pd.DataFrame, x: str, y: str = "accuracy") -> dict[float, Spread]:
-    """Mean and standard deviation of ``y`` over seeds, for every value of ``x``, in its order."""
-    return {value: spread(rows[y]) for value, rows in ledger.groupby(x)}
+def curve(ledger: pd.DataFrame, x: str) -> dict[float, Spread]:
+    """Mean and standard deviation of the accuracy over seeds, for every value of ``x``, in its order."""
+    return {value: spread(rows["accuracy"]) for value, rows in ledger.groupby(x)}
 
 
 def correctness(rows: pd.DataFrame, on: str | None = None) -> np.ndarray:
@@ -132,7 +132,7 @@ def worth(images: ArrayLike, accuracies: Sequence[float] | np.ndarray, accuracy:
     return float(np.exp(np.interp(accuracy, accuracies, np.log(images))))
 
 
-class Interval(NamedTuple):
+class PairedInterval(NamedTuple):
     """A mean difference over seeds and test images.
 
     Attributes:
@@ -150,7 +150,7 @@ class Interval(NamedTuple):
     seeds: int
 
 
-def interval(difference: ArrayLike, *, level: float = 0.95) -> Interval:
+def interval(difference: ArrayLike, *, level: float = 0.95) -> PairedInterval:
     """Interval of a mean over seeds and test images, both drawn at random and crossed.
 
     The variance of the mean is (MS_seed + MS_image - MS_rest) / (S·T), from the mean squares of the two-way
@@ -188,9 +188,11 @@ def interval(difference: ArrayLike, *, level: float = 0.95) -> Interval:
         variance = together / (seeds * images)
     error = float(np.sqrt(variance))
     if error == 0:
-        return Interval(mean, mean, mean, float(mean == 0), df, seeds)
+        return PairedInterval(mean, mean, mean, float(mean == 0), df, seeds)
     half = stats.t.ppf(0.5 + level / 2, df) * error
-    return Interval(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, df)), df, seeds)
+    return PairedInterval(
+        mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, df)), df, seeds
+    )
 
 
 def paired(rows: pd.DataFrame, better: dict, worse: dict, on: str | None = None) -> np.ndarray:

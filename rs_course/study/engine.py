@@ -127,7 +127,7 @@ class _Run:
         """
         self.ids += [name for name in tasks if name not in self.ids]
         plan = self.plan
-        results.write_json(
+        results.write(
             self.out / "study.json",
             {"title": plan.title, "function": plan.function, "inputs": plan.inputs, "hashes": self.hashes,
              "ids": self.ids, "extra": plan.extra},
@@ -159,14 +159,14 @@ class _Run:
     def keep(self, name, task, result, seconds, error, opened) -> None:
         """Write a task's record, unless what it was made from has changed since the run began."""
         if error is not None:
-            results.write_json(self.out / "failures" / f"{name}.json", {"task": task, "error": error})
+            results.write(self.out / "failures" / f"{name}.json", {"task": task, "error": error})
             return
         hashes = self.hashes_of(task)
         self.watches[tuple(self.sets.checkpoints(task))].check()
         row = {"id": name, **task, **result, **hashes, "wall_seconds": seconds}
         if self.plan.held_out:
             row |= {"finished": freezing.now(), "opened": opened or ""}
-        results.write_json(self.out / "records" / f"{name}.json", row)
+        results.write(self.out / "records" / f"{name}.json", row)
 
 
 def _hashes(plan, checkpoints: tuple[str, ...], hashes: dict) -> dict:

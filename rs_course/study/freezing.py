@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rs_course.study.results import write_json
+from rs_course.study import results
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def freeze(out: Path, settings: dict) -> Frozen:
         there = None
     if there is None:
         there = {"settings": settings, "hash": digest, "at": now(), "looks": []}
-        write_json(file, there)
+        results.write(file, there)
         (Path(out) / "frozen.toml").write_text(as_toml(settings), encoding="utf-8")
     return Frozen(there["settings"], there["hash"], there["at"])
 
@@ -155,7 +155,7 @@ def open_test(out: Path, ids: Collection[str]) -> str:
     same = [look for look in content["looks"] if look["tasks"] == digest]
     if not same:
         same = [{"at": now(), "tasks": digest, "count": len(ids)}]
-        write_json(file, {**content, "looks": content["looks"] + same})
+        results.write(file, {**content, "looks": content["looks"] + same})
     return same[0]["at"]
 
 

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rs_course.study.comparisons import Interval, complete, interval, paired, share
+from rs_course.study.comparisons import PairedInterval, complete, interval, paired, share
 from rs_course.study.freezing import fill
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Verdict:
     short: str
     budget: int | None
     verdict: str
-    difference: Interval | None
+    difference: PairedInterval | None
     p: float = math.nan
     reason: str = ""
 
@@ -69,7 +69,7 @@ class Verdict:
         return self.text if self.budget is None else f"{self.text}, {self.budget} per class"
 
 
-def points(difference: Interval | None) -> str:
+def points(difference: PairedInterval | None) -> str:
     """A difference in percentage points with its interval, ``+3.1 [+1.2, +5.0]``, or "no rows"."""
     if difference is None:
         return MISSING

@@ -27,8 +27,8 @@ LEDGER = "ledger.parquet"
 _BYTES = "bytes in base64"
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write a file that appears whole or not at all."""
+def write(path: Path, content: dict) -> None:
+    """Write a record, or what describes the study; bytes and NumPy's numbers too."""
     files.write_json(path, content, indent=None, default=_plain)
 
 

@@ -189,7 +189,7 @@ def _generate(folder, making, spec):
     """Images from prompts, from real shots, or from a generator that was adapted to real shots."""
     from rs_course import datasets, generation
     from rs_course.classification import sets
-    from rs_course.classification.held_out import held_out
+    from rs_course.classification.controls import held_out
     from rs_course.classification.recipes import class_prompts, guidance_strength
     from rs_course.study import adaptation
 

@@ -38,19 +38,18 @@ class ESPCN(nn.Module):
 
     Args:
         channels: Width of the two hidden layers.
-        scale: Enlargement.
     """
 
     min_side = 1
+    scale = 4
     halo = 4  # low-resolution pixels: 2 + 1 + 1 of the convolutions; bicubic alone would need 2
 
-    def __init__(self, channels: int = 32, *, scale: int = 4):
+    def __init__(self, channels: int = 32):
         super().__init__()
-        self.scale = scale
         first, second = nn.Conv2d(3, channels, 5, padding=2), nn.Conv2d(channels, channels, 3, padding=1)
         self.features = nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
-        last = nn.Conv2d(channels, 3 * scale**2, 3, padding=1)
-        self.upsampler = nn.Sequential(last, nn.PixelShuffle(scale))
+        last = nn.Conv2d(channels, 3 * self.scale**2, 3, padding=1)
+        self.upsampler = nn.Sequential(last, nn.PixelShuffle(self.scale))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
@@ -85,12 +84,12 @@ class DrawnTexture:
         self.amplitude = typical * math.exp(0.5772156649 / 2)
 
     @staticmethod
-    def busyness(images: torch.Tensor, side: int = 9) -> torch.Tensor:
+    def busyness(images: torch.Tensor) -> torch.Tensor:
         """Local root mean square of the grey image's neighbour differences, ``[N, 1, H, W]``."""
         grey = F.pad(images.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
         across = grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2]
         down = grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]
-        power = F.avg_pool2d(across**2 + down**2, side, stride=1, padding=side // 2, count_include_pad=False)
+        power = F.avg_pool2d(across**2 + down**2, 9, stride=1, padding=4, count_include_pad=False)
         return power.sqrt().clamp(min=0.1 / 255)  # a tenth of an 8-bit step, for flat places
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:

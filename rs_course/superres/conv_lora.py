@@ -172,24 +172,19 @@ def merge(network: nn.Module) -> nn.Module:
     return network
 
 
-def unmerge(
-    network: nn.Module,
-    factors: Mapping[str, torch.Tensor],
-    ranks: Mapping[str, tuple[int, float]] = DSCF_RANKS,
-) -> nn.Module:
+def unmerge(network: nn.Module, factors: Mapping[str, torch.Tensor]) -> nn.Module:
     """The inverse of :func:`merge`, in place: the network that ``factors`` were trained on, with them
     beside it.
 
     Args:
         network: Merged.
-        factors: ``{layer}.lora_A`` and ``{layer}.lora_B`` of every layer in ``ranks``.
-        ranks: Layer name → (rank, alpha) of the training.
+        factors: ``{layer}.lora_A`` and ``{layer}.lora_B`` of every layer in :data:`DSCF_RANKS`.
 
     Raises:
         ValueError: A layer's factors are missing or do not fit.
     """
     layers = dict(network.named_modules())
-    for name, (_, alpha) in ranks.items():
+    for name, (_, alpha) in DSCF_RANKS.items():
         if f"{name}.lora_A" not in factors or f"{name}.lora_B" not in factors:
             raise ValueError(
                 f"the factors of {name!r} are missing: they are {name}.lora_A and {name}.lora_B."

@@ -251,7 +251,7 @@ def distillation_loss(
     Raises:
         ValueError: Unknown form of L_rec, or images of different sizes.
     """
-    forms = {"l1": F.l1_loss, "l2": F.mse_loss, "psnr": negative_psnr}
+    forms: dict[str, Callable] = {"l1": F.l1_loss, "l2": F.mse_loss, "psnr": negative_psnr}
     if reconstruction not in forms:
         raise ValueError(f"reconstruction={reconstruction!r}: choose 'l1', 'l2' or 'psnr'.")
     if not student_image.shape == teacher_image.shape == high.shape:

@@ -67,8 +67,8 @@ def build(state: dict[str, torch.Tensor], *, source: str = "the state dict") -> 
             "file: build the network, add them with superres.conv_lora.add, load, and merge."
         )
     if "conv_1.eval_conv.weight" in state and "upsampler.0.weight" in state:
-        options = {"scale": _scale(state, "upsampler.0"), "branches": "conv_1.sk.weight" in state}
-        network = SPAN(len(state["conv_1.eval_conv.weight"]), **options)
+        channels, branches = len(state["conv_1.eval_conv.weight"]), "conv_1.sk.weight" in state
+        network = SPAN(channels, scale=_scale(state, "upsampler.0"), branches=branches)
     elif "head.weight" in state and "tail.0.weight" in state:
         network = EFDN(len(state["head.weight"]), scale=_scale(state, "tail.0"))
     else:

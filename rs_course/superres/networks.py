@@ -56,21 +56,20 @@ class Conv3XC(nn.Module):
     Args:
         channels_in: Input channels.
         channels_out: Output channels.
-        branches: Build the training branches 1×1 → 3×3 → 1×1 (widened ``gain`` times) and the 1×1
+        branches: Build the training branches 1×1 → 3×3 → 1×1 (twice as wide) and the 1×1
             shortcut; they are linear, so :meth:`merge` folds them into ``eval_conv`` exactly.
-        gain: Width of the branches relative to the layer.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, *, branches: bool = False, gain: int = 2):
+    def __init__(self, channels_in: int, channels_out: int, *, branches: bool = False):
         super().__init__()
         self.eval_conv = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         if branches:
             self.eval_conv.requires_grad_(False)
             self.sk = nn.Conv2d(channels_in, channels_out, 1)
             self.conv = nn.Sequential(
-                nn.Conv2d(channels_in, channels_in * gain, 1),
-                nn.Conv2d(channels_in * gain, channels_out * gain, 3),
-                nn.Conv2d(channels_out * gain, channels_out, 1),
+                nn.Conv2d(channels_in, 2 * channels_in, 1),
+                nn.Conv2d(2 * channels_in, 2 * channels_out, 3),
+                nn.Conv2d(2 * channels_out, channels_out, 1),
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -188,8 +187,9 @@ class SPAN(nn.Module):
 class ESA(nn.Module):
     """Enhanced spatial attention: a mask computed on a much smaller image and stretched back over it."""
 
-    def __init__(self, channels: int, hidden: int = 12):
+    def __init__(self, channels: int):
         super().__init__()
+        hidden = 12
         self.conv1 = nn.Conv2d(channels, hidden, 1)
         self.conv_f = nn.Conv2d(hidden, hidden, 1)
         self.conv2 = nn.Conv2d(hidden, hidden, 3, stride=2)

@@ -7,6 +7,7 @@ Tradeoff", CVPR 2018): the mean of all plausible details is blurred, and any one
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
@@ -15,20 +16,20 @@ from rs_course.checkpoints.images import image_batch
 from rs_course.superres.degradation import round8
 from rs_course.superres.loading import upscale
 
+_SIDE, _STRIDE = 7, 5  # pixels; the stride shares no factor with 4, so all positions of a ×4 grid are met
 
-def patches(images: torch.Tensor, side: int = 7, stride: int = 5) -> torch.Tensor:
-    """Texture of luma patches: all differences to the patch mean, one row a patch.
+
+def patches(images: torch.Tensor) -> torch.Tensor:
+    """Texture of luma patches of 7×7 pixels: all differences to the patch mean, one row a patch.
 
     Args:
         images: ``[N, 3, H, W]`` in [0, 1].
-        side: Patch side in pixels.
-        stride: Between patches; prime to common factors of 2, so that all positions of a ×4 grid are met.
 
     Returns:
-        float64 ``[patches, side²]`` in 8-bit units.
+        float64 ``[patches, 49]`` in 8-bit units.
     """
     y = 255 * metrics.luma(images.double())
-    rows = torch.nn.functional.unfold(y, side, stride=stride).transpose(1, 2).reshape(-1, side * side)
+    rows = torch.nn.functional.unfold(y, _SIDE, stride=_STRIDE).transpose(1, 2).reshape(-1, _SIDE**2)
     return rows - rows.mean(1, keepdim=True)
 
 
@@ -95,7 +96,7 @@ def compare(
         ValueError: Low and high resolution do not belong together, or an upscaler enlarges by another factor.
     """
     low, high = check_pair(low, high, scale)
-    convention = {"crop": scale, **metrics.CONVENTIONS["basicsr_y"]}
+    convention: dict[str, Any] = {"crop": scale, **metrics.CONVENTIONS["basicsr_y"]}
     results = {}
     for name, upscaler in upscalers.items():
         images = round8(upscale(low, upscaler))

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from rs_course import precision, seeds, training_loop
 from rs_course.datasets import class_prompt
 from rs_course.diffusion.pixel import from_pixels
-from rs_course.files import write_json
+from rs_course.files import write_json, write_text
 from rs_course.training_loop import EMA, Budget, Recipe, by_step, cosine_decay
 
 from .training_sets import Tiles, clip_tiles, eurosat_tiles, joined, some_sentences, varied
@@ -174,8 +174,7 @@ def fit(
         write_json(out / "preprocessor_config.json", PREPARATION, indent=2)
 
     options = {"ema": ema, "optimizer": optimizer, "out": out, "resume": resume, "save": save}
-    for _ in training_loop.fit(model, by_step(batch, seed), loss, recipe, budget, **options):
-        pass
+    training_loop.run(training_loop.fit(model, by_step(batch, seed), loss, recipe, budget, **options))
     return ema.module
 
 
@@ -244,7 +243,7 @@ def learn_tokenizer(sentences: Iterable[str], out: Path):
     vocabulary = {token: k for k, token in enumerate(tokens)}
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CONTEXT)
     tokenizer.save_pretrained(out)
-    (out / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False) + "\n")
+    write_json(out / "vocab.json", vocabulary, indent=None, ensure_ascii=False)
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
-    (out / "merges.txt").write_text("\n".join(lines) + "\n")
+    write_text(out / "merges.txt", "\n".join(lines) + "\n")
     return tokenizer

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from rs_course import precision, seeds, training_loop
-from rs_course.diffusion.guidance import drop_condition
 from rs_course.diffusion.pixel import PixelModel, from_pixels, shrink
 from rs_course.diffusion.process import denoising_loss
+from rs_course.diffusion.samplers import drop_condition
 from rs_course.diffusion.schedules import cosine
 from rs_course.diffusion.unet import UNet
 from rs_course.simulated_earth import CLASSES as EUROSAT
@@ -111,6 +111,5 @@ def fit(
     options = {"prediction_type": "v", "min_snr": 5.0, "autocast": precision.autocast(), "seed": seed}
     loss = denoising_loss(network, schedule, **options)
     options = {"ema": ema, "out": out, "resume": resume, "save": save}
-    for _ in training_loop.fit(network, made, loss, recipe, budget, **options):
-        pass
+    training_loop.run(training_loop.fit(network, made, loss, recipe, budget, **options))
     return ema.module

@@ -110,7 +110,7 @@ def train(
         "distilled": learning.distilled(networks["teacher"], WEIGHTS),
     }
     record_file = state / "stages.json"
-    record = json.loads(record_file.read_text()) if record_file.exists() else {}
+    record = json.loads(record_file.read_text(encoding="utf-8")) if record_file.exists() else {}
     for number, (name, stage) in enumerate(recipe.items()):
         network = networks[stage.network]
         if stage.loss == "distilled":

@@ -24,7 +24,7 @@ from rs_course import paths, precision, seeds, simulated_earth
 from rs_course.alignment.atoms import NAMES, LandcoverReader, shrunk
 from rs_course.checkpoints.maps import classes_of_scene
 from rs_course.simulated_earth.captions import composition, extent
-from rs_course.training_loop import by_step, optimize
+from rs_course.training_loop import by_step, once, optimize, run
 
 from .training_sets import DRAWN, conditions, place, rendered
 
@@ -42,6 +42,7 @@ SAYABLE = {
     "SeaLake": ("water", "forest", "barren")
 }  # fmt: skip
 WEIGHTS = {"road": 3.0, "building": 2.0, "barren": 2.0}  # in the loss, because they are rare
+DRAW = 5  # which places of the simulator's training split the reader sees
 LEAST = 6  # percent of the tile from which on land cover is named
 
 
@@ -61,28 +62,22 @@ def train(
     save_file(stored, Path(out) / "model.safetensors")
 
 
-def train_reader(
-    scenes: int = 2_000, steps: int = 4_000, *, draw: int = 5, seed: int = 0, batch_size: int = 16
-) -> LandcoverReader:
+def train_reader(scenes: int = 2_000, steps: int = 4_000, *, seed: int = 0) -> LandcoverReader:
     """A reader for tiles of any date and scale, from the cache where it has been trained before.
 
     Args:
         scenes: Simulated scenes under :func:`rs_course.training.training_sets.conditions`.
         steps: Gradient steps. Colours are changed at random, because real ones differ from the simulator's.
-        draw: Which places of the simulator's training split.
         seed: Of weights, order and colours.
-        batch_size: Tiles a step.
     """
     folder = paths.cache_dir() / "training" / simulated_earth.VERSION
-    kept = folder / f"landcover-{scenes}-{steps}-{draw}-{seed}.pt"
-    if not kept.exists():
-        (images, truth), _ = rendered(f"landcover-{draw}-{DRAWN}", scenes, partial(_row, draw))
-        options = {"steps": steps, "seed": seed, "batch_size": batch_size, "change_colours": True}
-        reader = fit(images, truth, WEIGHTS, **options)
-        torch.save(reader.state_dict(), kept)
-    reader = LandcoverReader()
-    reader.load_state_dict(torch.load(kept, weights_only=True))
-    return reader.eval()
+    kept = folder / f"landcover-{scenes}-{steps}-{DRAW}-{seed}.pt"
+
+    def train():
+        (images, truth), _ = rendered(f"landcover-{DRAW}-{DRAWN}", scenes, partial(_row, DRAW))
+        return fit(images, truth, WEIGHTS, steps=steps, seed=seed, change_colours=True)
+
+    return once(kept, LandcoverReader(), train)
 
 
 def fit(
@@ -123,8 +118,7 @@ def fit(
         return F.cross_entropy(scores.float(), y, weight)
 
     batches = itertools.islice(by_step(batch, seed)(0), steps)
-    for _ in optimize(reader, batches, loss, optimizer, scheduler=scheduler):
-        pass
+    run(optimize(reader, batches, loss, optimizer, scheduler=scheduler))
     return reader.eval()
 
 

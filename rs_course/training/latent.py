@@ -60,15 +60,15 @@ def schedule() -> schedules.Schedule:
 
 
 @torch.inference_mode()
-def encode(vae: AutoencoderKL, images: np.ndarray, *, views: int = 1, batch_size: int = 50) -> torch.Tensor:
+def encode(vae: AutoencoderKL, images: np.ndarray, *, views: int = 1) -> torch.Tensor:
     """Latents of tiles as the UNet sees them: uint8 ``[N, H, W, 3]`` to float16 ``[N, views, C, h, w]``.
 
     View 0 is the tile, 1 its mirror image, 2 and 3 the same turned by a quarter. They lie on the device of
     ``vae``.
     """
     out = []
-    for start in range(0, len(images), batch_size):
-        x = from_pixels(np.ascontiguousarray(images[start : start + batch_size])).to(vae.device)
+    for start in range(0, len(images), 50):
+        x = from_pixels(np.ascontiguousarray(images[start : start + 50])).to(vae.device)
         seen = (x, x.flip(3), x.rot90(1, (2, 3)), x.flip(3).rot90(1, (2, 3)))[:views]
         with precision.fast(vae.device.type):
             seen = [vae.encode(view).latent_dist.mean for view in seen]
@@ -76,9 +76,7 @@ def encode(vae: AutoencoderKL, images: np.ndarray, *, views: int = 1, batch_size
     return torch.cat(out).clone()
 
 
-def shared_parts(
-    vae: str | Path = "mini-vae", clip: str | Path = "mini-clip", text_encoder: str | Path | None = None
-):
+def shared_parts(*, text_encoder: str | Path | None = None):
     """The autoencoder, tokenizer and text tower that the minis share, on the device that trains, and the
     folders they lie in. A checkpoint ``text_encoder`` with a tower of its own gives that one instead.
     """
@@ -88,7 +86,11 @@ def shared_parts(
     from rs_course.checkpoints.loading import load_model, load_text_encoder
 
     device = read_device(None)
-    folders = {"vae": locate(vae), "text_encoder": locate(clip), "tokenizer": locate(clip)}
+    folders = {
+        "vae": locate("mini-vae"),
+        "text_encoder": locate("mini-clip"),
+        "tokenizer": locate("mini-clip"),
+    }
     tower = own_tower(text_encoder) or folders["text_encoder"]
     return (
         load_model(AutoencoderKL, folders["vae"], torch.float32).eval().to(device),
@@ -212,8 +214,7 @@ def fit(
     seen = torch.compile(network) if compile else network
     loss = denoising_loss(seen, schedule(), prediction_type="v", seed=seed, **options)
     options = {"ema": ema, "out": out, "resume": resume, "save": keep}
-    for _ in training_loop.fit(network, batches, loss, recipe, budget, **options):
-        pass
+    training_loop.run(training_loop.fit(network, batches, loss, recipe, budget, **options))
     return ema.module
 
 

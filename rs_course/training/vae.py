@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +122,7 @@ def fit(
 def _run(vae, batches, loss, recipe: Recipe, budget: Budget, ema: EMA, unseen: dict, **options):
     """Train to the end, the PSNR of unseen tiles in every line of the log; returns the averaged network."""
     options |= {"ema": ema, "evaluate": lambda: reconstruction_quality(ema.module, unseen)}
-    for _ in training_loop.fit(vae, batches, loss, recipe, budget, **options):
-        pass
+    training_loop.run(training_loop.fit(vae, batches, loss, recipe, budget, **options))
     return ema.module
 
 
@@ -158,14 +158,14 @@ def loss_terms(vae: AutoencoderKL, x: torch.Tensor, *, seed: int):
 
 
 @torch.no_grad()
-def reconstructions(vae: AutoencoderKL, images: np.ndarray, batch_size: int = 100):
+def reconstructions(vae: AutoencoderKL, images: np.ndarray):
     """Batches ``(decoded, original)`` of uint8 tiles ``[N, H, W, 3]`` that go through the posterior's mean.
 
     Yields:
         Float tensors ``[B, 3, H, W]`` in [0, 1].
     """
-    for start in range(0, len(images), batch_size):
-        x = torch.from_numpy(images[start : start + batch_size]).permute(0, 3, 1, 2).float() / 255
+    for start in range(0, len(images), 100):
+        x = torch.from_numpy(images[start : start + 100]).permute(0, 3, 1, 2).float() / 255
         y = vae.decode(vae.encode(2 * x - 1).latent_dist.mean).sample
         yield (y / 2 + 0.5).clamp(0, 1), x
 
@@ -178,9 +178,9 @@ def reconstruction_psnr(vae: AutoencoderKL, images: np.ndarray) -> float:
 
 
 @torch.no_grad()
-def scaling_factor(vae: AutoencoderKL, images: np.ndarray, count: int = 512) -> float:
+def scaling_factor(vae: AutoencoderKL, images: np.ndarray) -> float:
     """One over the standard deviation of the latents, so that the generators see unit variance."""
-    x = from_pixels(images[:: max(1, len(images) // count)])
+    x = from_pixels(images[:: max(1, len(images) // 512)])
     return round(1 / vae.encode(x).latent_dist.mean.std().item(), 5)
 
 
@@ -268,13 +268,9 @@ def train_decoder(
     vae = load_model(AutoencoderKL, locate(start), torch.float32)
     judges = []
     for k in range(JUDGES):
-        known = Path(out) / f"judge_{k}.pt"
-        if not (resume and known.exists()):
-            known.parent.mkdir(parents=True, exist_ok=True)
-            judge = classification.fit(images, labels, seed=1_000 * (k + 1) + seed, epochs=5)
-            torch.save(judge.state_dict(), known)
-        judge = classification.build("small-cnn", 20, seed=seed)
-        judge.load_state_dict(torch.load(known, weights_only=True))
+        learn = partial(classification.fit, images, labels, seed=1_000 * (k + 1) + seed, epochs=5)
+        fresh = classification.build("small-cnn", 20)
+        judge = training_loop.once(Path(out) / f"judge_{k}.pt", fresh, learn, anew=not resume)
         judges.append(FeatureDistance(judge))
     return fit_decoder(out, vae, images, unseen, judges, budget=Budget(minutes), seed=seed, resume=resume)
 
@@ -350,11 +346,11 @@ def decoder_losses(
 
 
 @torch.inference_mode()
-def posterior_means(vae: AutoencoderKL, images: np.ndarray, batch_size: int = 50) -> torch.Tensor:
+def posterior_means(vae: AutoencoderKL, images: np.ndarray) -> torch.Tensor:
     """Means of the latents of all uint8 tiles ``[N, H, W, 3]``: float16 ``[N, C, h, w]``."""
     parts = []
-    for start in range(0, len(images), batch_size):
+    for start in range(0, len(images), 50):
         with precision.fast():
-            x = from_pixels(np.ascontiguousarray(images[start : start + batch_size]))
+            x = from_pixels(np.ascontiguousarray(images[start : start + 50]))
             parts.append(vae.encode(x).latent_dist.mean.half())
     return torch.cat(parts).clone()

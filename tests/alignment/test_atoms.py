@@ -60,7 +60,7 @@ def test_opposites_differ_in_one_statement(found):
 
 
 def test_an_unknown_kind_and_an_empty_list_are_named(scenes):
-    with pytest.raises(ValueError, match="no kind of atom 'colour': use amount"):
+    with pytest.raises(ValueError, match="no kind 'colour': use amount"):
         module.atoms(scenes[:1], ["colour"])
     with pytest.raises(ValueError, match="give more scenes"):
         module.obedience([], np.empty(0))

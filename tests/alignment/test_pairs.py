@@ -125,7 +125,7 @@ def test_a_tie_counts_half(clip, images):
 
 
 def test_mistakes_are_named(scorer):
-    with pytest.raises(ValueError, match="no kind 'colour' of minimal pair: use river/road"):
+    with pytest.raises(ValueError, match="no kind 'colour': use river/road"):
         alignment.minimal_pairs([], ["colour"])
     with pytest.raises(ValueError, match="no minimal pairs to judge"):
         alignment.minimal_pair_accuracy(scorer, [])

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from classification.conftest import coloured
 from rs_course.classification import evaluation
-from rs_course.classification.held_out import held_out, near_duplicates
+from rs_course.classification.controls import held_out, near_duplicates
 
 
 def folder(path, parts, *, classes=("Forest", "River")):

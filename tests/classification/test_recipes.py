@@ -9,7 +9,7 @@ from checkpoints.tiny import write_checkpoint
 
 from classification.conftest import NAMES, coloured
 from rs_course import alignment, checkpoints, datasets, generation
-from rs_course.classification import recipes, tuning
+from rs_course.classification import recipes, training
 
 
 @pytest.fixture(scope="module")
@@ -136,25 +136,25 @@ def test_a_t5_draws_different_sentences_by_the_seed_alone(tmp_path):
 def test_tuning_starts_as_the_zero_shot_classifier(scorer):
     tiles, sentences = coloured(4), [f"a {name} tile" for name in NAMES]
     features = scorer.image_embeddings(tiles.images)
-    start = tuning.text_head(scorer, sentences)
+    start = recipes.text_head(scorer, sentences)
     zero_shot = alignment.zero_shot(scorer, tiles.images, [[sentence] for sentence in sentences])
     assert torch.allclose((features @ start.T).softmax(1), zero_shot, atol=1e-6)
     logits = recipes.zero_shot_logits(scorer, tiles.images, sentences)
     assert np.allclose(recipes.softmax(logits), zero_shot, atol=1e-5)
-    head = tuning.tune([(features, tiles.labels)], 3, start=start, steps=1, lr=1e-12)
-    assert torch.allclose(tuning.probabilities(head, features), zero_shot, atol=1e-4)
+    head = training.tune([(features, tiles.labels)], 3, start=start, steps=1, lr=1e-12)
+    assert torch.allclose(training.probabilities(head, features), zero_shot, atol=1e-4)
 
 
 @pytest.mark.parametrize("tuned", [True, False])
 def test_tuning_and_probing_learn(scorer, tuned):
     train, test = coloured(20), coloured(10, seed=5)
-    start = tuning.text_head(scorer, [f"a {name} tile" for name in NAMES]) if tuned else None
+    start = recipes.text_head(scorer, [f"a {name} tile" for name in NAMES]) if tuned else None
     features = scorer.image_embeddings(train.images)
-    head = tuning.tune([(features, train.labels)], 3, start=start, steps=300, lr=5e-1 if tuned else 2e-2)
-    p = tuning.probabilities(head, scorer.image_embeddings(test.images))
+    head = training.tune([(features, train.labels)], 3, start=start, steps=300, lr=5e-1 if tuned else 2e-2)
+    p = training.probabilities(head, scorer.image_embeddings(test.images))
     assert (p.argmax(1).numpy() == test.labels).mean() > 0.8
     with pytest.raises(ValueError, match="start has shape"):
-        tuning.tune([(features, train.labels)], 4, start=torch.zeros(3, 8))
+        training.tune([(features, train.labels)], 4, start=torch.zeros(3, 8))
 
 
 def test_real_guidance_starts_from_the_shots(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from rs_course import seeds
 from rs_course.diffusion import samplers, schedules
 from rs_course.diffusion.gaussian_mixture import GaussianMixture
-from rs_course.diffusion.guidance import drop_condition, guide, guided, sdedit
+from rs_course.diffusion.samplers import drop_condition, guide, guided, sdedit
 
 NULL = 5
 

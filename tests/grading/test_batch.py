@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -67,7 +68,7 @@ def test_progress_says_how_long_it_will_take(monkeypatch):
     clock = iter([0.0, 50.0, 100.0])
     monkeypatch.setattr(batch, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     lines = []
-    say = batch._Progress(7, 5, lines.append)
+    say = batch._Countdown(7, 5, lines.append)
     record = {"student": "ana", "reason": "", "manual": [], "questions": [{"score": 2.0, "points": 3.0}]}
     say.done(record, None)
     say.done(record, {**record, "questions": [{"score": 1.0, "points": 3.0}]})
@@ -360,3 +361,16 @@ def test_five_hundred_with_two_graders_a_kill_and_a_full_disk(isolated, tmp_path
     subprocess.run([*command, str(copy)], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     with (copy / "tiny" / "grades.csv").open(newline="") as stream:
         assert list(csv.DictReader(stream)) == rows
+
+
+def test_a_plan_that_no_worker_takes_fails_its_submissions_and_not_the_class(tiny, tmp_path, monkeypatch):
+    def scatter(*_, **__):
+        raise TimeoutError("no workers found")
+
+    cluster = SimpleNamespace(client=SimpleNamespace(scatter=scatter))
+    monkeypatch.setattr(batch.jobs, "runner", lambda scheduler: nullcontext(cluster))
+    graded = batch.run(batch.Plan(tiny, tmp_path), _some()[:3], scheduler="tcp://nowhere:1")
+    assert [record["student"] for record in graded] == ["ana", "bob", "cem"]
+    assert {(record["status"], record["reason"]) for record in graded} == {
+        ("grader error", "TimeoutError: no workers found")
+    }

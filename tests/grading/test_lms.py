@@ -8,8 +8,9 @@ import zipfile
 
 import pytest
 
+from rs_course import files
 from rs_course.cli import main
-from rs_course.grading import lms, records, roster
+from rs_course.grading import lms, roster
 from rs_course.grading.roster import Student
 
 from .conftest import ANSWERS, FULL, PROSE, as_bytes, notebook
@@ -182,7 +183,7 @@ def test_a_team_shares_the_file_but_not_the_place_of_the_feedback(system, source
     ]
     rows = [{"student_id": s.id, "status": "graded", "score": 1.0, "max_score": 2.0} for s in people]
     for student in people:
-        records.write_text(tmp_path / "feedback" / f"{student.id}.html", f"page of {student.id}")
+        files.write_text(tmp_path / "feedback" / f"{student.id}.html", f"page of {student.id}")
     sources = {student.id: source for student in people}
     said = lms.write(tmp_path, system, rows, people, title="A3", sources=sources)
     with zipfile.ZipFile(tmp_path / f"{system}_feedback.zip") as archive:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from rs_course import checkpoints, datasets
 from rs_course.classification import real_shots
@@ -25,14 +26,18 @@ def test_a_set_is_drawn_by_the_generator_that_saw_the_shots_of_the_task(tmp_path
 
     monkeypatch.setattr(adaptation, "adapt", watched)
     table = {
-        "making": "adapted", "adaptation": 1, "checkpoint": "mini-diffusionsat", "dataset": "simulated",
+        "making": "adapted", "adaptation": 3, "checkpoint": "mini-diffusionsat", "dataset": "simulated",
         "per_class": 1, "steps": 1, "guidance": 1.0,
     }  # fmt: skip
     own = sets.Sets({"adapted": table}, tmp_path)
     task = {"synthetic": "@adapted", "real_per_class": 2, "seed": 3}
     (waiting,) = own.needed([task])
     ((name, spec),) = waiting.items()
+    rates = []
+    hook = register_optimizer_step_pre_hook(lambda made, *_: rates.append(made.param_groups[0]["lr"]))
     sets.make(spec)
+    hook.remove()
+    assert rates == pytest.approx([adaptation.LR * share for share in (1, 2 / 3, 1 / 3)])
     tiles = datasets.load(own.folder / name)
     assert sorted(tiles.labels.tolist()) == list(range(10)) and name == own.of(task)["synthetic"][0]
     assert seen == {3: real_shots(datasets.load("simulated", "train"), 2, seed=3).hashes()}

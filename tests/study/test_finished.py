@@ -101,7 +101,7 @@ def test_the_page_holds_every_verdict_and_every_figure(ledger, tmp_path):
             "lines": [{"label": "real", "where": {"arm": "real"}}, {"label": "mixed", "where": mixed}],
         },
     }  # fmt: skip
-    results.write_json(tmp_path / "study.json", described)
+    results.write(tmp_path / "study.json", described)
     found = study.finished(tmp_path)
     assert {label: len(rows) for label, rows in found.lines().items()} == {"real": 6, "mixed": 6}
     assert {label: len(rows) for label, rows in found.lines(16).items()} == {"real": 3, "mixed": 3}
@@ -127,7 +127,7 @@ def test_the_page_of_a_shipped_study_is_written_where_one_works(tmp_path, monkey
 def test_a_study_without_lines_shows_its_arms(ledger, tmp_path):
     ledger.to_parquet(tmp_path / results.LEDGER)
     described = {"title": "x", "inputs": {}, "hashes": {"checkpoint": "none"}, "ids": [], "extra": {}}
-    results.write_json(tmp_path / "study.json", described)
+    results.write(tmp_path / "study.json", described)
     assert list(study.finished(tmp_path).lines()) == list(ledger["arm"].unique())
     with pytest.raises(FileNotFoundError, match="no study was run in"):
         study.finished(tmp_path / "nowhere")

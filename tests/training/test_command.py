@@ -35,7 +35,7 @@ def test_data_that_is_not_here_leads_to_the_command_that_fetches_it(capsys, tmp_
 @pytest.mark.parametrize(("name", "batch"), [("mini-text2earth", "1"), ("mini-vae", "64")])
 def test_a_batch_that_cannot_be_is_refused(name, batch, capsys):
     assert main(["train", name, "--batch", batch]) == 1
-    assert f"--batch {batch}: a number from 4 on" in capsys.readouterr().err
+    assert f"--batch-size {batch}: a number from 4 on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
