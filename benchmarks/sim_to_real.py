@@ -25,6 +25,7 @@ from torch import nn
 from torch.nn import functional
 
 from rs_course import precision, simulated_earth
+from rs_course.paths import data_dir
 
 ROOT = Path(__file__).resolve().parent
 TAR = ROOT.parents[1] / "shared" / "data" / "eurosat.tar"
@@ -192,7 +193,7 @@ def main():
     parser.add_argument("--per-class", type=int, default=1000, help="simulated training tiles per class")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "sim_to_real.json")
+    parser.add_argument("--out", type=Path, default=data_dir() / "results" / "sim_to_real.json")
     args = parser.parse_args()
     if not args.real.exists():
         print(f"Skipped: no EuroSAT at {args.real.name}; give its tar or folder with --real.")

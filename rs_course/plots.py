@@ -99,9 +99,9 @@ def tiles(
     top = 34 if suptitle else _GAP
     entries = [provenance] if isinstance(provenance, str) else provenance
     badges = list(dict.fromkeys(entries if framed else sorted(entries)))  # their order tells nothing either
-    # As wide as the tiles, or as the badges below them.
-    across = max(left + columns * (wide + _GAP), sum(24 + _LETTER * len(entry) for entry in badges))
-    down = top + sum(heads) + rows * (high + _GAP) + _BADGE_INCHES * _DPI
+    # As wide as the tiles, or as the widest badge below them.
+    across = max(left + columns * (wide + _GAP), *map(_badge_width, badges))
+    down = top + sum(heads) + rows * (high + _GAP) + _strip(_lines_of_badges(badges, across)) * _DPI
     fig = Figure(figsize=(across / _DPI, down / _DPI), dpi=_DPI, layout="none")
     FigureCanvasAgg(fig)
     for i, image in enumerate(pixels):
@@ -131,7 +131,7 @@ def subplots(*grid, **options):
 
 
 def badge(figure_or_axes: Figure | Axes, provenance: str | Sequence[str]):
-    """Write the provenance under a figure (or inside one axes' lower right corner).
+    """Write the provenance under a figure, in as many lines as it takes, or in one axes' lower right corner.
 
     Args:
         figure_or_axes: The matplotlib ``Figure``, or an ``Axes`` where panels differ in provenance.
@@ -151,12 +151,15 @@ def badge(figure_or_axes: Figure | Axes, provenance: str | Sequence[str]):
         figure_or_axes.text(0.99, 0.015, entries[0], **text)
         return figure_or_axes
     figure = figure_or_axes
-    _reserve_badge_space(figure)
-    right, (width, height) = 1 - 0.06 / figure.get_figwidth(), figure.get_size_inches()
-    for entry in reversed(entries):
-        drawn = figure.text(right, 0.06 / height, entry, bbox=box | {"facecolor": _colour_of(entry)}, **text)
-        extent = drawn.get_window_extent(figure.canvas.get_renderer())
-        right -= (extent.width / figure.dpi + 0.16) / width
+    width, height = figure.get_size_inches()
+    lines = _lines_of_badges(entries, width * _DPI)
+    _reserve_badge_space(figure, _strip(lines))
+    for below, line in enumerate(reversed(lines)):
+        right, up = 1 - 0.06 / width, (0.06 + below * _BADGE_PITCH) / height
+        for entry in reversed(line):
+            drawn = figure.text(right, up, entry, bbox=box | {"facecolor": _colour_of(entry)}, **text)
+            extent = drawn.get_window_extent(figure.canvas.get_renderer())
+            right -= (extent.width / figure.dpi + 0.16) / width
     return figure
 
 
@@ -242,6 +245,7 @@ def fewer_colours(picture: bytes) -> bytes:
 ALT_CLASS = "rs-course-alt"
 _DPI = 100
 _BADGE_INCHES = 0.26
+_BADGE_PITCH = 0.23  # inches from line to line
 _GAP = 6  # pixels between tiles
 _LETTER = 6.2  # mean width in pixels of a letter of a title
 _CONVENTIONS = "uint8 [N, H, W, 3] or float [N, 3, H, W] in [0, 1]"
@@ -264,6 +268,26 @@ def _fitted(title: str, width: float) -> str:
     return "\n".join(lines)
 
 
+def _badge_width(entry: str) -> float:
+    """Pixels that a badge and the space beside it take."""
+    return 24 + _LETTER * len(entry)
+
+
+def _lines_of_badges(entries: Sequence[str], width: float) -> list[list[str]]:
+    """Badges in lines of at most ``width`` pixels; one that is wider has a line of its own."""
+    lines: list[list[str]] = [[]]
+    for entry in entries:
+        if lines[-1] and sum(map(_badge_width, [*lines[-1], entry])) > width:
+            lines.append([])
+        lines[-1].append(entry)
+    return lines
+
+
+def _strip(lines: Sequence) -> float:
+    """Inches under a figure that its lines of badges take."""
+    return _BADGE_INCHES + (len(lines) - 1) * _BADGE_PITCH
+
+
 def _colour_of(provenance: str) -> str:
     kind = provenance.split(" ")[0].rstrip(":·")
     if kind not in PROVENANCE_COLOURS:
@@ -282,9 +306,9 @@ def _frame(axis, colour) -> None:
         spine.set(visible=True, edgecolor=colour, linewidth=2)
 
 
-def _reserve_badge_space(figure) -> None:
+def _reserve_badge_space(figure, inches: float) -> None:
     """Keep the strip under the axes free, whichever way the figure is laid out."""
-    engine, strip = figure.get_layout_engine(), _BADGE_INCHES / figure.get_figheight()
+    engine, strip = figure.get_layout_engine(), inches / figure.get_figheight()
     if engine is None:
         bottom = figure.subplotpars.bottom
         figure.subplots_adjust(bottom=max(bottom, bottom * 0.75 + strip))

@@ -87,13 +87,14 @@ _MEASURED = r"(?<![\w.,^{/])\d[\d,]*(?:\.\d+)?(?=\s?(?:%|dB\b|points?\b))|(?<![\
 
 
 def _unprinted(notebook) -> list[str]:
-    """Measured numbers of the explanations that no cell prints and no source is named for."""
+    """Measured numbers of explanations, and beside ±, that no cell prints and no source is named for."""
     outputs = [output for cell in _code(notebook) for output in cell.outputs]
     printed = [o.get("text", "") + str(o.get("data", {}).get("text/markdown", "")) for o in outputs]
     quoted = notebook.metadata.get("rs_course", {}).get("quoted", {})
     known = " ".join([*printed, *(number for numbers in quoted.values() for number in numbers)])
     known = set(re.findall(r"\d+(?:\.\d+)?", known.replace(",", "")))
-    explained = "\n".join(cell.source for cell in notebook.cells if "**Explain.**" in cell.source)
+    prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    explained = "\n".join(source for source in prose if "**Explain.**" in source or "±" in source)
     text = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|```.*?```|`[^`]*`|\]\([^)]*\)", " ", explained, flags=re.S)
     return [number for number in re.findall(_MEASURED, text) if number.replace(",", "") not in known]
 
@@ -112,6 +113,8 @@ def test_a_typed_number_is_found_and_a_printed_or_quoted_one_is_not():
     )
     notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_markdown_cell(said)])
     assert _unprinted(notebook) == ["93.0", "12", "0.25", "44"]
+    measured = nbformat.v4.new_markdown_cell("It names 75.9 ± 0.3 %; 8 %.")
+    assert _unprinted(nbformat.v4.new_notebook(cells=[cell, measured])) == ["75.9", "0.3", "8"]
     notebook.metadata["rs_course"] = {"quoted": {"Someone 2020": ["93.0", "12", "0.25"]}}
     assert _unprinted(notebook) == ["44"]
 

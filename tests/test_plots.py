@@ -66,6 +66,20 @@ def test_badge_survives_cropping_and_marks_single_axes():
     plt.close("all")
 
 
+def test_badges_that_do_not_fit_beside_each_other_stand_in_lines():
+    """A narrow sheet of tiles stays narrow, and every badge lies inside the figure, below the tiles."""
+    badges = [
+        "real · Sentinel-2",
+        "computed · interpolated from it",
+        "generated · a network made it from that",
+    ]
+    figure = plots.tiles(np.zeros((3, 8, 8, 3), np.uint8), provenance=badges, scale=0.8)
+    assert figure.get_figwidth() < 3
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert len({round(box.y0) for box in boxes}) == 3 and min(box.x0 for box in boxes) > 0
+    assert max(box.y1 for box in boxes) < min(axis.get_window_extent().y0 for axis in figure.axes)
+
+
 def test_every_pixel_of_a_tile_is_drawn_equally_large():
     """A chessboard of 5×5 pixels, asked for at 0.33 inches, is 6 or 7 screen pixels a field everywhere."""
     board = np.indices((5, 5)).sum(0) % 2 * np.uint8(255)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import cycle
+from textwrap import fill
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -17,6 +19,38 @@ if TYPE_CHECKING:
     from rs_course.study.hypotheses import Verdict
 
 _VERDICT_COLOURS = {"shown": "#009E73", "not shown": "#8A8A8A", "contradicted": "#D55E00"}
+# An arm, or a number of real images, keeps its colour through the course, whatever is drawn beside it.
+_COLOURS = {
+    label: colour
+    for colour, labels in {
+        "#0072B2": ("real tiles alone", "real"),
+        "#D55E00": (
+            "+ generated, by one that saw everything", "generator saw everything", "mixed",
+            "real + 4 × generated", "real + 4 × inpainted",
+        ),
+        "#009E73": (
+            "+ generated, by one that saw these tiles only", "generator saw these tiles only",
+            "real + 4 × SDEdit",
+        ),
+        "#CC79A7": ("+ generated, by one that saw a simulation only", "generator saw a simulation only"),
+        "#E69F00": ("+ retrieved real tiles, labelled by CLIP",),
+        "#56B4E9": ("+ generated, labels shuffled", "wrong labels (control)", "shuffled"),
+        "#882255": ("generated alone", "inpainted alone", "synthetic"),
+        "#7F7F7F": ("copies (control)", "duplicate"),
+        # The more real images, the darker.
+        "#FCA50A": ("1 per class",), "#DD513A": ("4 per class",), "#932667": ("16 per class",),
+        "#420A68": ("100 per class",), "#000000": ("1000 per class",),
+    }.items()
+    for label in labels
+}  # fmt: skip
+
+
+def colours(labels: Iterable[str]) -> dict[str, str]:
+    """A colour for each label: the one that it has all through the course, or one that is free here."""
+    labels = list(labels)
+    taken = {_COLOURS[label] for label in labels if label in _COLOURS}
+    free = cycle([colour for colour in plots.COLOURS if colour not in taken] or plots.COLOURS)
+    return {label: _COLOURS.get(label) or next(free) for label in labels}
 
 
 def learning_curves(
@@ -34,9 +68,9 @@ def learning_curves(
         xlabel: What it is called.
         axes: Where to draw.
     """
-    axes = _axes(axes)
-    for colour, (name, rows) in zip(_cycle(), lines.items(), strict=False):
-        points = curve(rows, x)
+    axes, own = _axes(axes), colours(lines)
+    for name, rows in lines.items():
+        points, colour = curve(rows, x), own[name]
         at = np.array(list(points))
         mean = np.array([100 * p.mean for p in points.values()])
         deviation = np.array([100 * p.std if p.n > 1 else 0 for p in points.values()])
@@ -56,6 +90,39 @@ def learning_curves(
     return cast("Figure", axes.figure)
 
 
+def table(lines: dict, *, x: str = "real_per_class", xlabel: str = "real training images per class") -> str:
+    """What :func:`learning_curves` draws, a line per name: % right, ± one deviation of the seeds."""
+    told = [f"{xlabel}: % right ± deviation of the seeds"]
+    for name, rows in lines.items():
+        points = [
+            f"{at:g}: {100 * p.mean:.0f}" + (f" ± {100 * p.std:.0f}" if p.n > 1 else "")
+            for at, p in curve(rows, x).items()
+        ]
+        told.append(f"{name:46} {'   '.join(points)}")
+    return "\n".join(told)
+
+
+def one_of_each(shown: dict[str, tuple], classes: Sequence[str]) -> Figure:
+    """A tile of each class from several sources, one source below the other, some classes side by side.
+
+    Args:
+        shown: ``{source: (one image per class, provenance)}``, as :func:`rs_course.study.examples` returns.
+        classes: Their names.
+    """
+    columns = max(k for k in range(1, 8) if len(classes) % k == 0)
+    order = np.arange(len(shown) * len(classes)).reshape(len(shown), -1, columns).swapaxes(0, 1).ravel()
+    titles = [*classes, *[""] * (len(order) - len(classes))]
+    badges = [provenance for _, provenance in shown.values() for _ in classes]
+    return plots.tiles(
+        np.concatenate([images for images, _ in shown.values()])[order],
+        [titles[i] for i in order],
+        provenance=[badges[i] for i in order],
+        columns=columns,
+        scale=1.28,
+        row_labels=[*shown] * (len(classes) // columns),
+    )
+
+
 def differences(
     verdicts: Sequence[Verdict],
     *,
@@ -68,20 +135,21 @@ def differences(
     Args:
         verdicts: From :func:`rs_course.study.hypotheses.judge`; those without rows are left out.
         axes: Where to draw.
-        names: What to call each; by default its text and budget.
+        names: What to call each; by default its text and budget. Long ones are broken into lines.
         xlabel: What the differences are of.
     """
-    names = names or [verdict.title for verdict in verdicts]
+    names = [fill(name, 50) for name in names or [verdict.title for verdict in verdicts]]
     named = zip(names, verdicts, strict=True)
     drawn = [(name, v.verdict, v.difference) for name, v in named if v.difference is not None]
-    axes = _axes(axes, (6.8, 0.32 * len(drawn) + 0.9))
+    lines = sum(1 + name.count("\n") for name, *_ in drawn)
+    axes = _axes(axes, (6.8, 0.16 * (len(drawn) + lines) + 0.9))
     for y, (_, verdict, difference) in enumerate(drawn):
         colour = _VERDICT_COLOURS[verdict]
         axes.plot([100 * difference.low, 100 * difference.high], [y, y], color=colour, lw=2)
         axes.plot(100 * difference.estimate, y, "o", color=colour, ms=5)
     axes.axvline(0, color="k", lw=0.8)
     axes.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
-    axes.invert_yaxis()
+    axes.set_ylim(len(drawn) - 0.4, -0.6)  # the first on top, and room for labels of several lines
     axes.set_xlabel(xlabel)
     return cast("Figure", axes.figure)
 
@@ -100,15 +168,14 @@ def gains(verdicts: Sequence[Verdict], names: dict[str, str], *, axes: Axes | No
         for v in verdicts
         if v.difference is not None and v.name in names
     ]
-    budgets = sorted({budget for _, budget, _ in known})
+    budgets, own_colour = sorted({budget for _, budget, _ in known}), colours(names.values())
     for k, (name, label) in enumerate(names.items()):
         own = [(budget, difference) for of, budget, difference in known if of == name]
         at = [budgets.index(budget) + 0.16 * (k - (len(names) - 1) / 2) for budget, _ in own]
         middle = np.array([100 * d.estimate for _, d in own])
         ends = np.array([(100 * d.low, 100 * d.high) for _, d in own]).reshape(-1, 2)
         away = np.abs(ends.T - middle)
-        colour = plots.COLOURS[(k + 1) % len(plots.COLOURS)]  # the first is that of real tiles alone
-        axes.errorbar(at, middle, away, fmt="o", ms=4, lw=1.4, color=colour, label=label)
+        axes.errorbar(at, middle, away, fmt="o", ms=4, lw=1.4, color=own_colour[label], label=label)
     axes.set_xticks(range(len(budgets)), [f"{budget:g}" for budget in budgets])
     axes.axhline(0, color="k", lw=0.8)
     axes.set(xlabel="real training images per class", ylabel="gain, percentage points")
@@ -125,32 +192,34 @@ def confusions(rows: dict, *, figure: Figure | None = None) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    figure = figure or plt.figure(figsize=(3.1 * len(rows) + 0.4, 3.6))
+    figure = figure or plt.figure(figsize=(2.5 * len(rows) + 1.4, 4.3))
     panels = figure.subplots(1, len(rows), squeeze=False, sharey=True)[0]
     for axes, (title, part) in zip(panels, rows.items(), strict=True):
         classes = list(part["class_names"].iloc[0])
         side = len(classes)
         mean = np.mean([np.reshape(list(matrix), (side, side)) for matrix in part["confusion"]], axis=0)
         share = 100 * mean / mean.sum(1, keepdims=True)
-        axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+        drawn = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
         for i, j in zip(*np.nonzero(share >= 8), strict=True):
-            axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=6,
+            axes.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", fontsize=7,
                       color="white" if share[i, j] > 55 else "black")  # fmt: skip
-        axes.set_xticks(range(side), classes, rotation=90, fontsize=6)
-        axes.set_yticks(range(side), classes, fontsize=6)
-        axes.set_title(f"{title}\n{100 * part['accuracy'].mean():.1f} % right", fontsize=8)
+        axes.set_xticks(range(side), classes, rotation=90, fontsize=8)
+        axes.set_yticks(range(side), classes, fontsize=8)
+        axes.set_title(f"{fill(title, 34)}\n{100 * part['accuracy'].mean():.1f} % right", fontsize=9)
         axes.grid(False)
     panels[0].set_ylabel("true class")
+    panels[len(rows) // 2].set_xlabel("predicted class")
+    figure.colorbar(drawn, ax=panels, shrink=0.6, pad=0.01, label="% of the true class")
     return figure
 
 
 def bars(rows: dict, *, axes: Axes | None = None, ylabel: str = "test accuracy, %") -> Figure:
     """Mean accuracy of several settings, a dot per seed."""
-    axes = _axes(axes)
-    for x, (colour, (_, part)) in enumerate(zip(_cycle(), rows.items(), strict=False)):
-        axes.bar(x, 100 * part["accuracy"].mean(), 0.6, color=colour, alpha=0.75)
+    axes, own = _axes(axes), colours(rows)
+    for x, (name, part) in enumerate(rows.items()):
+        axes.bar(x, 100 * part["accuracy"].mean(), 0.6, color=own[name], alpha=0.75)
         axes.plot([x] * len(part), 100 * part["accuracy"], "k.", ms=4)
-    axes.set_xticks(range(len(rows)), list(rows), fontsize=8)
+    axes.set_xticks(range(len(rows)), [fill(name, 16) for name in rows], fontsize=8)
     axes.set_ylabel(ylabel)
     axes.set_ylim(0, None)  # a bar that is cut off tells a wrong ratio
     return cast("Figure", axes.figure)
@@ -162,7 +231,3 @@ def _axes(axes=None, size=None):
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=size)[1]
-
-
-def _cycle():
-    return plots.COLOURS * 4
