@@ -172,23 +172,28 @@ def _millions(parameters: int) -> str:
 
 
 def unet_shapes(checkpoint: Checkpoint, prompt: str) -> list[tuple[str, tuple[int, int, int], bool]]:
-    """Run the UNet once: each block's name, the shape ``(C, h, w)`` that leaves it, whether it attends."""
+    """Run the UNet once: each block's name, the shape ``(C, h, w)`` inside it, and whether it attends.
+
+    A block changes the size of the grid at its end, so that the size inside is that of its skips.
+    """
     from rs_course import sampling
 
     unet, found = checkpoint.unet, []
     down = [(f"down {i + 1}", block) for i, block in enumerate(unet.down_blocks)]
     up = [(f"up {i + 1}", block) for i, block in enumerate(unet.up_blocks)]
 
-    def note(name):
-        def keep(block, _given, output):
-            tensor = output[0] if isinstance(output, tuple) else output
-            found.append((name, tuple(tensor.shape[1:]), hasattr(block, "attentions")))
+    def note(name, attends):
+        def keep(_layer, _given, output):
+            found.append((name, tuple(output.shape[1:]), attends))
 
         return keep
 
     blocks = [("first conv", unet.conv_in), *down, ("middle", unet.mid_block), *up]
     blocks.append(("last conv", unet.conv_out))
-    hooks = [block.register_forward_hook(note(name)) for name, block in blocks]
+    hooks = [
+        getattr(block, "resnets", [block])[-1].register_forward_hook(note(name, hasattr(block, "attentions")))
+        for name, block in blocks
+    ]
     try:
         next(sampling.trajectory(checkpoint, prompt, steps=1, guidance=1.0))
     finally:
@@ -226,7 +231,10 @@ def unet_figure(checkpoint: Checkpoint, prompt: str, *, provenance: str) -> Figu
             last = min(index - 1, len(rows) - index), (index - 1 > half) - (index - 1 < half)
             up = 0.24 if last[0] < level else -0.24
             axis.annotate("", (1.1 * side, -level + up), (1.1 * last[1], -last[0] - up), arrowprops=arrow)
-    axis.set_title("What leaves each block: channels × height × width. The timestep enters every block.")
+            if (change := shape[1] / rows[index - 1][1][1]) != 1:
+                middle = (0.55 * (side + last[1]) + 0.05, -(level + last[0]) / 2)
+                axis.text(*middle, f"grid × {change:g}", va="center", fontsize=7, color="#606060")
+    axis.set_title("Inside each block: channels × height × width. The timestep enters every block.")
     plots.badge(figure, provenance)
     return figure
 

@@ -73,3 +73,14 @@ def test_the_figure_is_drawn_with_every_way(loaded):
     assert all(way.source in shown for way in figures.ways_in(checkpoint))
     assert figure.axes[0].get_title(loc="left") == family or figure.axes[0].get_title() == family
     plt.close(figure)
+
+
+def test_a_skip_joins_blocks_of_one_size(loaded):
+    _, checkpoint = loaded
+    rows = figures.unet_shapes(checkpoint, "a river")
+    assert [name for name, *_ in rows][:: len(rows) - 1] == ["first conv", "last conv"]
+    assert all(a[1][1:] == b[1][1:] for a, b in zip(rows, reversed(rows), strict=True))
+    assert len({shape[1:] for _, shape, _ in rows}) > 1
+    blocks = [*checkpoint.unet.down_blocks, checkpoint.unet.mid_block, *checkpoint.unet.up_blocks]
+    assert [reads for *_, reads in rows[1:-1]] == [hasattr(block, "attentions") for block in blocks]
+    plt.close(figures.unet_figure(checkpoint, "a river", provenance="computed · tiny"))
