@@ -82,7 +82,7 @@ def test_the_quality_table_shows_generated_beside_real():
     part = {
         "checkpoint": "mini-x",
         "settings": ask | {"guidance": 1.5},
-        "tiles": {"generated": 1200, "as many real": 1100},
+        "tiles": {"generated": 1200, "as many real": 1100, "test": 2000},
         "recognised": {"seeds": [0.8, 0.9]},
         "guided": {"settings": ask, "tiles": 300, "recognised": {"seeds": [0.9, 0.9]}},
         "recognised real test tiles": {"seeds": [0.95, 0.95]},
@@ -93,14 +93,17 @@ def test_the_quality_table_shows_generated_beside_real():
         k: {"generated": 2.0, "real": 0.5}
         for k in ("fid", "fid within a class", "kid", "precision", "recall")
     }
-    table = figures.quality_table({"eurosat": part, "made by": {"features": "mini-judge"}})
+    made = {"features": "mini-judge", "classifier": "tiny-cnn, seeds 0, 1", "command": "python x.py"}
+    table = figures.quality_table({"eurosat": part, "made by": made})
     assert "|  | eurosat: mini-x | eurosat: real tiles |" in table
     assert "| tiles | 1,200 | 1,100 |" in table
     assert "recognised, % ± sd over seeds | 85.0 ± 7.1 | 95.0 ± 0.0 |" in table
-    assert "(a ceiling) |  | 75.0 ± 7.1 |" in table
+    assert "| … true tiles through the autoencoder |  | 75.0 ± 7.1 |" in table and "ceiling" not in table
     assert "| DDIM, 8 steps, guidance 4 from 0 to 0.5 of the way |" in table
     assert "share of real, % | 75.0 | 100 |" in table
-    assert "| FID (mini-judge) | 2 | 0.5 |" in table
+    assert "| FID | 2 | 0.5 |" in table
+    who = table.splitlines()[-1]
+    assert all(part in who for part in (*made.values(), "2,000 unseen", "trained on real", "without ±"))
     assert "| 0.20 | 0.10 |" in table
 
 

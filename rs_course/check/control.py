@@ -1,13 +1,144 @@
-"""Exercises of the lesson on control: inpainting by putting back, and the size of a response."""
+"""Exercises of the lesson on control: DiffusionSat's numbers, putting back, and the size of a response."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rs_course.check.core import Mistake
 from rs_course.check.formulas import formula
 
 if TYPE_CHECKING:
     from rs_course.check.core import Draws
+
+
+_PLACES = (
+    (8.4, -27.5, 0.5, 0.2, 2021, 3, 17),
+    (-122.3, 47.6, 10.0, 0.75, 1994, 11, 30),
+    (0.0, 51.5, 1.2, 0.0, 2016, 7, 1),  # on the Greenwich meridian, and without a cloud
+    (36.8, 0.0, 30.0, 1.0, 1980, 12, 31),
+    (139.7, 35.7, None, 0.4, None, 5, 8),
+    (None, None, 3.7, None, 2040, None, None),
+)
+
+
+def _seven(raw, want, place):
+    got = raw.tolist() if hasattr(raw, "tolist") else raw
+    if not isinstance(got, list | tuple) or len(got) != 7:
+        count = f"{len(got)} came back" if isinstance(got, list | tuple) else f"a {type(got).__name__} did"
+        raise Mistake(f"seven numbers are needed, one per field; {count}")
+    if open_fields := [k for k, number in enumerate(got) if number is None]:
+        raise Mistake(f"number {open_fields[0] + 1} is None: an unknown field becomes 0")
+
+
+@formula(
+    hints=(
+        "Every field becomes a number of the timestep's range, 0 to 1000. Which fields do not start at 0?",
+        "Longitude starts at −180, latitude at −90, the year at 1980; they span 360, 180 and 120. A month is "
+        "out of 12, a day out of 31; gsd and cloud cover are multiplied by 1000 as they are.",
+        "[(lon + 180) / 360, (lat + 90) / 180, gsd, cloud_cover, (year - 1980) / 120, …], times 1000, and 0 "
+        "for None",
+    ),
+    takes="lon lat gsd cloud_cover year month day",
+    right="""
+        cloud = cloud_cover
+        given = [lon, lat, gsd, cloud_cover, year, month, day]
+        unknown = [x is None for x in given]
+        filled = [x or 0 for x in given]
+        lon = filled[0]
+        lat = filled[1]
+        gsd = filled[2]
+        cloud = filled[3]
+        year = filled[4]
+        month = filled[5]
+        day = filled[6]
+        of_lon = (lon + 180) / 360
+        of_lat = (lat + 90) / 180
+        of_gsd = gsd
+        of_cloud = cloud
+        of_year = (year - 1980) / 120
+        of_month = month / 12
+        of_day = day / 31
+        times = 1000
+        gap = 0
+        parts = [of_lon, of_lat, of_gsd, of_cloud, of_year, of_month, of_day]
+        row = [gap if unknown[k] else times * parts[k] for k in range(7)]
+        after = row
+        order = range(7)
+        answer = [after[k] for k in order]
+    """,
+    slips="""
+        times = 1  # the numbers run from 0 to 1; the sinusoid that embeds them is the timestep's, 0 to 1000
+        times = 100  # the numbers run from 0 to 100; the sinusoid that embeds them is the timestep's, 0 to
+          # 1000
+        of_lon = lon / 360; of_lat = lat / 180; of_year = year / 120  # the offsets are missing: longitude
+          # starts at −180, latitude at −90, the year at 1980
+        of_lon = lon / 360  # longitude's offset is missing: it starts at −180
+        of_lat = lat / 180  # latitude's offset is missing: it starts at −90
+        of_lon = lon / 360; of_lat = lat / 180  # both offsets are missing: longitude starts at −180, latitude
+          # at −90
+        of_lon = (lon - 180) / 360  # longitude's offset has the wrong sign: add 180
+        of_lat = (lat - 90) / 180  # latitude's offset has the wrong sign: add 90
+        of_lon = (lon - 180) / 360; of_lat = (lat - 90) / 180  # both offsets have the wrong sign: add 180 to
+          # the longitude and 90 to the latitude
+        of_lon = (180 - lon) / 360  # longitude runs the wrong way: west is −180 and becomes 0
+        of_lat = (90 - lat) / 180  # latitude runs the wrong way: the South Pole is −90 and becomes 0
+        of_lon = (lon + 180) / 180  # longitude is divided by 180; it spans 360 degrees
+        of_lat = (lat + 90) / 360  # longitude spans 360 degrees, latitude 180
+        of_lat = (lat + 90) / 90  # latitude is divided by 90; it spans 180 degrees
+        of_lat = (lat + 180) / 180  # latitude's offset is 90, not 180
+        of_lat = (lat + 180) / 360  # latitude was treated like longitude: it starts at −90 and spans 180
+        order = (1, 0, 2, 3, 4, 5, 6)  # longitude and latitude are swapped
+        lon = filled[1]; lat = filled[0]  # longitude and latitude are swapped: each is scaled as the other
+        order = (0, 1, 3, 2, 4, 5, 6)  # cloud cover and gsd are swapped
+        order = (0, 1, 2, 3, 4, 6, 5)  # month and day are swapped
+        order = (0, 1, 2, 3, 6, 5, 4)  # year and day are swapped
+        of_year = year / 120  # the year is counted from 0; the model counts from 1980
+        of_year = year / 2100  # the year is divided by 2100; it is (year − 1980) / 120
+        of_year = year - 1980  # the year is not divided by its span, 2100 − 1980 = 120
+        of_year = (year - 1980) / 100  # the year's span is 1980 to 2100, that is 120 years; you took 100
+        of_year = (year - 1980) / 44  # the year's span is 1980 to 2100, that is 120 years; you took 44
+        of_year = (year - 2000) / 120  # the year is counted from 2000; the model counts from 1980
+        of_year = (year - 1970) / 120  # the year is counted from 1970; the model counts from 1980
+        of_year = (year + 1980) / 120  # the year's offset has the wrong sign: subtract 1980
+        of_cloud = cloud / 100  # the cloud cover is already a fraction; do not divide it by 100
+        of_cloud = 100 * cloud  # the cloud cover is already a fraction; do not multiply it by 100
+        of_cloud = 1 - cloud  # this is the clear share; the model takes the cloudy one
+        of_month = (month - 1) / 12  # months count from 1 and are divided by 12 as they are
+        of_month = (month - 1) / 11  # months count from 1 and are divided by 12; you took (month − 1) / 11
+        of_month = month  # the month is not divided by 12
+        of_month = month / 31  # the month is divided by 31; that is for days
+        of_day = (day - 1) / 31  # days count from 1 and are divided by 31 as they are
+        of_day = (day - 1) / 30  # days count from 1 and are divided by 31; you took (day − 1) / 30
+        of_day = day / 30  # a day is divided by 31 whatever the month
+        of_day = day / 365  # a day of the month is divided by 31, not by 365
+        of_day = day  # the day is not divided by 31
+        of_day = day / 12  # the day is divided by 12; that is for months
+        of_gsd = gsd / 5  # metres per pixel are multiplied by 1000 as they are; you divided by 5
+        of_gsd = gsd / 10  # metres per pixel are multiplied by 1000 as they are; you divided by 10
+        of_gsd = gsd / 100  # metres per pixel are multiplied by 1000 as they are; you divided by 100
+        of_gsd = min(gsd, 1)  # nothing is clipped, even above 1000: 10 m per pixel are 10,000
+        of_gsd = 1 / (gsd or 1)  # metres per pixel go in as they are; you took their reciprocal
+        of_gsd = gsd / 1000  # metres per pixel are multiplied by 1000 like the others
+        after = [min(max(x, 0), 1000) for x in row]  # everything is clipped to 0 … 1000; nothing may be: 10 m
+          # per pixel are 10,000
+        after = [round(x) for x in row]  # the numbers are rounded; they are real numbers
+        after = [int(x) for x in row]  # the decimals are cut off; they are real numbers
+        unknown = 7 * [False]  # an unknown field must become 0 after normalisation, not before
+        unknown = [not x for x in given]  # a value of 0 is not unknown: ask `is None`, not `not x`
+        gap = -1.0  # an unknown field must become 0, not −1
+        gap = 500.0  # an unknown field must become 0, not the middle of the range
+        gap = 1000.0  # an unknown field must become 0, not 1000
+        gap = float('nan')  # an unknown field must become 0, not NaN
+    """,
+    name="the row of seven numbers",
+    done="seven numbers as DiffusionSat reads them, unknown fields at 0",
+    trials=len(_PLACES),
+    tol=1e-06,
+    look=_seven,
+)
+def normalise_metadata(random: Draws):
+    """``student(lon, lat, gsd, cloud_cover, year, month, day) -> seven numbers``; ``None`` becomes 0."""
+    return random.cycle(*_PLACES)
 
 
 @formula(

@@ -3,8 +3,6 @@
 import torch
 from answers.diffusion_basics import GUIDED
 
-from rs_course.checkpoints import normalize_metadata
-
 
 def halves(output, scale):
     uncond, cond = output.chunk(2)
@@ -40,24 +38,6 @@ def by_angle(x, v, t, s):
     return torch.cos(turn) * x - torch.sin(turn) * v
 
 
-FIELDS = {
-    "lon": lambda x: (x + 180) / 360,
-    "lat": lambda x: (x + 90) / 180,
-    "gsd": lambda x: x,
-    "cloud": lambda x: x,
-    "year": lambda x: (x - 1980) / 120,
-    "month": lambda x: x / 12,
-    "day": lambda x: x / 31,
-}
-
-
-def row(times=1000, gap=0.0, unknown=lambda x: x is None, **changed):
-    scales = (FIELDS | changed).values()
-    return lambda *values: [
-        gap if unknown(x) else times * scale(x) for scale, x in zip(scales, values, strict=True)
-    ]
-
-
 def heun(x, t, s, slope, ends=lambda here, there: (here + there) / 2):
     here = slope(x, t)
     return x + (s - t) * ends(here, slope(x + (s - t) * here, s))
@@ -81,12 +61,6 @@ RIGHT = {
         lambda o, w: torch.lerp(*o.chunk(2), w),
     ],
     "ddim_step": [ddim, by_angle, lambda *a: ddim(*a).double()],
-    "normalise_metadata": [
-        row(),
-        normalize_metadata,
-        lambda *values: torch.tensor(row()(*values)),
-        lambda *values: tuple(row()(*values)),
-    ],
     "heun_step": [
         heun,
         lambda *a: heun(*a).numpy(),
@@ -132,34 +106,6 @@ WRONG = {
         "this is v itself": lambda x, v, t, s: v.clone(),
         "two slips at once": step(
             lambda x, v, a, n: a * x, back=lambda x0, e, t, s: s * x0 + (1 - s).sqrt() * e
-        ),
-    },
-    "normalise_metadata": {
-        "numbers run from 0 to 1;": row(times=1),
-        "the offsets are missing": row(lon=lambda x: x / 360, lat=lambda x: x / 180, year=lambda x: x / 120),
-        "longitude's offset is missing": row(lon=lambda x: x / 360),
-        "latitude's offset is missing": row(lat=lambda x: x / 180),
-        "longitude's offset has the wrong sign": row(lon=lambda x: (x - 180) / 360),
-        "model counts from 1980": row(year=lambda x: x / 120),
-        "not divided by its span": row(year=lambda x: x - 1980),
-        "you took 44": row(year=lambda x: (x - 1980) / 44),
-        "longitude and latitude are swapped": lambda a, b, *rest: row()(b, a, *rest),
-        "longitude spans 360 degrees, latitude 180": row(lat=lambda x: (x + 90) / 360),
-        "do not divide it by 100": row(cloud=lambda x: x / 100),
-        "months count from 1": row(month=lambda x: (x - 1) / 12),
-        "days count from 1": row(day=lambda x: (x - 1) / 31),
-        "whatever the month": row(day=lambda x: x / 30),
-        "Months count .* Days count|two slips": row(month=lambda x: (x - 1) / 12, day=lambda x: (x - 1) / 31),
-        "nothing is clipped": row(gsd=lambda x: min(x, 1)),
-        "you divided by 10$": row(gsd=lambda x: x / 10),
-        "after normalisation, not before": lambda *v: row()(*[0 if x is None else x for x in v]),
-        "ask `is None`": row(unknown=lambda x: not x),
-        "not −1": row(gap=-1.0),
-        "seven numbers are needed, one per field; 6": lambda *v: row()(*v)[:6],
-        "an unknown field becomes 0": row(gap=None),
-        "a dict did": lambda *v: dict(zip(FIELDS, row()(*v), strict=True)),
-        "stopped in line .* TypeError: unsupported operand": lambda lon, lat, *rest: (
-            [1000 * (lon + 180) / 360] * 7
         ),
     },
     "heun_step": {

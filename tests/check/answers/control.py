@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from rs_course.checkpoints import normalize_metadata
+
 
 def put(drawn, known, eps, mask, a, level=lambda x, e, a: a**0.5 * x + (1 - a) ** 0.5 * e):
     return mask * drawn + (1 - mask) * level(known, eps, a)
@@ -35,7 +37,31 @@ def with_slope(slope):
     return lambda true, drawn: (right_r(*moments(true, drawn)), slope(true, drawn))
 
 
+FIELDS = {
+    "lon": lambda x: (x + 180) / 360,
+    "lat": lambda x: (x + 90) / 180,
+    "gsd": lambda x: x,
+    "cloud": lambda x: x,
+    "year": lambda x: (x - 1980) / 120,
+    "month": lambda x: x / 12,
+    "day": lambda x: x / 31,
+}
+
+
+def row(times=1000, gap=0.0, unknown=lambda x: x is None, **changed):
+    scales = (FIELDS | changed).values()
+    return lambda *values: [
+        gap if unknown(x) else times * scale(x) for scale, x in zip(scales, values, strict=True)
+    ]
+
+
 RIGHT = {
+    "normalise_metadata": [
+        row(),
+        normalize_metadata,
+        lambda *values: torch.tensor(row()(*values)),
+        lambda *values: tuple(row()(*values)),
+    ],
     "put_back": [
         put,
         lambda d, k, e, m, a: torch.where(m.bool(), d, a**0.5 * k + (1 - a) ** 0.5 * e),
@@ -50,6 +76,34 @@ RIGHT = {
     ],
 }
 WRONG = {
+    "normalise_metadata": {
+        "numbers run from 0 to 1;": row(times=1),
+        "the offsets are missing": row(lon=lambda x: x / 360, lat=lambda x: x / 180, year=lambda x: x / 120),
+        "longitude's offset is missing": row(lon=lambda x: x / 360),
+        "latitude's offset is missing": row(lat=lambda x: x / 180),
+        "longitude's offset has the wrong sign": row(lon=lambda x: (x - 180) / 360),
+        "model counts from 1980": row(year=lambda x: x / 120),
+        "not divided by its span": row(year=lambda x: x - 1980),
+        "you took 44": row(year=lambda x: (x - 1980) / 44),
+        "longitude and latitude are swapped": lambda a, b, *rest: row()(b, a, *rest),
+        "longitude spans 360 degrees, latitude 180": row(lat=lambda x: (x + 90) / 360),
+        "do not divide it by 100": row(cloud=lambda x: x / 100),
+        "months count from 1": row(month=lambda x: (x - 1) / 12),
+        "days count from 1": row(day=lambda x: (x - 1) / 31),
+        "whatever the month": row(day=lambda x: x / 30),
+        "Months count .* Days count|two slips": row(month=lambda x: (x - 1) / 12, day=lambda x: (x - 1) / 31),
+        "nothing is clipped": row(gsd=lambda x: min(x, 1)),
+        "you divided by 10$": row(gsd=lambda x: x / 10),
+        "after normalisation, not before": lambda *v: row()(*[0 if x is None else x for x in v]),
+        "ask `is None`": row(unknown=lambda x: not x),
+        "not −1": row(gap=-1.0),
+        "seven numbers are needed, one per field; 6": lambda *v: row()(*v)[:6],
+        "an unknown field becomes 0": row(gap=None),
+        "a dict did": lambda *v: dict(zip(FIELDS, row()(*v), strict=True)),
+        "stopped in line .* TypeError: unsupported operand": lambda lon, lat, *rest: (
+            [1000 * (lon + 180) / 360] * 7
+        ),
+    },
     "put_back": {
         "you put its latents outside": lambda d, k, e, m, a: put(d, k, e, 1 - m, a),
         "put back clean": with_level(lambda x, e, a: x),
