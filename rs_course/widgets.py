@@ -66,7 +66,6 @@ def sliders(
     *,
     start: dict | None = None,
     alt: str,
-    static: Figure | None = None,
     idle: Any = None,
 ):
     """Show one control per argument of ``draw`` and redraw when one is moved.
@@ -77,7 +76,6 @@ def sliders(
         controls: Argument name to what it may be: ``(low, high, step)`` gives a slider, a list a drop-down.
         start: First value of each control; otherwise the lowest or first.
         alt: Text for people who cannot see the picture.
-        static: Figure for pages without a kernel (GitHub, HTML); by default the first picture.
         idle: From all values to the names of the controls that change nothing now; those are switched off.
 
     Returns:
@@ -111,7 +109,7 @@ def sliders(
     return Panel(
         ipywidgets.VBox([tools, note, picture]),
         text=f"<Sliders: {alt}>",
-        png=first if static is None else png_bytes(static),
+        png=first,  # for pages without a kernel (GitHub, HTML)
         alt=alt,
         controls=box_of,
         picture=picture,

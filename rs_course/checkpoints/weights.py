@@ -215,9 +215,9 @@ def _overflows(before: torch.Tensor, after: torch.Tensor) -> bool:
     return bool(after.is_floating_point() and before.isfinite().all() and not after.isfinite().all())
 
 
-def _some(names: list[str], shown: int = 3) -> str:
-    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + rest
+def _some(names: list[str]) -> str:
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
 
 
 def read_json(file: Path) -> dict:

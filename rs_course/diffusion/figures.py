@@ -95,10 +95,9 @@ def ways_from(
     *,
     provenance: str | Sequence[str],
     behind: np.ndarray | None,
-    count: int = 6,
     seed: int = 0,
 ) -> Figure:
-    """Ways of DDPM from one start, beside ways of DDIM from it and from points close by.
+    """Six ways of DDPM from one start, beside six of DDIM from it and from points close by.
 
     Args:
         start: x and y.
@@ -106,7 +105,6 @@ def ways_from(
         schedule: Of the noise.
         provenance: Of the figure.
         behind: Points ``[M, 2]`` drawn in grey.
-        count: Ways of each.
         seed: Of DDPM's noise and of the points close by.
     """
     import torch
@@ -114,9 +112,9 @@ def ways_from(
     from rs_course import seeds
     from rs_course.diffusion import samplers
 
-    same = torch.tensor([start], dtype=torch.float64).repeat(count, 1)
+    same = torch.tensor([start], dtype=torch.float64).repeat(6, 1)
     near = same.clone()
-    near[1:] += 0.1 * seeds.noise((count - 1, 2), seed=seed, dtype=torch.float64)
+    near[1:] += 0.1 * seeds.noise((5, 2), seed=seed, dtype=torch.float64)
     ways = {
         "DDPM: one start": (same, samplers.ddpm(denoise, same, schedule, steps=50, seed=seed)),
         "DDIM: starts close by": (near, samplers.ddim(denoise, near, schedule, steps=50)),

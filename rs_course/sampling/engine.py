@@ -262,8 +262,8 @@ def bytes_per_image(checkpoint: Checkpoint, request: Request) -> int:
     return max(unet_maps, decoder_maps) * checkpoint.dtype.itemsize
 
 
-def batch_that_fits(checkpoint: Checkpoint, request: Request, largest: int = 64) -> int:
-    """Images per pass: at most ``largest``, and at most half of the free memory by estimate.
+def batch_that_fits(checkpoint: Checkpoint, request: Request) -> int:
+    """Images per pass: at most 64, and at most half of the free memory by estimate.
 
     Raises:
         RuntimeError: On a CPU, where the system would end the process: not even one image fits.
@@ -271,7 +271,7 @@ def batch_that_fits(checkpoint: Checkpoint, request: Request, largest: int = 64)
     free, one = free_bytes(checkpoint.device), bytes_per_image(checkpoint, request)
     if checkpoint.device.type == "cpu" and one > free:
         raise out_of_memory(checkpoint, request)
-    return max(1, min(largest, request.count, free // 2 // one))
+    return max(1, min(64, request.count, free // 2 // one))
 
 
 def out_of_memory(checkpoint: Checkpoint, request: Request) -> RuntimeError:
