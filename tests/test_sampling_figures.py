@@ -103,7 +103,7 @@ def test_the_quality_table_shows_generated_beside_real():
     assert "share of real, % | 75.0 | 100 |" in table
     assert "| FID | 2 | 0.5 |" in table
     who = table.splitlines()[-1]
-    assert all(part in who for part in (*made.values(), "2,000 unseen", "trained on real", "without ±"))
+    assert all(part in who for part in (*made.values(), "2,000 unseen tiles", "trained on real", "without ±"))
     assert "| 0.20 | 0.10 |" in table
 
 

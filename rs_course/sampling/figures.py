@@ -179,9 +179,9 @@ def quality_table(results: dict) -> str:
         rows.append([name, *cells])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return (
-        f"{table}\n\n*Judge of the class: {made['classifier']}, trained on real tiles; of real tiles it saw "
-        f"{' and '.join(tested)} unseen ones. FID to recall: {made['features']}, one set of that many tiles "
-        f"against the unseen ones, so without ±. Source: `{made['command']}`.*"
+        f"{table}\n\n*Judge of the class: {made['classifier']}, trained on real tiles; the real ones that it "
+        f"judges are {' and '.join(tested)} unseen tiles. FID to recall: {made['features']}, one set of that "
+        f"many tiles against the unseen ones, so without ±. Source: `{made['command']}`.*"
     )
 
 
