@@ -83,6 +83,8 @@ class Budget:
     def __init__(self, minutes: float | None = None, *, steps: int | None = None):
         if (minutes is None) == (steps is None):
             raise ValueError("A training ends after some minutes or after some steps: give one of the two.")
+        if (minutes or 0) < 0 or (steps or 0) < 0:
+            raise ValueError("A training cannot be shorter than nothing: give positive minutes or steps.")
         self.minutes, self.steps = minutes, steps
         self.begin()
 
@@ -97,11 +99,16 @@ class Budget:
 
     def share(self, step: int) -> float:
         """What is done after so many steps: 0 to 1, or more."""
-        return step / self.steps if self.steps else self.seconds / (60 * self.minutes)
+        done, whole = (self.seconds, 60 * self.minutes) if self.steps is None else (step, self.steps)
+        return done / whole if whole else 1.0
 
 
 def linear_decay(start: float) -> Callable[[float], float]:
-    """A learning rate that falls linearly to zero after this share of the training."""
+    """A learning rate that falls linearly to zero after this share of the training, which is below 1."""
+    if not 0 <= start < 1:
+        raise ValueError(
+            f"linear_decay({start}): it begins after a share of the training, from 0 to below 1."
+        )
     return lambda share: min(1.0, max(0.0, (1 - share) / (1 - start)))
 
 
@@ -145,7 +152,7 @@ class Recipe:
             group["lr"] = group["initial_lr"] = self.lr
         return LambdaLR(
             optimizer,
-            lambda step: min(1, (step + 1) / self.warmup) * self.decay(budget.share(step)),
+            lambda step: min(1, (step + 1) / max(1, self.warmup)) * self.decay(budget.share(step)),
             last_epoch=done - 1,
         )
 

@@ -1,5 +1,7 @@
 """Old names work, and say what they are called now."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -27,6 +29,15 @@ from rs_course.alignment import corruptions
 def test_a_module_by_its_old_name(ask, new):
     with pytest.warns(DeprecationWarning, match=f"is called {new} now; the old name goes"):
         assert ask().__name__ == new
+
+
+@pytest.mark.parametrize(
+    "name", ["alignment.corruptions", "datasets.simulated", "study.figures", "study.freezing"]
+)
+def test_the_new_name_of_a_module_is_found_in_its_room(name):
+    code = "import sys, importlib; room, name = sys.argv[1].split('.'); "
+    code += "getattr(importlib.import_module('rs_course.' + room), name)"
+    subprocess.run([sys.executable, "-c", code, name], check=True)
 
 
 def test_a_function_and_an_argument_by_their_old_names():
@@ -60,3 +71,9 @@ def test_new_names_are_silent_and_unknown_ones_are_refused():
     for module in (superres, alignment, datasets, corruptions):
         with pytest.raises(AttributeError, match="nothing"):
             module.nothing  # noqa: B018
+
+
+def test_the_old_arguments_of_a_classifiers_training_work():
+    images, labels = torch.zeros(4, 3, 8, 8), torch.tensor([0, 1, 0, 1])
+    with pytest.warns(DeprecationWarning, match=r"fit\(rate=\) is called lr= now"):
+        classification.fit(images, labels, steps=1, rate=1e-3, seed=0)

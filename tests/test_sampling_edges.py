@@ -148,3 +148,15 @@ def test_numbers_of_numpy(folder, tmp_path):
     assert torch.equal(made, expected)
     ask = {"checkpoint": str(folder), "out": tmp_path / "out", "steps": 1, "size": [16, 16]}
     assert len(generation.generate(["a"], per_prompt=np.int64(2), **ask)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("guidance_scale", "diffusers' guidance_scale is guidance here"),
+        ("stepz", r"help\(Checkpoint.sample\)"),
+    ],
+)
+def test_an_argument_by_another_name_leads_to_ours(folder, name, told):
+    with pytest.raises(TypeError, match=rf"sample\(\) has no argument '{name}': {told}"):
+        checkpoints.load(folder).sample("a river", **{name: 3})

@@ -199,3 +199,15 @@ def test_a_forgotten_iterator_ends_its_thread():
     for thread in set(threading.enumerate()) - before:
         thread.join(timeout=5)
         assert not thread.is_alive()
+
+
+def test_a_training_of_impossible_length_is_refused():
+    for options in ({"minutes": -1}, {"steps": -1}):
+        with pytest.raises(ValueError, match="positive minutes or steps"):
+            Budget(**options)
+    with pytest.raises(ValueError, match=r"linear_decay\(1.0\): it begins after a share"):
+        linear_decay(1.0)
+    assert Budget(steps=0).share(0) == 1
+    rates = Recipe(lr=1.0, decay=linear_decay(0.5), warmup=0)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    assert rates.scheduler(optimizer, Budget(steps=4)).get_last_lr() == [1.0]

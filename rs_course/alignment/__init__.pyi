@@ -1,3 +1,4 @@
+from . import corruptions as corruptions
 from .scorer import EmbeddingCache as EmbeddingCache, Scorer as Scorer
 from .loading import load as load
 from .measures import (

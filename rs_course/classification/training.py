@@ -32,6 +32,7 @@ from rs_course import precision
 from rs_course.classification import augment as augmentation
 from rs_course.classification.classifiers import build
 from rs_course.classification.sets import as_targets, as_tensor, class_count, to_float
+from rs_course.deprecation import old_arguments
 from rs_course.training_loop import Progress, optimize, run
 
 # Progressive resizing: a convolutional network learns most of what it will know on small images, at a quarter
@@ -39,6 +40,10 @@ from rs_course.training_loop import Progress, optimize, run
 PROGRESSIVE_RESIZING = ((0.4, 0.5), (0.7, 0.75))
 
 
+_RENAMED = {"rate": "lr", "batch": "batch_size", "decay": "weight_decay", "smoothing": "label_smoothing"}
+
+
+@old_arguments(**_RENAMED, growing="progressive_resizing")
 def fit(
     images: np.ndarray | torch.Tensor,
     labels: ArrayLike,

@@ -132,10 +132,10 @@ def train(args: argparse.Namespace):
         raise ValueError(f"{args.name} has no --teacher: only mini-text2earth-fast is distilled.")
     if args.compile and "options" not in known:
         raise ValueError(f"--compile is for the latent minis, not for {args.name}.")
-    if args.batch_size is not None and (args.batch_size < 4 or "batch_size" not in known):
-        raise ValueError(
-            f"--batch-size {args.batch_size}: a number from 4 on, and for the latent minis only."
-        )
+    if args.batch_size is not None and "batch_size" not in known:
+        raise ValueError(f"{args.name} has no --batch-size: its recipe fixes it.")
+    if args.batch_size is not None and args.batch_size < 4:
+        raise ValueError(f"--batch-size {args.batch_size}: give a number from 4 on.")
     train(out, seed=args.seed, resume=not args.fresh, **chosen)
     print(f"train: {args.name} lies in {out}")
 

@@ -1,4 +1,4 @@
-from . import disasters as disasters, xbd as xbd
+from . import disasters as disasters, simulated as simulated, xbd as xbd
 from .loading import Scene as Scene, load as load, real_scene as real_scene
 from .record import (
     Dataset as Dataset,

@@ -162,6 +162,7 @@ def min_snr_weight(
 
     min(SNR, γ) on the error of x0; the error of ε is SNR times, that of v (SNR + 1) times the error of x0.
     """
+    _known(prediction_type)
     alpha_bar = schedule.at(t)
     snr = alpha_bar / (1 - alpha_bar)
     if prediction_type == "eps":

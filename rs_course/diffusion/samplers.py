@@ -56,7 +56,10 @@ def _plan(timesteps, usual, schedule: Schedule, steps: int) -> list[float]:
     """The levels that were given (a list, an array, a tensor), or the usual ones."""
     if timesteps is None:
         return usual(len(schedule), steps)
-    return [t.item() if hasattr(t, "item") else t for t in timesteps]
+    levels = [t.item() if hasattr(t, "item") else t for t in timesteps]
+    if len(levels) < 2 or any(after >= before for before, after in pairwise(levels)):
+        raise ValueError("timesteps are two levels or more, each below the one before.")
+    return levels
 
 
 def final(steps: Iterator[Step]) -> torch.Tensor:

@@ -1,3 +1,4 @@
+from . import figures as figures, freezing as freezing
 from .engine import run as run
 from .finished import Finished as Finished, examples as examples, finished as finished
 from .plan import Plan as Plan, read as read

@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from rs_course.study.comparisons import PairedInterval, complete, interval, paired, share
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 SHOWN, NOT_SHOWN, CONTRADICTED, MISSING = "shown", "not shown", "contradicted", "no rows"
 LEVEL = 0.05
+_HYPOTHESIS = ("name", "text", "short", "better", "worse", "real_per_class", "on")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,20 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
+def only(table: dict, keys: Iterable[str], what: str) -> None:
+    """Refuse what a table of a study's file cannot hold: it would be left out without a word.
+
+    Raises:
+        ValueError: A key that is none of ``keys``.
+    """
+    keys = list(keys)
+    for key in table:
+        if key not in keys:
+            close = get_close_matches(key, keys, 1)
+            instead = f"did you mean {close[0]}?" if close else f"use {', '.join(keys)}."
+            raise ValueError(f"{what} has no {key!r}: {instead}")
+
+
 def declared(extra: dict) -> None:
     """Check the tables of a study that its ledger is read by, before anything is run.
 
@@ -92,22 +108,28 @@ def declared(extra: dict) -> None:
         extra: The study's tables beside the grid: ``hypotheses``, ``answer``, ``lines``.
 
     Raises:
-        ValueError: A table lacks what it needs, a name is used twice, or the answer names no hypothesis.
+        ValueError: A table lacks what it needs or holds what nobody reads, a name is used twice, or the
+            answer names no hypothesis.
     """
     named: set[str] = set()
     for number, table in enumerate(extra.get("hypotheses", []), start=1):
         if missing := {"name", "text", "better", "worse"} - set(table):
             raise ValueError(f"hypothesis {number} lacks {', '.join(sorted(missing))}.")
+        only(table, _HYPOTHESIS, f"hypothesis {number}")
+        if sides := [side for side in ("better", "worse") if not isinstance(table[side], dict)]:
+            raise ValueError(f'hypothesis {number}: {sides[0]} is a table of settings, {{ arm = "real" }}.')
         if table["name"] in named:
             raise ValueError(f"two hypotheses are called {table['name']!r}: give each its own name.")
         named.add(table["name"])
     for number, line in enumerate(extra.get("lines", []), start=1):
         if missing := {"label", "where"} - set(line):
             raise ValueError(f"line {number} lacks {', '.join(sorted(missing))}.")
+        only(line, ("label", "where"), f"line {number}")
     if (answer := extra.get("answer")) is None:
         return
     if missing := {"alone", "borrowed"} - set(answer):
         raise ValueError(f"the table [answer] lacks {', '.join(sorted(missing))}.")
+    only(answer, ("alone", "borrowed", "beside"), "the table [answer]")
     for name in [*listed(answer["alone"]), answer["borrowed"], *answer.get("beside", [])]:
         if name not in named:
             raise ValueError(f"[answer] names {name!r}, which no [[hypotheses]] table is called.")

@@ -14,12 +14,16 @@
 
     [[grid]]                       # each block is the product of its lists; blocks are joined
     arm = "real"
-    budget = [1, 4, 16]
+    real_per_class = [1, 4, 16]
 
     [[grid]]
     arm = "mixed"
-    budget = [1, 4, 16]
+    synthetic = "@tiles"
+    real_per_class = [1, 4, 16]
     ratio = [1, 2, 4]
+
+    [sets.tiles]                   # see rs_course.study.sets
+    …
 
     [[tuning]]                     # and [frozen]: settings that are chosen on validation first; the
     …                              # tasks are then tested on a held-out part: see rs_course.study.freezing
@@ -32,8 +36,8 @@
     tiles_per_second = 18                      # of the generator
     adaptation_step = 0.3
 
-A task that two blocks describe is run once. Further tables of the file (the generated sets, the claims to
-test) are kept in ``Plan.extra``.
+A task that two blocks describe is run once. Further tables of the file (the generated sets, the hypotheses)
+are kept in ``Plan.extra``, for another function than the usual one also tables of its own.
 """
 
 from __future__ import annotations
@@ -42,17 +46,23 @@ import itertools
 import json
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
 from rs_course.study.freezing import fill
-from rs_course.study.hypotheses import declared
-from rs_course.study.sets import FROM_SHOTS, inherited
+from rs_course.study.hypotheses import declared, only
+from rs_course.study.sets import FROM_SHOTS, described, inherited
 
 DEFAULT_FUNCTION = "rs_course.classification.experiment:run_task"
 _PLAIN = (str, int, float, bool)
+_TABLES = (
+    "title", "question", "function", "inputs", "base", "grid", "tuning", "frozen", "sets", "judged", "lines",
+    "hypotheses", "answer", "cost",
+)  # fmt: skip
+_COST = ("step", "steps", "steps_added", "times", "classes", "tiles_per_second", "adaptation_step")
 
 
 @dataclass(frozen=True)
@@ -110,8 +120,8 @@ def read(path: str | Path, changes: dict | None = None) -> Plan:
 
     Raises:
         FileNotFoundError: No such file, nor a shipped study of this name.
-        ValueError: Not TOML, no grid, a value that is no number, text, or list of them, or hypotheses, lines
-            or an answer that lack something.
+        ValueError: Not TOML, no grid, a value that is no number, text, or list of them, a name that stands
+            nowhere (a table, a setting, ``@set``, ``$tuning``), or a table that lacks something.
     """
     path = _locate(path)
     try:
@@ -136,6 +146,11 @@ def _change(content: dict, name: str, value) -> None:
 def from_dict(content: dict, *, name: str = "study") -> Plan:
     """As :func:`read`, from the parsed content."""
     content = dict(content)
+    for table in ("base", "inputs", "frozen", "sets", "judged", "answer", "cost"):
+        if not isinstance(content.get(table, {}), dict):
+            raise ValueError(f"[{table}] is one table with keys and values, not a list.")
+    usual = content.get("function", DEFAULT_FUNCTION) == DEFAULT_FUNCTION
+    only({t: 0 for t in content if usual or get_close_matches(t, _TABLES, 1, 0.8)}, _TABLES, "the study")
     base, blocks = content.pop("base", {}), content.pop("grid", [])
     if isinstance(blocks, dict):
         blocks = [blocks]
@@ -144,8 +159,12 @@ def from_dict(content: dict, *, name: str = "study") -> Plan:
     tuning = tuple(_tuning(block, base) for block in content.pop("tuning", []))
     frozen = content.pop("frozen", {})
     declared(content)
+    described(content.get("sets", {}))
+    only(content.get("inputs", {}), ("code", "data", "checkpoint"), "the table [inputs]")
+    only(content.get("cost", {}), _COST, "the table [cost]")
     part = {"part": "test"} if tuning or frozen else {}
     tasks = _product([{**base, **block, **part} for block in blocks])
+    _named([*tasks, *(t for block in tuning for t in block["tasks"])], content, tuning, frozen, usual)
     return Plan(
         title=content.pop("title", name),
         tasks=tasks,
@@ -157,11 +176,28 @@ def from_dict(content: dict, *, name: str = "study") -> Plan:
     )
 
 
+def _named(tasks: Iterable[dict], extra: dict, tuning: tuple, frozen: dict, usual: bool) -> None:
+    """Check that every name in the tasks stands somewhere, before hours are spent on the others."""
+    from rs_course.classification.experiment import Task
+
+    settings, tuned = [f.name for f in fields(Task)], {*frozen, *(block["name"] for block in tuning)}
+    for task in tasks:
+        if usual:
+            only(task, settings, "a task")
+        for key, value in task.items():
+            kind, name = str(value)[:1], str(value)[1:].partition("/")[0]
+            if kind == "@" and name not in extra.get("sets", {}):
+                raise ValueError(f"a task names the set @{name}, but the study has no table [sets.{name}].")
+            if kind == "$" and name not in tuned:
+                raise ValueError(f"{key} = {value!r} waits for a [[tuning]] called {name}: there is none.")
+
+
 def _tuning(block: dict, base: dict) -> dict:
     if missing := [key for key in ("name", "choose", "grid") if key not in block]:
         raise ValueError(
             f"a [[tuning]] table lacks {missing[0]}: it has name, choose, grid, and per as wished."
         )
+    only(block, ("name", "choose", "grid", "per"), f"the tuning {block['name']}")
     grids = block["grid"] if isinstance(block["grid"], list) else [block["grid"]]
     return {**block, "tasks": _product([{**base, **grid, "part": "validation"} for grid in grids])}
 

@@ -7,7 +7,7 @@ A table of the study's file describes a set; a task names it with an @::
     checkpoint = "mini-text2earth"
     dataset = "eurosat"                # whose look the prompts ask for, and where the shots come from
     per_class = 400
-    steps = 10                         # this, guidance, guidance_interval, sampler, strength: as for sample
+    steps = 10                         # this, guidance, sampler, strength, …: as for sample
     dtype = "bfloat16"                 # of the weights; without it as rs_course.checkpoints.load chooses
 
     like = "@other"                    # and whatever else another set says
@@ -39,8 +39,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rs_course.generation.run import SETTINGS
 from rs_course.paths import relative
 from rs_course.study import fingerprints
+from rs_course.study.hypotheses import only
 
 if TYPE_CHECKING:
     from rs_course.datasets import Dataset
@@ -49,7 +51,13 @@ if TYPE_CHECKING:
 FROM_SHOTS = ("real-guidance", "adapted")  # another set for every draw of real images
 # Not part of what a set is, only of how it is made.
 _HANDLING = ("batch_size", "path", "source", "shard")
-SAMPLING = ("steps", "guidance", "guidance_interval", "sampler", "strength", "batch_size")
+SAMPLING = (*SETTINGS, "batch_size")
+_DESCRIPTION = (
+    "making", "like", "checkpoint", "dtype", "dataset", "look", "per_class", "sentences", "seed", "seeds",
+    "adaptation", "path", *SAMPLING,
+)  # fmt: skip
+# Made by functions that refuse what they do not know, or there already.
+_ELSEWHERE = ("events", "xbd", "edit", "folder")
 
 
 class Sets:
@@ -141,6 +149,22 @@ class Sets:
 
 
 DONE = "complete"
+
+
+def described(sets: dict) -> None:
+    """Check the tables ``[sets.NAME]`` of a study before anything is run.
+
+    Raises:
+        ValueError: A key that nobody reads or that is missing, or a set that is like one that there is not.
+    """
+    for name in sets:
+        spec = inherited(sets, name)
+        if spec.get("making") in _ELSEWHERE:
+            continue
+        only(spec, _DESCRIPTION, f"the table [sets.{name}]")
+        missing = [key for key in ("checkpoint", "dataset", "per_class") if key not in spec]
+        if missing and "like" not in spec:  # else it is like a set that is chosen later
+            raise ValueError(f"the table [sets.{name}] lacks {', '.join(missing)}.")
 
 
 def inherited(sets: dict, name: str) -> dict:

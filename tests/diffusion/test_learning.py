@@ -123,3 +123,8 @@ def test_a_small_network_learns_the_plane():
     x = samplers.final(samplers.ddim(denoise, seeds.noise((500, 2), seed=0), SCHEDULE, 50)).double()
     uniform = mixture.log_prob(3 * torch.randn(500, 2, generator=torch.Generator().manual_seed(1)).double())
     assert mixture.log_prob(x).median() > uniform.median() + 5
+
+
+def test_a_weighting_of_an_unknown_prediction_is_refused():
+    with pytest.raises(ValueError, match="prediction_type is 'eps_'; choose one of"):
+        min_snr_weight(torch.tensor([1]), SCHEDULE, "eps_")

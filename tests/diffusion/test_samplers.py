@@ -144,3 +144,10 @@ def test_timesteps_may_be_any_sequence():
             for one in given
         ]
         assert all(torch.equal(one, made[0]) for one in made)
+
+
+@pytest.mark.parametrize("levels", [[], [5], [1, 5, 9], [9, 9, 0]])
+def test_levels_that_do_not_fall_are_refused(levels):
+    schedule = schedules.linear(10)
+    with pytest.raises(ValueError, match="two levels or more, each below"):
+        next(samplers.ddim(lambda x, t: (x, x), torch.zeros(1, 2), schedule, timesteps=levels))

@@ -132,3 +132,34 @@ def test_unknown_inputs_are_named():
         fingerprints.of_inputs({"code": "rs_course_nothing"})
     with pytest.raises(FileNotFoundError, match="neither a path nor one of the data sets"):
         fingerprints.of_inputs({"data": "nothing"})
+
+
+_SETS = {"tiles": {"checkpoint": "mini-text2earth", "dataset": "eurosat", "per_class": 4}}
+_HYPOTHESIS = {"name": "a", "text": "b", "better": {"arm": "mixed"}, "worse": {"arm": "real"}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"hypothesis": []}, "the study has no 'hypothesis': did you mean hypotheses?"),
+        ({"claims": []}, "the study has no 'claims': use title"),
+        ({"grid": [{"real_per_clas": 1}]}, "a task has no 'real_per_clas': did you mean real_per_class?"),
+        ({"grid": [{"synthetic": "@tile"}]}, "names the set @tile, but the study has no table"),
+        ({"grid": [{"augment": "$recipe"}]}, "augment = '\\$recipe' waits for a .*tuning.* called recipe"),
+        ({"sets": {"tiles": {**_SETS["tiles"], "guidence": 3.0}}}, "tiles.* has no 'guidence': did you mean"),
+        ({"sets": {"tiles": {"checkpoint": "mini-vae"}}}, "sets.tiles.* lacks dataset, per_class"),
+        ({"hypotheses": [{**_HYPOTHESIS, "real_per_clas": 4}]}, "hypothesis 1 has no 'real_per_clas'"),
+        ({"hypotheses": [{**_HYPOTHESIS, "better": "mixed"}]}, "hypothesis 1: better is a table"),
+        ({"inputs": {"cod": []}}, "inputs.* has no 'cod': did you mean code?"),
+        ({"cost": {"stp": 1}}, "cost.* has no 'stp': did you mean step?"),
+        (
+            {"tuning": [{"name": "a", "choose": [], "grid": {"seed": 0}, "pr": "x"}]},
+            "the tuning a has no 'pr'",
+        ),
+    ],
+)
+def test_a_name_that_nobody_reads_is_told_before_anything_runs(changed, sentence):
+    content = {"grid": [{"synthetic": "@tiles", "arm": "mixed"}], "sets": _SETS, "hypotheses": [_HYPOTHESIS]}
+    assert plan.from_dict(content).tasks
+    with pytest.raises(ValueError, match=sentence):
+        plan.from_dict(content | changed)

@@ -87,12 +87,10 @@ def test_guided_sets_depend_on_the_shots_of_their_task(tmp_path, monkeypatch):
     assert waiting[first]["shots"] == {"real_per_class": 1, "seed": 0}
 
 
-def test_a_set_that_nobody_describes_is_named(tmp_path):
-    lost = plan.from_dict(
-        {"function": "tests.study.cheap:count", "grid": [{"dataset": "@nowhere", "seed": 0}]}
-    )
+def test_a_set_that_nobody_describes_is_named():
+    lost = {"function": "tests.study.cheap:count", "grid": [{"dataset": "@nowhere", "seed": 0}]}
     with pytest.raises(ValueError, match=r"no table \[sets.nowhere\]"):
-        study.run(lost, tmp_path)
+        plan.from_dict(lost)
 
 
 def test_a_set_that_cannot_be_made_stops_the_study(tmp_path):
