@@ -128,6 +128,11 @@ def _rank(similarity, axis=1):
     return (similarity >= (own[:, None] if axis == 1 else own[None])).sum(axis)
 
 
+def _kind_rank(similarity):
+    """Rank from 1 with every tie decided for the right caption."""
+    return 1 + (similarity > similarity.diagonal()[:, None]).sum(1)
+
+
 @formula(
     hints=(
         "For image i, how many captions score at least as high as its own, number i?",
@@ -149,6 +154,8 @@ def _rank(similarity, axis=1):
           # (row)
         rank = _rank(-s)  # you sorted upwards: the first k are those with the highest similarity
         rank = _rank(-s, 0)  # you sorted upwards, and ranked images for each caption
+        rank = _kind_rank(s)  # a caption that scores as high as the own one does not count here, so that
+          # equal scores for all give 100 %; a tie is a miss
         hit = rank - 1 <= k  # your rank starts at 0 and is compared with <= k, so k + 1 captions count
         hit = rank < k  # your rank starts at 1 and is compared with < k, so k - 1 captions count
         hit = rank == k  # only rank k itself counts here; count all ranks up to k
@@ -191,7 +198,10 @@ def recall_at_k(random: Draws):
     n = 23 + 4 * random.number
     # Images and captions differ in level, or both directions would often agree.
     similarity = random.normal(n, n) + 0.7 * random.normal(n)[None] + 0.3 * random.normal(n)[:, None]
-    return similarity + 1.3 * torch.eye(n), random.cycle(3, 1, 5, 10)
+    similarity += 1.3 * torch.eye(n)
+    if random.number == 1:  # to some images all captions are the same
+        similarity[[8, 11, 15, 20]] = torch.tensor([0.5, 0.6, 0.7, 0.8])[:, None]
+    return similarity, random.cycle(3, 1, 5, 10)
 
 
 def _root(matrix) -> np.ndarray:
@@ -354,8 +364,8 @@ def blind_spot(answers: dict):
     objections = {
         "swap": "FID, precision and recall never read a caption, so a swap leaves them as they were",
         "blur": "blurred tiles lie far from every true tile, so that precision falls",
-        "mirror": "a mirrored tile is still a good tile, so that the image metrics hardly move",
-        "collapse": "a few repeated tiles leave most of the truth uncovered, so that recall falls",
+        "mirror": "a mirrored tile is still a good tile of its caption, so that none of the four moves much",
+        "collapse": "a few good tiles, repeated, lose recall and keep both precision and the score",
     }
     match(
         answers,

@@ -134,6 +134,14 @@ def ddim_step(random: Draws):
     return two_levels(random)
 
 
+def _four_slopes(x, t, s, slope):
+    h = s - t
+    a = slope(x, t)
+    b = slope(x + h * a / 2, t + h / 2)
+    c = slope(x + h * b / 2, t + h / 2)
+    return (a + 2 * b + 2 * c + slope(x + h * c, s)) / 6
+
+
 @formula(
     hints=(
         "Try Euler's step first, and ask for the slope where it lands.",
@@ -158,14 +166,47 @@ def ddim_step(random: Draws):
         mean = (here - there) / 2  # the slopes were subtracted; take their mean
         mean = (3 * here - there) / 2  # the end's slope has the wrong sign: take the mean of both
         mean = slope(x + h * here / 2, (t + s) / 2)  # this is the midpoint method: one slope, half way
+        mean = (here + 2 * there) / 3  # the end's slope has weight 2/3; both have one half
+        mean = (2 * here + there) / 3  # the first slope has weight 2/3; both have one half
+        mean = here + there / 2  # brackets: the sum of both slopes is halved, (here + there) / 2
+        mean = here / 2 + there  # only the first slope is halved; take the mean of both
+        mean = (here * there).abs().sqrt()  # this is a geometric mean; add the slopes and halve
+        mean = (here + slope(x + h * here / 2, (t + s) / 2)) / 2  # the second slope was asked half way; ask
+          # it where Euler's step lands, at s
+        mean = here / 4 + 3 * slope(x + 2 * h * here / 3, t + 2 * h / 3) / 4  # this is Ralston's method,
+          # which asks at two thirds of the way; Heun's asks at the end
+        mean = _four_slopes(x, t, s, slope)  # this is the Runge-Kutta method with four slopes; Heun's has two
+        mean = (here + slope(x + h * (here + there) / 2, s)) / 2  # the slope at the end was asked a second
+          # time, from the corrected point; Heun asks it once
+        here = slope(x, s)  # the first slope was asked at time s; x is at time t
+        here = slope(x, s); there = slope(trial, t)  # the two times are exchanged: the first slope is at t,
+          # the second at s
+        there = slope(trial, (t + s) / 2)  # the second slope was asked at the middle time; Euler's point is
+          # at time s
+        there = slope(trial, s - t)  # the second slope was asked at time s − t; Euler's point is at time s
+        there = slope(trial, t + s)  # the second slope was asked at time t + s; Euler's point is at time s
+        there = slope(here, s)  # the second slope was asked at the first slope; ask at a point, Euler's
+        there = slope(length * here, s)  # x is missing in Euler's trial step; it is x + (s − t) slope
         there = slope(x, s)  # the second slope was asked at x; ask where Euler's step lands
         there = slope(trial, t)  # the second slope was asked at time t; Euler's point is at time s
         length = t - s  # Euler's trial step went the wrong way: it is x + (s − t) slope
+        length = s  # Euler's trial step has the length s; it is s − t
+        length = t  # Euler's trial step has the length t; it is s − t
+        length = abs(h)  # Euler's trial step has lost its sign: it is s − t, whichever is larger
         length = 1  # Euler's trial step has the length 1; it is s − t
         length = h / 2  # Euler's trial step went half of the way; it is s − t long
         h = t - s  # the step goes the wrong way: its length is s − t
         h = abs(s - t)  # the step has lost its sign: it is s − t, whichever is larger
         h = s  # the step has the length s; it is s − t
+        h = t  # the step has the length t; it is s − t
+        h = (s - t) / 2  # both steps have half of the length s − t
+        answer = x + h * here + h**2 * there / 2  # the slope at the end is no second derivative; take the
+          # mean of both slopes
+        answer = x + (here + h * there) / 2  # only the second slope is multiplied by s − t
+        answer = x + (h * here + there) / 2  # only the first slope is multiplied by s − t
+        answer = x + h * here + there / 2  # brackets: s − t multiplies the mean of both slopes
+        answer = (trial + there) / 2  # a point and a slope are averaged; take the mean of two slopes
+        answer = (x + h * mean) / 2  # the whole is halved; only the sum of the slopes is
         answer = x + mean  # the mean slope is not multiplied by s − t
         answer = x - h * mean  # the step is subtracted; it is added, with s − t
         answer = trial + h * mean  # the step starts at Euler's point; it starts at x

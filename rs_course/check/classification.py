@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -169,6 +170,12 @@ def _truth(raw, want, args):
         keep = own > 1 / len(x)  # you used 1/N, the number of images; the limit is one over the number of
           # classes
         keep = own > 0.1  # the limit is 1/10 whatever the number of classes; it is 1/C
+        keep = own >= 1 / x.shape[1]  # a probability of exactly 1/C says nothing about the class; keep more
+          # than 1/C
+        keep = own > 1 / (y.max() + 1)  # C is counted from the largest label, and the last class may have no
+          # image; it is the number of columns
+        keep = own > 1 / len(y.unique())  # C is counted from the labels, and a class may have no image; it is
+          # the number of columns
         keep = own > 0.25  # the limit is 1/4 whatever the number of classes; it is 1/C
         keep = own > 1 - 1 / x.shape[1]  # the limit is 1 − 1/C; it is 1/C
         keep = own > 1 / (x.shape[1] - 1)  # the limit is 1/(C − 1); it is 1/C
@@ -198,10 +205,16 @@ def clip_filter(random: Draws):
     """``student(similarity [N,C], labels [N], scale)`` → bool ``[N]``: which images stay."""
     classes, scale = random.cycle((4, 100.0), (7, 20.0), (3, 50.0), (6, 8.0))
     n = 41 + 6 * random.number
-    labels = torch.from_numpy(random.rng.permutation(np.arange(n) % classes))
+    # In some draws a class has no image, the last one or another: labels do not tell the number of classes.
+    present = np.delete(np.arange(classes), random.cycle([], [-1], [], [1]))
+    labels = torch.from_numpy(random.rng.permutation(present[np.arange(n) % len(present)]))
     # Spread by the scale, so that every scale decides; images differ in level, so that no fixed limit does.
     similarity = 0.235 + (1.4 * random.normal(n, classes) + random.normal(n)[:, None]) / scale
     similarity[torch.arange(n), labels] += 0.9 / scale
+    similarity[:2] = 0.25  # image 0 is a little likelier than 1/C; image 1 has equal cosines
+    similarity[0, labels[0]] += math.log((classes - 1) / (classes - 1.5)) / scale
+    if classes != 4:  # any other 1/C is rounded, up or down
+        similarity[1, labels[1]] -= 1 / scale
     return similarity, labels, scale
 
 
@@ -372,11 +385,13 @@ def leaks(answers: dict):
 def _objection(letter: str, answer: str) -> str:
     truth = _LEAK_OF[letter]
     if answer == "clean":
-        return "it shares something; look beyond equal pixels"
-    if truth == "clean":
-        return f"it was not found that {LEAKS[answer]}; beware of tiles that only look alike"
+        return "it shares something with training; ask all three questions"
     if answer == "identical":
         return "no test tile has exactly the pixels of a training tile"
     if truth == "identical":
         return "there is something simpler: compare the pixels themselves"
-    return f"that {LEAKS[answer]} does not hold; look at .near in eight symmetries and at the places"
+    if answer == "turned":
+        return "no test tile is a training tile turned or mirrored; beware of tiles that only look alike"
+    if truth == "clean":
+        return "it shares no place with training"
+    return "some test tiles do come back in training; look at .near in eight symmetries"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from rs_course.check.core import Mistake
 from rs_course.check.formulas import formula
 
@@ -18,6 +20,7 @@ _PLACES = (
     (36.8, 0.0, 30.0, 1.0, 1980, 12, 31),
     (139.7, 35.7, None, 0.4, None, 5, 8),
     (None, None, 3.7, None, 2040, None, None),
+    (-60.0, -3.1, 80.0, 0.1, 1973, 8, 9),  # a year before the first
 )
 
 
@@ -121,6 +124,13 @@ def _seven(raw, want, place):
         of_gsd = gsd / 1000  # metres per pixel are multiplied by 1000 like the others
         after = [min(max(x, 0), 1000) for x in row]  # everything is clipped to 0 … 1000; nothing may be: 10 m
           # per pixel are 10,000
+        after = [max(x, 0) for x in row]  # negative numbers became 0; nothing may be clipped: a year before
+          # 1980 is negative
+        after = [min(x, 1000) for x in row]  # the numbers are cut at 1000; nothing may be clipped: 10 m per
+          # pixel are 10,000
+        of_year = abs(year - 1980) / 120  # the year has lost its sign: one before 1980 is negative
+        unknown = [x is None or k == 4 and x < 1980 for k, x in enumerate(given)]  # a year before 1980 became
+          # 0; it is known, and negative
         after = [round(x) for x in row]  # the numbers are rounded; they are real numbers
         after = [int(x) for x in row]  # the decimals are cut off; they are real numbers
         unknown = 7 * [False]  # an unknown field must become 0 after normalisation, not before
@@ -197,6 +207,11 @@ def put_back(random: Draws):
     return drawn, known, eps, mask, random.uniform(0.1, 0.9)
 
 
+def _rank_correlation(one, other):
+    ranks = torch.stack([x.argsort().argsort().double() for x in (one, other)])
+    return torch.corrcoef(ranks)[0, 1]
+
+
 @formula(
     hints=(
         "Two questions: do the curves go up and down together, and how far does the second go when the first "
@@ -209,6 +224,7 @@ def put_back(random: Draws):
     right="""
         a = true - true.mean()
         b = drawn - drawn.mean()
+        n = len(true)
         both = (a * b).mean()
         of_true = (a * a).mean()
         of_drawn = (b * b).mean()
@@ -231,9 +247,52 @@ def put_back(random: Draws):
         slope = (drawn / true).mean()  # a mean of ratios says nothing about change
         slope = both  # the slope is not divided by the true curve's variance
         slope = both / of_true**0.5  # the slope was divided by the standard deviation; divide by the variance
+        slope = (true * drawn).mean() / (true * true).mean()  # the straight line was forced through the
+          # origin; take the means off first
+        slope = drawn.mean() - both / of_true * true.mean()  # this is the line's intercept in the slope's
+          # place
+        slope = r * of_drawn / of_true  # r was multiplied by the ratio of variances; it is that of the
+          # standard deviations, drawn over true
+        slope = both / (of_true * of_drawn)  # the slope was divided by both variances; divide by the true
+          # curve's
+        slope = abs(both) / of_true  # the sign of the slope is lost
+        slope = torch.atan(both / of_true)  # this is the angle of the line; the slope is its tangent
+        slope = 1 - both / of_true  # this is one minus the slope
+        slope = both / of_true - 1  # this is the slope minus one
+        slope = both / b.abs().mean()  # the slope was divided by a mean absolute deviation; divide by the
+          # true curve's variance
+        slope = (b.diff() * a.diff()).mean() / a.diff().square().mean()  # the slope was taken of the steps
+          # from one point to the next; take it of the points
+        slope = (b.diff() / a.diff()).mean()  # the mean of the steepness between neighbours; noise decides
+          # it, so use the straight line through all points
+        slope = (b.diff() / a.diff()).median()  # the median of the steepness between neighbours; use the
+          # straight line through all points
+        slope = both / of_true * n  # a sum was divided by a mean in the slope
+        slope = both / of_true / n  # a mean was divided by a sum in the slope
+        slope = both / of_true * n / (n - 1)  # one mean divides by K, the other by K − 1; use one
+        r = both / (of_true * of_drawn)**0.5 * (n - 1) / n; slope = both / of_true * (n - 1) / n  # in r and
+          # slope one mean divides by K, the other by K − 1; use one
+        r = both / (of_true * of_drawn)**0.5 * n / (n - 1); slope = both / of_true * n / (n - 1)  # in r and
+          # slope one mean divides by K − 1, the other by K; use one
+        r = both / (of_true * of_drawn)**0.5 * (n - 1) / n  # in r one mean divides by K, the standard
+          # deviations by K − 1; use one
+        r = both / (of_true * of_drawn)**0.5 * n / (n - 1)  # in r the mean divides by K − 1, the
+          # standard deviations by K; use one
+        r = both / (of_true * of_drawn)**0.5 * n  # a sum was divided by means in r
+        r = both / (of_true * of_drawn)**0.5 / n  # a mean was divided by sums in r
+        r = _rank_correlation(true, drawn)  # r was computed from ranks (Spearman); use the values (Pearson)
+        r = (true * drawn).mean() / ((true * true).mean() * (drawn * drawn).mean())**0.5  # this is the cosine
+          # in r's place; take the means off first
+        r = both / (of_true + of_drawn) * 2  # r was divided by the mean of the variances; take the root of
+          # their product
+        r = both / max(of_true, of_drawn)  # r was divided by the larger variance; take the root of the
+          # product of both
+        r = (a.diff() * b.diff()).mean() / (a.diff().square().mean() * b.diff().square().mean())**0.5  # r was
+          # taken of the steps from one point to the next; take it of the points
+        r = 1 - both / (of_true * of_drawn)**0.5  # this is one minus r
         slope = r  # r stands in the slope's place; r has no size
         slope = ((drawn[-1] - drawn[0]) / (true[-1] - true[0]))  # only the first and last point were used
-        slope = both / of_true * (len(a) - 1) / len(a)  # one mean divides by K, the other by K − 1; use one
+        slope = both / of_true * (n - 1) / n  # one mean divides by K, the other by K − 1; use one
         r = both  # r is not divided by the two standard deviations
         r = both / (of_true * of_drawn)  # the root in r is missing: divide by √(mean(a²) mean(b²))
         r = both**2 / (of_true * of_drawn)  # this is r²

@@ -125,7 +125,16 @@ class Diagnosis:
             for text, change in _TRANSFORMED.items():
                 if all(self.equal(t.got, np.asarray(change(t.want)), t) for t in wrong):
                     return f"{self.name} is {text}"
-            return self._factor(trials) or self._offset(trials)
+            return self._factor(trials) or self._offset(trials) or self._rounded(trials)
+
+    def _rounded(self, trials) -> str | None:
+        if any(t.got.shape != t.want.shape for t in trials):
+            return None
+        for places in (1, 2, 3):
+            near = all((np.abs(t.got - t.want) <= 0.501 * 0.1**places).all() for t in trials)
+            if near and all(self.equal(t.got, t.got.round(places), t) for t in trials):
+                return f"{self.name} is the right value, rounded; give all decimals"
+        return None
 
     def _factor(self, trials) -> str | None:
         """One factor in all trials, or a factor that is a size of the arguments."""
@@ -135,7 +144,7 @@ class Diagnosis:
         if not all(self.equal(t.got, f * t.want, t) for t, f in zip(trials, factors, strict=True)):
             return None
         if np.ptp(factors) <= self.tol * 10 * abs(factors[0]):
-            return f"{self.name} is {factors[0]:.3g} times the right value, in every trial"
+            return f"{self.name} is {factors[0]:.6g} times the right value, in every trial"
         sizes = [_sizes(self.names, trial.args) for trial in trials]
         for text in sizes[0]:
             for sign, how in ((1, "times"), (-1, "divided by")):
@@ -168,22 +177,28 @@ class Diagnosis:
         if not self.equal(again, trial.got, trial):
             return f"two calls with the same arguments differ: {self.name} must not hold a draw of your own"
         for position, name in enumerate(self.names):
-            other = _other(trial.args[position])
-            if other is None:
-                continue
-            args = (*trial.args[:position], other, *trial.args[position + 1 :])
-            want = self.right.attempt(args, {})
-            if want is None or self.equal(want, trial.want, trial):
-                continue
-            try:
-                got = as_value(call(student, *args))
-            except (Mistake, NotImplementedError):
-                continue
-            if self.equal(got, trial.got, trial):
+            same = [self._same(student, trial, position, other) for other in _others(trial.args[position])]
+            if True in same and False not in same:
                 return (
                     f"{self.name} does not depend on {name}: your function gives the same for another {name}"
                 )
+            if same[:1] == [True] and getattr(trial.args[position], "ndim", 0):
+                return (
+                    f"{self.name} depends on {name} as a whole only, as by its mean: your function gives the "
+                    "same for its entries in another order"
+                )
         return None
+
+    def _same(self, student, trial, position, other) -> bool | None:
+        """Whether the answer stays with another argument; None where the right value stays too."""
+        args = (*trial.args[:position], other, *trial.args[position + 1 :])
+        want = self.right.attempt(args, {})
+        if want is None or self.equal(want, trial.want, trial):
+            return None
+        try:
+            return self.equal(as_value(call(student, *args)), trial.got, trial)
+        except (Mistake, NotImplementedError):
+            return None
 
     def _shape(self, trials) -> str | None:
         for trial in trials:
@@ -202,7 +217,7 @@ class Diagnosis:
 
     def _largest_error(self, trials) -> str:
         right = [t for t in trials if self.equal(t.got, t.want, t)]
-        wrong = next(t for t in trials if not self.equal(t.got, t.want, t))
+        wrong = max((t for t in trials if not self.equal(t.got, t.want, t)), key=_relative_error)
         where = self.described(wrong.args)
         if right and where:
             where = f"{where} (it is right {self.described(right[0].args)})"
@@ -213,25 +228,53 @@ class Diagnosis:
             return f"{self.name} contains NaN or infinity{where}"
         if wrong.want.size == 1:
             return f"{self.name} is {_plain(wrong.got)}, expected {_plain(wrong.want)}{where}"
+        if parts := self._parts(wrong, trials):
+            return parts
         error = np.abs(wrong.got - wrong.want)
         place = [int(i) for i in np.unravel_index(error.argmax(), error.shape)]
-        if error.max() < 0.01 * np.abs(wrong.want).max():
+        if _relative_error(wrong) < 1e-3:  # half precision rounds to 11 bits
             where += "; it is nearly right: is it rounded, or of low precision?"
         return f"{self.name} is not right: the largest error is {error.max():.3g}, at index {place}{where}"
 
+    def _parts(self, wrong, trials) -> str | None:
+        """Where the value is named by its parts, as in "(r, slope)": which of them is right in all trials."""
+        parts = self.name.strip("()[]").split(", ")
+        if len(parts) < 2 or any(t.got.shape != (len(parts),) for t in trials):
+            return None
+        right = [all(self.equal(t.got[k], t.want[k], t) for t in trials) for k in range(len(parts))]
+        said = [
+            f"{part} is right" if right[k] else f"{part} is {wrong.got[k]:.4g}, expected {wrong.want[k]:.4g}"
+            for k, part in enumerate(parts)
+        ]
+        return "; ".join(said)
 
-def _other(arg):
-    """Another value of the same kind and shape; None where there is none."""
+
+def _relative_error(trial: Trial) -> float:
+    """Largest error over the largest right value; infinite where there is no such number."""
+    if isinstance(trial.got, str) or isinstance(trial.want, str) or not np.isfinite(trial.got).all():
+        return math.inf
+    if trial.got.shape != trial.want.shape and not trial.got.size == trial.want.size == 1:
+        return math.inf
+    return float(np.abs(trial.got - trial.want).max() / max(np.abs(trial.want).max(), 1e-30))
+
+
+def _others(arg) -> list:
+    """Other values of the same kind and shape; of an array the first holds the same entries in another order.
+
+    The others of an array hold none but its own entries, so that labels stay labels, and a mask a mask.
+    """
     if isinstance(arg, bool) or callable(arg) or isinstance(arg, list | str | type(None)):
-        return None
+        return []
     if isinstance(arg, int):
-        return arg // 2 if arg > 1 else arg + 1
-    if isinstance(arg, float):
-        return 0.7 * arg + 0.1
-    if arg.ndim == 0:
-        return 0.7 * arg + 0.1
-    order = np.random.default_rng(0).permutation(math.prod(arg.shape))
-    return arg.reshape(-1)[order].reshape(arg.shape)
+        return [arg // 2 if arg > 1 else arg + 1]
+    if isinstance(arg, float) or arg.ndim == 0:
+        return [0.7 * arg + 0.1, 0.5 * arg]
+    flat, size = arg.reshape(-1), math.prod(arg.shape)
+    order = np.random.default_rng(0).permutation(size)
+    values = np.asarray(flat)
+    half = np.arange(size) < (size + 1) // 2
+    ends = [np.where(half, end, order) for end in (values.argmin(), values.argmax())]
+    return [flat[places].reshape(arg.shape) for places in (order, *ends)]
 
 
 def _sizes(names, args) -> dict[str, int]:

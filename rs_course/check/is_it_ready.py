@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _CASES = (
     (0.01, 0.05), (-0.02, 0.03), (-0.06, -0.01), (-0.001, 0.2), (0.0, 0.04), (-0.04, 0.0), (-0.3, 0.02),
-    (0.2, 1.5), (-2.0, -0.4), (0.0, 0.0),
+    (0.2, 1.5), (-2.0, -0.4), (0.0, 0.0), (0.0001, 0.01), (-0.01, -0.0001),
 )  # fmt: skip
 
 
@@ -50,6 +50,13 @@ def _by(number) -> str:
         above = low >= 0; below = high <= 0  # zero lies on the edge, so it is still possible: not shown
         above = low >= 0  # zero lies on the edge of [0, x], so it is still possible: not shown
         below = high <= 0  # zero lies on the edge of [x, 0], so it is still possible: not shown
+        above = low > 0.001; below = high < -0.001  # the limit is zero itself: however near, zero is excluded
+        answer = "shown" if low * high > 0 else "not shown"  # you ask whether zero is excluded, but not on
+          # which side
+        answer = "shown" if low * high > 0 else "contradicted"  # you ask whether zero is excluded, but not on
+          # which side; and zero inside contradicts nothing
+        answer = "contradicted" if low * high > 0 else "not shown"  # you ask whether zero is excluded, but
+          # not on which side
         answer = "shown" if low + high > 0 else "contradicted"  # zero lies inside; the middle alone does not
           # decide
         answer = _by(low + high)  # zero lies inside; the middle alone does not decide

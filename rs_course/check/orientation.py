@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -137,7 +138,7 @@ def chance_level(random: Draws):
 
 @exercise(
     hints=(
-        "Order the images once, in a way that does not depend on size; then a subset is the beginning.",
+        "Order the images once for each seed, whatever the size; then a subset is the beginning.",
         "Shuffle each class's indices with np.random.default_rng(seed), and take size // classes from each.",
         "np.concatenate([rng.permutation(np.flatnonzero(labels == k))[: size // n] for k in range(n)])",
     )
@@ -172,10 +173,31 @@ def _fair(student, labels, classes, sizes, seed) -> None:
                 f"the {sizes[k]} are not among the {sizes[k + 1]}: with new images at every size, a curve "
                 "over size also shows luck"
             )
-    if set(ask(sizes[0], seed + 1).tolist()) == set(subsets[0].tolist()):
-        raise Mistake(
-            f"seeds {seed} and {seed + 1} give the same images: without another draw there is no error bar"
-        )
+    drawn = {seed + more: ask(sizes[1], seed + more) for more in (0, 1, 2, 3, 4, 5, 6, 7, 10, 100)}
+    for (one, a), (other, b) in itertools.combinations(drawn.items(), 2):
+        if (shared := len(np.intersect1d(a, b))) == len(a):
+            raise Mistake(
+                f"seeds {one} and {other} give the same images: without another draw there is no error bar"
+            )
+        if shared >= 0.75 * len(a):  # by chance, far fewer
+            raise Mistake(
+                f"seeds {one} and {other} share {shared} of {len(a)} images: let every seed shuffle anew"
+            )
+    for number, subset in drawn.items():
+        if all(_regular(np.isin(np.flatnonzero(labels == k), subset)) for k in range(classes)):
+            raise Mistake(
+                f"for seed {number} the images of a class follow each other in equal steps: shuffle them"
+            )
+
+
+def _regular(chosen) -> bool:
+    """Whether the places that are true lie in equal steps around a circle, as after a roll or a stride."""
+    places, count = np.flatnonzero(chosen), len(chosen)
+    return any(
+        set((first + step * np.arange(len(places))) % count) == set(places)
+        for first in places
+        for step in range(1, count)
+    )
 
 
 def _indices(got, size: int, labels, where: str) -> np.ndarray:

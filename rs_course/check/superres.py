@@ -51,6 +51,12 @@ if TYPE_CHECKING:
         pool = square  # nothing is averaged: the noise is the mean over one image, dim=(1, 2, 3)
         pool = square.mean((2, 3)); back = value.mean(1)  # you averaged the decibels of channels; average the
           # squared error, then take the logarithm once
+        pool = square.mean((1, 3)); back = value.mean(1)  # you averaged the decibels of rows; average the
+          # squared error, then take the logarithm once
+        pool = square.mean((1, 2)); back = value.mean(1)  # you averaged the decibels of columns; average the
+          # squared error, then take the logarithm once
+        pool = square.mean(1); back = value.mean((1, 2))  # you averaged the decibels of pixels; average the
+          # squared error, then take the logarithm once
         pool = square; back = value.mean((1, 2, 3))  # you averaged the decibels of pixels; average the
           # squared error, then take the logarithm once
         pool = square.sum((1, 2, 3))  # you summed the squared errors of an image; take their mean

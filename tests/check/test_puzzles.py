@@ -33,6 +33,21 @@ def test_the_right_dictionary_passes_and_every_other_choice_is_objected_to(puzzl
             assert key in verdict.message
 
 
+@pytest.mark.parametrize(
+    ("puzzle", "key", "choice", "message"),
+    [
+        (alignment.blind_spot, "B", "collapse", "lose recall and keep both precision and the score"),
+        (alignment.blind_spot, "A", "mirror", "none of the four moves much"),
+        (check.leaks, "B", "same place", "split B: it shares no place with training"),
+        (check.leaks, "D", "clean", "it shares something with training"),
+        (check.leaks, "A", "same place", "some test tiles do come back in training"),
+    ],
+)
+def test_an_objection_holds_of_the_very_report_or_split(puzzle, key, choice, message):
+    verdict = puzzle.judge({**_PUZZLES[puzzle][0], key: choice})
+    assert message in verdict.message
+
+
 @_each_puzzle
 def test_a_part_of_the_answer_is_judged_and_the_rest_is_still_open(puzzle):
     right, _ = _PUZZLES[puzzle]

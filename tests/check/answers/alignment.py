@@ -65,6 +65,7 @@ RIGHT = {
         found,
         found_by_loop,
         lambda s, k: found(s, k).item(),
+        lambda s, k: np.mean([i in np.argsort(-row)[:k] for i, row in enumerate(s.numpy())]),
         lambda s, k: np.mean((s.numpy() >= np.diag(s)[:, None]).sum(1) <= k),
     ],
     "frechet": [
@@ -130,6 +131,7 @@ WRONG = {
         "mean similarity of the k best": lambda s, k: s.topk(k).values.mean(),
         "of the whole matrix": lambda s, k: (s.diagonal() >= s.flatten().topk(k).values[-1]).float().mean(),
         "says for each image": lambda s, k: (s >= s.diagonal()[:, None]).sum(1) <= k,
+        "a tie is a miss": lambda s, k: ((s > s.diagonal()[:, None]).sum(1) < k).double().mean(),
         "two give ranks": lambda s, k: ((-s).argsort(1).diagonal() < k).float().mean(),
         "does not depend on k": lambda s, k: found(s, 5),
     },

@@ -100,6 +100,9 @@ WRONG = {
             + (1 - s) ** 1 / 2 * ((1 - t) ** 1 / 2 * x + t**1 / 2 * v)
         ),
         "roots are swapped": step(eps=lambda x, v, a, n: a * x + n * v),
+        "x_s is not right: the largest error is [^;]*$": step(
+            lambda x, v, a, n: (a * x - n * v) / (a * x - n * v).std()
+        ),
         "x_t's term in ε is missing": step(eps=lambda x, v, a, n: a * v),
         "neither term is scaled": step(back=lambda x0, e, t, s: x0 + e),
         "clipped": step(lambda x, v, a, n: (a * x - n * v).clamp(-1, 1)),
@@ -140,6 +143,40 @@ WRONG = {
         ),
         "x itself is missing": lambda x, *rest: heun(x, *rest) - x,
         "this is the mean slope": heun_from(lambda x, t, s, slope, here, trial: (here + slope(trial, s)) / 2),
+        "Ralston's": heun_from(
+            lambda x, t, s, slope, here, trial: (
+                x + (s - t) * (here + 3 * slope(x + (trial - x) * 2 / 3, t + (s - t) * 2 / 3)) / 4
+            )
+        ),
+        "first slope has weight 2/3": lambda *a: heun(*a, ends=lambda here, there: (2 * here + there) / 3),
+        "end's slope has weight 2/3": lambda *a: heun(*a, ends=lambda here, there: (here + 2 * there) / 3),
+        "brackets: the sum of both": lambda *a: heun(*a, ends=lambda here, there: here + there / 2),
+        "asked half way": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * (here + slope((x + trial) / 2, (t + s) / 2)) / 2
+        ),
+        "at the middle time": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * (here + slope(trial, (t + s) / 2)) / 2
+        ),
+        "at time s − t": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * (here + slope(trial, s - t)) / 2
+        ),
+        "asked at the first slope": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * (here + slope(here, s)) / 2
+        ),
+        "x is missing in Euler's": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * (here + slope(trial - x, s)) / 2
+        ),
+        "asked a second time": heun_from(
+            lambda x, t, s, slope, here, trial: x + (s - t) * (here + slope(heun(x, t, s, slope), s)) / 2
+        ),
+        "only the second slope is multiplied": heun_from(
+            lambda x, t, s, slope, here, trial: x + (here + (s - t) * slope(trial, s)) / 2
+        ),
+        "first slope was asked at time s": heun_from(
+            lambda x, t, s, slope, here, trial: (
+                x + (s - t) * (slope(x, s) + slope(x + (s - t) * slope(x, s), s)) / 2
+            )
+        ),
         "halved twice": lambda x, *rest: (x + heun(x, *rest)) / 2,
         "half of Euler's step": heun_from(lambda x, t, s, slope, here, trial: (x + trial) / 2),
         "stopped in line": lambda x, t, s, slope: slope(x),

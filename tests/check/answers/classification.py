@@ -57,6 +57,9 @@ RIGHT = {
         keep,
         lambda *a: keep(*a).numpy(),
         lambda *a: keep(*a).tolist(),
+        lambda x, y, scale: (scale * x).log_softmax(1)[range(len(y)), y] > -np.log(x.shape[1]),
+        lambda x, y, scale: [p > 1 / x.shape[1] for p in own(x, y, scale).tolist()],
+        lambda x, y, scale: own(x.double(), y, scale).numpy() > 1 / x.shape[1],
         lambda x, y, scale: torch.tensor(
             [bool((scale * row).softmax(0)[k] > 1 / len(row)) for row, k in zip(x, y, strict=True)]
         ),
@@ -125,6 +128,9 @@ WRONG = {
         "limit is 1/10": lambda x, y, scale: own(x, y, scale) > 0.1,
         "limit is 1/4": lambda x, y, scale: own(x, y, scale) > 0.25,
         "limit is 2/C": lambda x, y, scale: own(x, y, scale) > 2 / x.shape[1],
+        "exactly 1/C says nothing": lambda x, y, scale: own(x, y, scale) >= 1 / x.shape[1],
+        "counted from the largest label": lambda x, y, scale: own(x, y, scale) > 1 / (y.max() + 1),
+        "counted from the labels": lambda x, y, scale: own(x, y, scale) > 1 / len(y.unique()),
         "mean of the own": lambda x, y, scale: own(x, y, scale) > own(x, y, scale).mean(),
         "every image stays|largest": lambda x, y, scale: (scale * x).softmax(1).amax(1) > 1 / x.shape[1],
         "only its own class counts": lambda x, y, scale: (scale * x).softmax(1) > 1 / x.shape[1],
@@ -160,6 +166,12 @@ WRONG = {
         "mean and its spread": cut(lambda d: torch.stack([d.mean(), d.std()])),
         "difference alone": lambda a, b, draws: (a.double() - b.double()).mean(),
         "upper quantile is 95": cut(lambda d: torch.stack([d.quantile(0.025), d.quantile(0.95)])),
+        "depends on b as a whole only": lambda a, b, draws: interval(
+            (a.double() - b.double().mean())[draws].mean(1)
+        ),
+        r"^low is right; high is .*, expected": cut(
+            lambda d: torch.stack([d.quantile(0.025), d.quantile(0.8)])
+        ),
         "100 times": cut(lambda d: 100 * interval(d)),
         "stopped in line .* RuntimeError": lambda a, b, draws: interval((a - b)[draws].mean(1)),
     },

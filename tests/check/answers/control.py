@@ -93,6 +93,10 @@ WRONG = {
         "whatever the month": row(day=lambda x: x / 30),
         "Months count .* Days count|two slips": row(month=lambda x: (x - 1) / 12, day=lambda x: (x - 1) / 31),
         "nothing is clipped": row(gsd=lambda x: min(x, 1)),
+        "negative numbers became 0": lambda *v: [max(x, 0) for x in row()(*v)],
+        "negative numbers became": row(year=lambda x: max(x - 1980, 0) / 120),
+        "cut at 1000|above 1000": lambda *v: [min(x, 1000) for x in row()(*v)],
+        "lost its sign": row(year=lambda x: abs(x - 1980) / 120),
         "you divided by 10$": row(gsd=lambda x: x / 10),
         "after normalisation, not before": lambda *v: row()(*[0 if x is None else x for x in v]),
         "ask `is None`": row(unknown=lambda x: not x),
@@ -122,6 +126,8 @@ WRONG = {
         "noised once more": lambda d, k, e, m, a: put(a**0.5 * d + (1 - a) ** 0.5 * e, k, e, m, a),
         "outside the mask everything is 0": lambda d, k, e, m, a: m * d,
         "averaged everywhere": lambda d, k, e, m, a: (d + a**0.5 * k + (1 - a) ** 0.5 * e) / 2,
+        "depends on mask as a whole only": lambda d, k, e, m, a: put(d, k, e, m.mean(), a),
+        "does not depend on mask": lambda d, k, e, m, a: put(d, k, e, 0.3, a),
         "noise is subtracted": with_level(lambda x, e, a: a**0.5 * x - (1 - a) ** 0.5 * e),
     },
     "response": {
@@ -141,6 +147,32 @@ WRONG = {
         "r stands in the slope's place": of_moments(right_r, right_r),
         "first and last point": with_slope(lambda t, d: (d[-1] - d[0]) / (t[-1] - t[0])),
         "the other by K − 1": with_slope(lambda t, d: moments(t, d)[0] / t.var()),
+        "Spearman": lambda t, d: (
+            np.corrcoef(t.argsort().argsort(), d.argsort().argsort())[0, 1],
+            right_slope(*moments(t, d)),
+        ),
+        "through the origin": with_slope(lambda t, d: (t * d).mean() / (t * t).mean()),
+        "the line's intercept": with_slope(lambda t, d: np.polyfit(t.double(), d.double(), 1)[1]),
+        "ratio of variances; it is": with_slope(
+            lambda t, d: np.corrcoef(t, d)[0, 1] * d.double().var() / t.double().var()
+        ),
+        "steps from one point to the next; take it of the points": with_slope(
+            lambda t, d: (t.diff() * d.diff()).mean() / t.diff().square().mean()
+        ),
+        "sign of the slope": with_slope(lambda t, d: abs(right_slope(*moments(t, d)))),
+        "in r and slope one mean divides by K, the": lambda t, d: (
+            moments(t, d)[0] / (t.std() * d.std()),
+            moments(t, d)[0] / t.var(),
+        ),
+        "in r one mean divides by K, the": lambda t, d: (
+            moments(t, d)[0] / (t.std() * d.std()),
+            right_slope(*moments(t, d)),
+        ),
+        "the cosine in r's place": lambda t, d: (
+            torch.cosine_similarity(t, d, 0),
+            right_slope(*moments(t, d)),
+        ),
+        "^r is right; slope is .*, expected": with_slope(lambda t, d: d.std() ** 3),
         "not divided by the two standard": of_moments(lambda ab, aa, bb: ab, right_slope),
         "root in r is missing": of_moments(lambda ab, aa, bb: ab / (aa * bb), right_slope),
         "this is r²": of_moments(lambda ab, aa, bb: ab**2 / (aa * bb), right_slope),

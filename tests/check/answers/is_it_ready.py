@@ -54,6 +54,12 @@ WRONG = {
         "for low = -0.02, high = 0.03: your function returned None": without_third,
         "upper end alone|lower end": lambda a, b: "shown" if b > 0 else verdict(a, b),
         "lower end alone": lambda a, b: "shown" if a > 0 else "contradicted" if a < 0 else "not shown",
+        "however near": lambda a, b: "shown" if a > 0.005 else "contradicted" if b < -0.005 else "not shown",
+        "for low = 0.0001, high = 0.01": lambda a, b: (
+            "shown" if a > 0.005 else "contradicted" if b < 0 else "not shown"
+        ),
+        "not on which side$": lambda a, b: "shown" if a * b > 0 else "not shown",
+        "not on which side;": lambda a, b: "shown" if a * b > 0 else "contradicted",
         "shows nothing": lambda a, b: "contradicted" if b < 0 else "shown",
         "is not contradicted": lambda a, b: "shown" if a > 0 else "contradicted",
         "a difference that must be negative": lambda a, b: "shown" if a > 0 else "not shown",

@@ -39,6 +39,17 @@ def chosen(labels, size, seed):
     )
 
 
+def in_order(order):
+    """Each class by itself: (its indices, seed, number) -> the chosen ones."""
+
+    def answer(labels, size, seed):
+        classes = labels.max() + 1
+        indices = [np.flatnonzero(labels == k) for k in range(classes)]
+        return np.concatenate([order(of_class, seed, size // classes) for of_class in indices])
+
+    return answer
+
+
 def within_class(labels, size, seed):
     rng, n = np.random.default_rng(seed), labels.max() + 1
     return np.concatenate([rng.permutation((labels == k).sum())[: size // n] for k in range(n)])
@@ -63,6 +74,8 @@ RIGHT = {
         lambda *a: subset(*a).tolist(),
         lambda *a: torch.from_numpy(subset(*a)),
         lambda y, n, s: np.sort(subset(y, n, s)),
+        in_order(lambda i, seed, m: np.random.RandomState(seed).permutation(i)[:m]),
+        in_order(lambda i, seed, m: i[np.random.default_rng(seed).random(len(i)).argsort()][:m]),
     ],
 }
 WRONG = {
@@ -111,6 +124,7 @@ WRONG = {
         "error of the best": lambda y: 1 - chance(y),
         "mean of the labels": lambda y: y.mean(),
         "second most common": lambda y: np.sort(np.bincount(y))[-2] / len(y),
+        "is 1.0001 times": lambda y: 1.0001 * chance(y),
         "square of the right": lambda y: chance(y) ** 2,
         "has shape": lambda y: np.bincount(y) / len(y),
     },
@@ -122,6 +136,13 @@ WRONG = {
         "give the same images: without": lambda y, n, s: np.concatenate(
             [np.flatnonzero(y == k)[: n // (y.max() + 1)] for k in range(y.max() + 1)]
         ),
+        "seeds 0 and 1 share 36 of 40 images": in_order(lambda i, seed, m: np.roll(i, -seed)[:m]),
+        "seeds 0 and 1 share .* images": in_order(
+            lambda i, seed, m: np.roll(np.random.default_rng(0).permutation(i), seed)[:m]
+        ),
+        "seeds 0 and 2 give": in_order(lambda i, s, m: np.random.default_rng(s % 2).permutation(i)[:m]),
+        "seeds 0 and 2 give the": in_order(lambda i, seed, m: i[:: -1 if seed % 2 else 1][:m]),
+        "in equal steps": in_order(lambda i, seed, m: np.roll(i, -7 * seed)[:m]),
         "two calls with the same seed differ": unseeded,
         "an image occurs twice; draw": within_class,
         "draw without replacement": lambda y, n, s: np.random.default_rng(s).choice(

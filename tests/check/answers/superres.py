@@ -73,6 +73,12 @@ WRONG = {
         "kept the channels": pooled(lambda e: e.mean((0, 2, 3))),
         "one value per channel": pooled(lambda e: e.mean((2, 3))),
         "decibels of channels": pooled(lambda e: e.mean((2, 3)), lambda value: value.mean(1)),
+        "decibels of rows": pooled(lambda e: e.mean((1, 3)), lambda value: value.mean(1)),
+        "decibels of pixels": pooled(lambda e: e.mean(1), lambda value: value.mean((1, 2))),
+        "PSNR is not right: the largest error is [^;]*$": lambda p, t: (
+            (psnr(p, t) + psnr(p[..., 1:], t[..., 1:])) / 2
+        ),
+        "rounded; give all decimals": lambda p, t: psnr(p, t).double().round(decimals=2),
         "natural logarithm": lambda p, t: -10 * torch.log((p - t).square().mean((1, 2, 3))),
         "without the root it is 10·log10": lambda p, t: 2 * psnr(p, t),
         "kept 10·log10": lambda p, t: -10 * torch.log10((p - t).square().mean((1, 2, 3)).sqrt()),
