@@ -24,7 +24,12 @@ def closed():
 
 def test_guidance_draws_intervals_and_the_true_tiles():
     figure = figures.guidance(
-        [1, 4], [6, 27], [[0.3, 0.5], [0.1, 0.1]], trials=30, reference=(0.8, 0.3), provenance="generated · x"
+        [1, 4],
+        [6, 27],
+        [[0.3, 0.5], [0.1, 0.1]],
+        trials=30,
+        reference=(32, 40, [0.2, 0.4]),
+        provenance="generated · x",
     )
     left, right = figure.axes
     line = left.lines[0]
@@ -36,7 +41,10 @@ def test_guidance_draws_intervals_and_the_true_tiles():
     (bars,) = right.collections
     heights = [float(high[1] - low[1]) for low, high in bars.get_segments()]
     np.testing.assert_allclose(heights, [2 * 1.96 * 0.1, 0])
-    assert {tuple(axis.lines[-1].get_ydata()) for axis in (left, right)} == {(0.8, 0.8), (0.3, 0.3)}
+    np.testing.assert_allclose([axis.lines[-1].get_ydata()[0] for axis in (left, right)], [0.8, 0.3])
+    bands = [axis.patches[0].get_extents().transformed(axis.transData.inverted()) for axis in (left, right)]
+    np.testing.assert_allclose(bands[0].intervaly, [wilson(32, 40).low, wilson(32, 40).high])
+    np.testing.assert_allclose(bands[1].intervaly, [0.3 - 1.96 * 0.1, 0.3 + 1.96 * 0.1])
 
 
 def test_obedience_has_a_panel_and_a_correlation_per_field():
@@ -68,6 +76,7 @@ def test_speed_counts_evaluations_and_names_every_variant():
                 _setting("unipc", 8, 0.0, 1.0): 0.4,
                 _setting("dpmsolver++", 10, 0.2, 0.8): 0.2,
             },
+            "chosen": json.loads(_setting("dpmsolver++", 10, 0.2, 0.8)),
             "speed": {"16": {"engine": {**rate, "times_plain": 6.0}}},
         },
     }
@@ -75,6 +84,11 @@ def test_speed_counts_evaluations_and_names_every_variant():
     points = {line.get_label(): line.get_xdata()[0] for line in left.lines[:2]}
     assert points == {"unipc": 16, "dpmsolver++": 16}
     assert [bar.get_width() for bar in right.patches] == [1.5, 1.5, 6.0]
+    assert [text.get_text() for text in left.texts] == [
+        "8 steps,\nguided 0–1",
+        "10 steps,\nguided 0.2–0.8",
+    ]
+    assert right.get_yticklabels()[-1].get_text() == "FID as low: dpmsolver++, 10 steps,\nguided 0.2–0.8"
 
 
 def test_the_quality_table_shows_generated_beside_real():

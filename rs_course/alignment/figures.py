@@ -52,7 +52,7 @@ def matrix(values: ArrayLike, *, title: str = "", provenance: str | Sequence[str
 def confusion(
     labels: ArrayLike, guesses: ArrayLike, classes: Sequence, *, provenance: str | Sequence[str]
 ) -> Figure:
-    """Share of each true class (row) that was taken for each class (column).
+    """Share of each true class (row) that was taken for each class (column), in percent where it is not 0.
 
     Args:
         labels, guesses: Class numbers ``[N]``.
@@ -63,8 +63,14 @@ def confusion(
     table = np.zeros((count, count))
     np.add.at(table, (np.asarray(labels), np.asarray(guesses)), 1)
     figure, axis = plots.subplots(figsize=(5.4, 4.6))
-    shown = _matrix(axis, table / table.sum(1, keepdims=True).clip(1))
+    shares = table / table.sum(1, keepdims=True).clip(1)
+    shown = _matrix(axis, shares)
+    for (row, column), share in np.ndenumerate(shares):
+        if share:
+            colour = "white" if share > 0.5 else "black"
+            axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(shown, label="share of the true class", shrink=0.8)
+    axis.set_title("in percent; blank: none")
     axis.set_xticks(range(count), classes, rotation=60, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(count), classes)
     axis.set(xlabel="chosen sentence", ylabel="true class")
@@ -106,13 +112,14 @@ def trade_off(generators: dict, true: dict, *, provenance: str | Sequence[str]) 
         points = [(row["CLIP score, mini-clip"]["mean"], row["FID, mini-clip-b"]) for row in line.values()]
         axes[0].plot(*zip(*points, strict=True), "o-", color=colour, label=name)
         scales = [float(scale) for scale in line]
-        for measure, style in (("precision", "-"), ("recall", "--")):
-            axes[1].plot(scales, [row[measure] for row in line.values()], style, color=colour)
+        for measure, style, label in (("precision", "o-", name), ("recall", "o--", None)):
+            values = [row[measure] for row in line.values()]
+            axes[1].plot(scales, values, style, ms=4, color=colour, label=label)
     star = true["CLIP score, mini-clip"]["mean"], true["FID, mini-clip-b"]
     axes[0].plot(*star, "k*", ms=11, label="true tiles")
     axes[0].set(xlabel="CLIP score (100 cos) of mini-clip", ylabel="FID in mini-clip-b's features")
-    axes[0].set_title("numbers: guidance scale")
-    axes[1].set_title("colours as on the left")
+    axes[0].set_title("distance against score; numbers: guidance scale")
+    axes[1].set_title("precision and recall")
     axes[0].legend()
     axes[1].set(xlabel="guidance scale", ylabel="share of tiles", ylim=(0, 1))
     for measure, style in (("precision", "-"), ("recall", "--")):
@@ -193,17 +200,21 @@ def noticed(
     """
     z = np.asarray(z)
     seen = abs(z) > limit
-    first = np.where(seen.any(2), seen.argmax(2), z.shape[2])
+    count = z.shape[2]
+    first = np.where(seen.any(2), seen.argmax(2), count)
     figure, axis = plots.subplots(figsize=(8.8, 4.4))
-    _matrix(axis, first, vmin=-1.5, vmax=z.shape[2], cmap="YlOrRd_r", aspect="auto")
+    shown = _matrix(axis, first, vmin=-1.5, vmax=count, cmap="YlOrRd_r", aspect="auto")
+    scale = figure.colorbar(shown, ticks=range(count + 1), label="first grade that is noticed, 1: mildest")
+    scale.ax.set_yticklabels([*range(1, count + 1), "blind"])
+    scale.ax.set_ylim(count, -0.5)
     for (row, column), grade in np.ndenumerate(first):
         text = "blind"
-        if grade < z.shape[2]:
+        if grade < count:
             text = f"{list(grades.values())[row][grade]} {'↑' if z[row, column, grade] > 0 else '↓'}"
         axis.text(column, row, text, ha="center", va="center", fontsize=7)
     axis.set_xticks(range(len(metrics)), metrics, rotation=30, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(grades)), grades)
-    axis.set_title("mildest grade that is noticed; ↑ the metric rises, ↓ it falls; darker: noticed earlier")
+    axis.set_title("mildest grade that is noticed; ↑ the metric rises, ↓ it falls")
     return plots.badge(figure, provenance)
 
 

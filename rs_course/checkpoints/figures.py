@@ -212,10 +212,11 @@ def unet_figure(checkpoint: Checkpoint, prompt: str, *, provenance: str) -> Figu
     axis.set(xlim=(-2.1, 2.1), ylim=(-half - 0.6, 0.6))
     axis.set_axis_off()
     arrow = {"arrowstyle": "->", "color": "#808080"}
+    boxes = []
     for index, (name, shape, words) in enumerate(rows):
         level, side = min(index, len(rows) - 1 - index), (index > half) - (index < half)
         colour = plots.COLOURS[1] if words else "#404040"
-        axis.annotate(
+        box = axis.annotate(
             f"{name}: {' × '.join(map(str, shape))}" + (", reads the words" if words else ""),
             (1.1 * side, -level),
             ha="center",
@@ -224,9 +225,7 @@ def unet_figure(checkpoint: Checkpoint, prompt: str, *, provenance: str) -> Figu
             color=colour,
             bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour},
         )
-        if side < 0 < level:
-            axis.annotate("", (0.45, -level), (-0.45, -level), arrowprops=arrow | {"linestyle": "--"})
-            axis.text(0, -level + 0.1, "skip", ha="center", fontsize=7, color="#606060")
+        boxes.append(box.get_bbox_patch())
         if index:  # from the block before
             last = min(index - 1, len(rows) - index), (index - 1 > half) - (index - 1 < half)
             up = 0.24 if last[0] < level else -0.24
@@ -234,6 +233,12 @@ def unet_figure(checkpoint: Checkpoint, prompt: str, *, provenance: str) -> Figu
             if (change := shape[1] / rows[index - 1][1][1]) != 1:
                 middle = (0.55 * (side + last[1]) + 0.05, -(level + last[0]) / 2)
                 axis.text(*middle, f"grid × {change:g}", va="center", fontsize=7, color="#606060")
+    for level in range(1, half):  # a skip ends at the edges of its two boxes
+        ends = {"linestyle": "--", "patchA": boxes[level], "patchB": boxes[-1 - level]}
+        axis.annotate(
+            "", (1.1, -level), (-1.1, -level), arrowprops=arrow | ends | {"shrinkA": 0, "shrinkB": 0}
+        )
+        axis.text(0, -level + 0.1, "skip", ha="center", fontsize=7, color="#606060")
     axis.set_title("Inside each block: channels × height × width. The timestep enters every block.")
     plots.badge(figure, provenance)
     return figure

@@ -35,7 +35,7 @@ def guidance(
     variety: ArrayLike,
     *,
     trials: int,
-    reference: float,
+    reference: tuple[int, int, Sequence[float]],
     provenance: str | Sequence[str],
 ):
     """What guidance buys and costs: recognised tiles on the left, variety within a class on the right.
@@ -45,7 +45,8 @@ def guidance(
         recognised: Number of tiles recognised at each scale, out of ``trials``.
         variety: Distance between tiles of a class, one number per class, at each scale.
         trials: Tiles at each scale.
-        reference: ``(share recognised, mean distance)`` of true tiles, drawn dashed.
+        reference: ``(number recognised, number of tiles, distance in each class)`` of true tiles, drawn
+            dashed with a grey band: the 95 % interval.
         provenance: Of the figure.
     """
     from rs_course.metrics import wilson
@@ -57,14 +58,21 @@ def guidance(
     above = [interval.high - interval.estimate for interval in intervals]
     left.errorbar(scales, shares, yerr=[below, above], fmt="o-", capsize=3)
     left.set(title=f"share recognised, {trials} tiles a scale, 95 %", ylim=(0, 1.03))
-    means = [statistics.mean(row) for row in variety]
-    errors = [1.96 * statistics.stdev(row) / len(row) ** 0.5 for row in variety]
+    known, count, true_variety = reference
+    *means, true_mean = [statistics.mean(row) for row in (*variety, true_variety)]
+    *errors, true_error = [1.96 * statistics.stdev(row) / len(row) ** 0.5 for row in (*variety, true_variety)]
     right.errorbar(scales, means, yerr=errors, fmt="o-", capsize=3, color=plots.COLOURS[1])
     right.set(title=f"cosine distance within a class, {len(variety[0])} classes, 95 %", ylim=(0, None))
-    for axis, true in zip((left, right), reference, strict=True):
+    share = wilson(known, count)
+    bands = (
+        (share.estimate, share.low, share.high),
+        (true_mean, true_mean - true_error, true_mean + true_error),
+    )
+    for axis, (true, low, high) in zip((left, right), bands, strict=True):
+        axis.axhspan(low, high, color="k", alpha=0.08, lw=0)
         axis.axhline(true, color="k", ls="--", lw=1)
         axis.annotate(
-            "true tiles",
+            f"{count} true tiles",
             (max(scales), true),
             (0, -3),
             textcoords="offset points",
@@ -109,24 +117,31 @@ def speed(record: dict, *, provenance: str | Sequence[str]):
     for sampler in dict.fromkeys(json.loads(name)["sampler"] for name in tried):
         points = [(_evaluations(json.loads(name)), v) for name, v in tried.items() if sampler in name]
         left.plot(*zip(*sorted(points), strict=True), "o", ms=4, label=sampler)
+    for name, distance in tried.items():
+        at, offset = (_evaluations(json.loads(name)), distance), (5, -4)
+        left.annotate(
+            _brief(json.loads(name)), at, offset, textcoords="offset points", va="top", fontsize=6.5
+        )
     (plain, reference), *_ = ((name, value) for name, value in fid.items() if name.startswith("plain"))
     steps = record["equal_steps"]["steps"]
     left.plot([2 * steps], [reference], "ks", ms=4)
     left.axhline(reference, color="k", ls="--", lw=1, label=plain)
     left.axhline(fid["real against real"], color=plots.COLOURS[2], ls=":", label="real against real")
     left.set(xlabel="UNet evaluations per image", ylabel="FID (mini-clip features)", ylim=(0, None))
-    left.set(xscale="log", xlim=(5, 200), xticks=(5, 10, 20, 50, 100, 200))
+    left.set(title="distance against cost", xscale="log", xlim=(5, 250), xticks=(5, 10, 20, 50, 100, 200))
     left.get_xaxis().set_major_formatter("{x:g}")
     left.minorticks_off()
     left.legend()
     rows = {f"{steps} steps, {n}": r for n, r in record["equal_steps"]["16"].items()}
     if "speed" in record["equal_quality"]:
-        rows["equal quality"] = record["equal_quality"]["speed"]["16"]["engine"]
+        chosen = record["equal_quality"]["chosen"]
+        equal = f"FID as low: {chosen['sampler']}, {_brief(chosen)}"
+        rows[equal] = record["equal_quality"]["speed"]["16"]["engine"]
     right.barh(list(rows), [row["times_plain"] for row in rows.values()])
     for y, row in enumerate(rows.values()):
         right.text(row["times_plain"], y, f" {row['images_per_s']:.1f}/s", va="center", fontsize=8)
     right.invert_yaxis()
-    right.set(xlabel="times as fast as plain diffusers")
+    right.set(title="speed, 16 tiles at once", xlabel="times as fast as plain diffusers")
     right.margins(x=0.2)
     return plots.badge(figure, provenance)
 
@@ -222,6 +237,11 @@ def _evaluations(setting: dict) -> float:
     """UNet evaluations per image: two a step where guidance acts, else one."""
     low, high = setting["guidance_interval"]
     return setting["steps"] * (1 + high - low)
+
+
+def _brief(setting: dict) -> str:
+    """Steps and guidance interval in two short lines."""
+    return "{} steps,\nguided {:g}–{:g}".format(setting["steps"], *setting["guidance_interval"])
 
 
 # What an image has for itself; all other axes are settings of a whole call.

@@ -13,6 +13,7 @@ def texts(axis):
 def test_confusion_shows_shares_of_each_true_class():
     figure = figures.confusion([0, 0, 0, 1], [0, 0, 1, 1], ["a", "b"], provenance="computed · test")
     assert np.allclose(figure.axes[0].images[0].get_array(), [[2 / 3, 1 / 3], [0, 1]])
+    assert texts(figure.axes[0]) == ["67", "33", "100"]
 
 
 def test_noticed_names_the_mildest_grade_and_its_direction():
@@ -20,6 +21,7 @@ def test_noticed_names_the_mildest_grade_and_its_direction():
     grades = {"blur": [1, 2, 4], "swap": [0.1, 0.2, 0.3]}
     figure = figures.noticed(z, grades, ["FID", "score"], provenance="computed · test")
     assert texts(figure.axes[0]) == ["2 ↑", "4 ↓", "blind", "0.1 ↓"]
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["1", "2", "3", "blind"]
 
 
 def test_bias_draws_the_line_to_infinitely_many():
