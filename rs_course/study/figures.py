@@ -62,29 +62,41 @@ def learning_curves(
 ) -> Figure:
     """Accuracy against the number of real images: a line per name, a dot per seed, a band of one deviation.
 
+    Rows of one setting that no real image trained have no place on that axis: a line right across it.
+
     Args:
         lines: ``{name: rows}``.
         x: Column of the horizontal axis, such as ``"steps"``.
         xlabel: What it is called.
         axes: Where to draw.
     """
-    axes, own = _axes(axes), colours(lines)
+    axes, own, values = _axes(axes), colours(lines), set()
     for name, rows in lines.items():
         points, colour = curve(rows, x), own[name]
+        if _without_real(rows, x):
+            (only,) = points.values()
+            low, high = 100 * (only.mean - only.std), 100 * (only.mean + only.std)
+            axes.axhline(100 * only.mean, ls="--", color=colour, label=name)
+            at_the_end = {"transform": axes.get_yaxis_transform(), "clip_on": False}
+            axes.plot([1] * only.n, 100 * rows["accuracy"], ".", ms=3, color=colour, **at_the_end)
+            if only.n > 1:
+                axes.axhspan(low, high, color=colour, alpha=0.15, lw=0)
+            continue
+        values |= set(points)
         at = np.array(list(points))
         mean = np.array([100 * p.mean for p in points.values()])
         deviation = np.array([100 * p.std if p.n > 1 else 0 for p in points.values()])
         axes.plot(at, mean, "-o", ms=3.5, color=colour, label=name)
         axes.fill_between(at, mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0)
         axes.plot(rows[x], 100 * rows["accuracy"], ".", ms=3, color=colour, alpha=0.5)
-    values = sorted({value for rows in lines.values() for value in rows[x]})
+    values = sorted(values)
     axes.set_xscale("log")
     apart = [v for k, v in enumerate(values) if k == 0 or v > 1.3 * values[k - 1]]  # labels that do not touch
     axes.set_xticks(apart, [f"{value:g}" for value in apart])
     axes.minorticks_off()
     parts = {part for rows in lines.values() if "part" in rows for part in rows["part"].dropna()}
     judged = "validation" if parts == {"validation"} else "test"
-    axes.set(xlabel=xlabel, ylabel=f"{judged} accuracy, %")
+    axes.set(xlabel=xlabel, ylabel=f"{judged} accuracy, %\nband: ± one standard deviation")
     if lines:
         axes.legend()
     return cast("Figure", axes.figure)
@@ -92,11 +104,15 @@ def learning_curves(
 
 def table(lines: dict, *, x: str = "real_per_class", xlabel: str = "real training images per class") -> str:
     """What :func:`learning_curves` draws, a line per name: % right, ± one deviation of the seeds."""
-    told = [f"{xlabel}: % right ± deviation of the seeds"]
+    told = [f"{xlabel}: % right ± standard deviation of the seeds"]
     for name, rows in lines.items():
+        points = {f"{at:g}": p for at, p in curve(rows, x).items()}
+        if _without_real(rows, x):
+            made = rows["n_synthetic"].iloc[0] / len(rows["class_names"].iloc[0])
+            points = {f"0 ({made:g} generated)": p for p in points.values()}
         points = [
-            f"{at:g}: {100 * p.mean:.0f}" + (f" ± {100 * p.std:.0f}" if p.n > 1 else "")
-            for at, p in curve(rows, x).items()
+            f"{at}: {100 * p.mean:.0f}" + (f" ± {100 * p.std:.0f}" if p.n > 1 else "")
+            for at, p in points.items()
         ]
         told.append(f"{name:46} {'   '.join(points)}")
     return "\n".join(told)
@@ -209,7 +225,7 @@ def confusions(rows: dict, *, figure: Figure | None = None) -> Figure:
         axes.grid(False)
     panels[0].set_ylabel("true class")
     panels[len(rows) // 2].set_xlabel("predicted class")
-    figure.colorbar(drawn, ax=panels, shrink=0.6, pad=0.01, label="% of the true class")
+    figure.colorbar(drawn, ax=panels, shrink=0.6, pad=0.01, label="% of the true class (below 8: no number)")
     return figure
 
 
@@ -223,6 +239,12 @@ def bars(rows: dict, *, axes: Axes | None = None, ylabel: str = "test accuracy, 
     axes.set_ylabel(ylabel)
     axes.set_ylim(0, None)  # a bar that is cut off tells a wrong ratio
     return cast("Figure", axes.figure)
+
+
+def _without_real(rows, x: str) -> bool:
+    """Whether ``rows`` are one setting on the axis of real images that no real image trained."""
+    none_real = "n_real" in rows and not rows["n_real"].any()
+    return x == "real_per_class" and none_real and rows[x].nunique() == 1
 
 
 def _axes(axes=None, size=None):

@@ -43,6 +43,21 @@ def test_the_table_says_what_the_lines_show():
     assert line.split() == ["mine", "1:", "25", "±", "7", "4:", "50"]
 
 
+def test_an_arm_without_real_images_has_no_place_among_their_numbers():
+    real = pd.DataFrame({"real_per_class": [1, 4], "seed": 0, "accuracy": [0.2, 0.5], "n_real": [2, 8]})
+    alone = pd.DataFrame({"real_per_class": [3, 3], "seed": [0, 1], "accuracy": [0.4, 0.6], "n_real": 0})
+    alone = alone.assign(n_synthetic=32, class_names=[["a", "b"]] * 2)
+    lines = {"real": real, "generated alone": alone}
+    axes = figures.learning_curves(lines).axes[0]
+    line = next(line for line in axes.lines if line.get_label() == "generated alone")
+    assert list(line.get_ydata()) == pytest.approx([50, 50]) and list(line.get_xdata()) == [0, 1]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "4"]
+    assert "standard deviation" in axes.get_ylabel()
+    assert figures.table(lines).splitlines()[2].endswith(" 0 (16 generated): 50 ± 14")
+    shots = pd.concat([alone, alone.assign(real_per_class=5)])  # made from 3 and from 5 real ones: a curve
+    assert "3: 50 ± 14" in figures.table({"made from the shots": shots})
+
+
 def test_every_source_shows_each_class_below_its_name():
     classes = [f"class {k}" for k in range(10)]
     sources = {
