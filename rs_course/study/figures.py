@@ -70,26 +70,26 @@ def learning_curves(
         xlabel: What it is called.
         axes: Where to draw.
     """
-    axes, own, values = _axes(axes), colours(lines), set()
+    axes, own, budgets = _axes(axes), colours(lines), set()
     for name, rows in lines.items():
         points, colour = curve(rows, x), own[name]
         if _without_real(rows, x):
             (only,) = points.values()
             low, high = 100 * (only.mean - only.std), 100 * (only.mean + only.std)
             axes.axhline(100 * only.mean, ls="--", color=colour, label=name)
-            at_the_end = {"transform": axes.get_yaxis_transform(), "clip_on": False}
-            axes.plot([1] * only.n, 100 * rows["accuracy"], ".", ms=3, color=colour, **at_the_end)
+            end, right = [1] * only.n, axes.get_yaxis_transform()
+            axes.plot(end, 100 * rows["accuracy"], ".", ms=3, color=colour, transform=right, clip_on=False)
             if only.n > 1:
                 axes.axhspan(low, high, color=colour, alpha=0.15, lw=0)
             continue
-        values |= set(points)
+        budgets |= set(points)
         at = np.array(list(points))
         mean = np.array([100 * p.mean for p in points.values()])
         deviation = np.array([100 * p.std if p.n > 1 else 0 for p in points.values()])
         axes.plot(at, mean, "-o", ms=3.5, color=colour, label=name)
         axes.fill_between(at, mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0)
         axes.plot(rows[x], 100 * rows["accuracy"], ".", ms=3, color=colour, alpha=0.5)
-    values = sorted(values)
+    values = sorted(budgets)
     axes.set_xscale("log")
     apart = [v for k, v in enumerate(values) if k == 0 or v > 1.3 * values[k - 1]]  # labels that do not touch
     axes.set_xticks(apart, [f"{value:g}" for value in apart])
@@ -110,11 +110,11 @@ def table(lines: dict, *, x: str = "real_per_class", xlabel: str = "real trainin
         if _without_real(rows, x):
             made = rows["n_synthetic"].iloc[0] / len(rows["class_names"].iloc[0])
             points = {f"0 ({made:g} generated)": p for p in points.values()}
-        points = [
+        entries = [
             f"{at}: {100 * p.mean:.0f}" + (f" ± {100 * p.std:.0f}" if p.n > 1 else "")
             for at, p in points.items()
         ]
-        told.append(f"{name:46} {'   '.join(points)}")
+        told.append(f"{name:46} {'   '.join(entries)}")
     return "\n".join(told)
 
 
