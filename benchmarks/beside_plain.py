@@ -140,6 +140,17 @@ def compared(functions: dict, count: int, rounds: int) -> dict:
     return table
 
 
+def require_equal(parts, args) -> None:
+    """Stop if the plain loop and the engine do not compute the same images."""
+    prompts, x = class_prompts(2, args.collection), noise(parts, 2, args.size)
+    own = parts.sample(
+        prompts, latents=x, sampler="ddim", steps=4, guidance=args.guidance, guidance_interval=(0, 1)
+    )
+    difference = (own - plain(parts, prompts, x, 4, args.guidance)).abs().max().item()
+    if difference > 1e-3:
+        raise SystemExit(f"The plain loop and the engine are {difference:.4f} apart: no comparison.")
+
+
 def judged(parts, args) -> tuple:
     """A function that makes tiles and returns their FID, the record that it fills, prompts and noise.
 
@@ -180,7 +191,7 @@ def judged(parts, args) -> tuple:
     return distance, record, prompts, x
 
 
-def provenance(parts, args, **more) -> dict:
+def provenance(parts, args) -> dict:
     """What was measured, on what."""
     return {
         "what": "images per second, interleaved in random order; times_plain: ratio to plain diffusers",
@@ -204,5 +215,5 @@ def provenance(parts, args, **more) -> dict:
 def write(out: Path, name: str, record: dict) -> None:
     """One key of a file of results; the others stay."""
     stored = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {}
-    write_json(out, {**stored, name: record}, indent=1)
+    write_json(out, {**stored, name: record}, ensure_ascii=False)
     print(json.dumps(record, indent=1, ensure_ascii=False))

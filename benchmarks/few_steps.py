@@ -11,7 +11,17 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from beside_plain import BATCHES, compared, complete, judged, parser, plain, provenance, write
+from beside_plain import (
+    BATCHES,
+    compared,
+    complete,
+    judged,
+    parser,
+    plain,
+    provenance,
+    require_equal,
+    write,
+)
 
 from rs_course import checkpoints, precision
 
@@ -45,6 +55,7 @@ def main():
     args = options.parse_args()
     parts = checkpoints.load(args.checkpoint, device="cpu", dtype="float32")
     complete(args, parts)
+    require_equal(parts, args)
     write(args.out, args.student, {**provenance(parts, args), "few_steps": beside_teacher(parts, args)})
 
 

@@ -34,6 +34,7 @@ from beside_plain import (
     parser,
     plain,
     provenance,
+    require_equal,
     write,
 )
 
@@ -46,17 +47,6 @@ LADDER = (6, 8, 10, 12, 15, 20, 25, 35, 50)
 # how many tiles a judge recognises, are measured again by each run.
 INTERVALS = {"whole": (0.0, 1.0), "interval": (0.3, 0.7)}
 ALLOWED = 1.02  # times the FID of the reference
-
-
-def require_equal(parts, args) -> None:
-    """Stop if the plain loop and the engine do not compute the same images."""
-    prompts, x = class_prompts(2, args.collection), noise(parts, 2, args.size)
-    own = parts.sample(
-        prompts, latents=x, sampler="ddim", steps=4, guidance=args.guidance, guidance_interval=(0, 1)
-    )
-    difference = (own - plain(parts, prompts, x, 4, args.guidance)).abs().max().item()
-    if difference > 1e-3:
-        raise SystemExit(f"The plain loop and the engine are {difference:.4f} apart: no comparison.")
 
 
 def equal_steps(slow, variants: dict, args) -> dict:

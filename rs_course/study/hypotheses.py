@@ -87,14 +87,14 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
-def only(table: dict, keys: Iterable[str], what: str) -> None:
+def only(names: Iterable[str], keys: Iterable[str], what: str) -> None:
     """Refuse what a table of a study's file cannot hold: it would be left out without a word.
 
     Raises:
         ValueError: A key that is none of ``keys``.
     """
     keys = list(keys)
-    for key in table:
+    for key in names:
         if key not in keys:
             close = get_close_matches(key, keys, 1)
             instead = f"did you mean {close[0]}?" if close else f"use {', '.join(keys)}."

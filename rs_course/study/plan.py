@@ -150,7 +150,9 @@ def from_dict(content: dict, *, name: str = "study") -> Plan:
         if not isinstance(content.get(table, {}), dict):
             raise ValueError(f"[{table}] is one table with keys and values, not a list.")
     usual = content.get("function", DEFAULT_FUNCTION) == DEFAULT_FUNCTION
-    only({t: 0 for t in content if usual or get_close_matches(t, _TABLES, 1, 0.8)}, _TABLES, "the study")
+    # Another function may have tables of its own, but hardly one that is called nearly like ours.
+    tables = content if usual else [t for t in content if get_close_matches(t, _TABLES, 1, 0.8)]
+    only(tables, _TABLES, "the study")
     base, blocks = content.pop("base", {}), content.pop("grid", [])
     if isinstance(blocks, dict):
         blocks = [blocks]
@@ -180,14 +182,15 @@ def _named(tasks: Iterable[dict], extra: dict, tuning: tuple, frozen: dict, usua
     """Check that every name in the tasks stands somewhere, before hours are spent on the others."""
     from rs_course.classification.experiment import Task
 
-    settings, tuned = [f.name for f in fields(Task)], {*frozen, *(block["name"] for block in tuning)}
+    settings = [setting.name for setting in fields(Task)]
+    tuned = {*frozen, *(block["name"] for block in tuning)}
     for task in tasks:
         if usual:
             only(task, settings, "a task")
         for key, value in task.items():
             kind, name = str(value)[:1], str(value)[1:].partition("/")[0]
-            if kind == "@" and name not in extra.get("sets", {}):
-                raise ValueError(f"a task names the set @{name}, but the study has no table [sets.{name}].")
+            if kind == "@":
+                inherited(extra.get("sets", {}), name)
             if kind == "$" and name not in tuned:
                 raise ValueError(f"{key} = {value!r} waits for a [[tuning]] called {name}: there is none.")
 

@@ -95,11 +95,9 @@ class Sets:
 
     def _specify(self, name: str, task: dict) -> str:
         """The set's folder name; remembers its description."""
-        if name not in self.described:
-            raise ValueError(f"a task names the set @{name}, but the study has no table [sets.{name}].")
+        spec = inherited(self.described, name)
         if relative(name) != name or name in (".", ""):  # its folder is called after it
             raise ValueError(f"the set {name!r} has a name that is no name of a folder.")
-        spec = inherited(self.described, name)
         if spec.get("making") in FROM_SHOTS:
             spec["shots"] = {key: task[key] for key in ("real_per_class", "seed")}
             if task.get("part"):
@@ -171,8 +169,10 @@ def inherited(sets: dict, name: str) -> dict:
     """A set's table with what it takes over from the one that it is ``like``, if that is known already.
 
     Raises:
-        ValueError: It is like a set that the study does not describe.
+        ValueError: The study describes no such set, or not the one that it is like.
     """
+    if name not in sets:
+        raise ValueError(f"a task names the set @{name}, but the study has no table [sets.{name}].")
     spec = dict(sets[name])
     while not spec.get("like", "$").startswith("$"):
         other = spec.pop("like").lstrip("@")
