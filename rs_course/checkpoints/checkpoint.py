@@ -210,12 +210,6 @@ class Checkpoint:
         """
         from rs_course import sampling
 
-        if unknown := [name for name in engine if name not in _ENGINE]:
-            also = _DIFFUSERS.get(unknown[0])
-            told = (
-                f"diffusers' {unknown[0]} is {also} here." if also else "help(Checkpoint.sample) names all."
-            )
-            raise TypeError(f"sample() has no argument {unknown[0]!r}: {told}")
         return sampling.sample(
             self, prompts, metadata=metadata, image=image, mask=mask, conditions=conditions,
             cond_metadata=cond_metadata, negative_prompt=negative_prompt, steps=steps, guidance=guidance,
@@ -224,13 +218,6 @@ class Checkpoint:
         )  # fmt: skip
 
 
-# Arguments of the engine itself; and what those of diffusers' pipelines are called here.
-_ENGINE = ("batch_size", "start", "progress", "guidance_interval", "guess_mode")
-_DIFFUSERS = {
-    "prompt": "prompts", "num_inference_steps": "steps", "guidance_scale": "guidance", "generator": "seed",
-    "height": "size", "width": "size", "output_type": "output", "scheduler": "sampler",
-    "controlnet_conditioning_scale": "control_strength", "mask_image": "mask",
-}  # fmt: skip
 CARD = "card.json"
 
 

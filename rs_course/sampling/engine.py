@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -158,8 +159,21 @@ def _finite(values: torch.Tensor, dtype: torch.dtype, part: str) -> torch.Tensor
     )
 
 
+# What the arguments of diffusers' pipelines are called here, and where all are named.
+_DIFFUSERS = {
+    "prompt": "prompts", "num_inference_steps": "steps", "guidance_scale": "guidance", "generator": "seed",
+    "height": "size", "width": "size", "output_type": "output", "scheduler": "sampler",
+    "controlnet_conditioning_scale": "control_strength", "mask_image": "mask",
+}  # fmt: skip
+_ALL = "help(Checkpoint.sample) names all"
+
+
 def _read(checkpoint, prompts, *, seed=0, **arguments):
     own = {name: arguments.pop(name) for name in SETTINGS if name in arguments}
+    if unknown := arguments.keys() - signature(read_request).parameters.keys():
+        name = min(unknown)
+        told = f"diffusers' {name} is {_DIFFUSERS[name]} here" if name in _DIFFUSERS else _ALL
+        raise TypeError(f"sample() has no argument {name!r}: {told}.")
     settings = read_settings(checkpoint, **own)
     request = read_request(checkpoint, prompts, guided=settings.guided, **arguments)
     return request, settings, noise_source(seed)
