@@ -100,7 +100,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         "--batch",
         type=int,
-        help="images a step (latent minis only; default: small, as a processor likes it)",
+        help="images a step (generators only; default: small, as a processor likes it)",
     )
     add("--compile", action="store_true", help="compile the network (latent minis, on a GPU)")
     add("--teacher", help="the checkpoint that mini-text2earth-fast is distilled from")
@@ -127,7 +127,7 @@ def train(args: argparse.Namespace):
     train = trainer(args.name)
     known = signature(train).parameters
     if args.start and "start" not in known:
-        raise ValueError(f"{args.name} has no --start: only latent minis go on from weights.")
+        raise ValueError(f"{args.name} has no --start: only generators go on from weights.")
     if args.teacher and "teacher" not in known:
         raise ValueError(f"{args.name} has no --teacher: only mini-text2earth-fast is distilled.")
     if args.compile and "options" not in known:

@@ -24,7 +24,7 @@ from rs_course.diffusion.unet import UNet
 from rs_course.simulated_earth import CLASSES as EUROSAT
 from rs_course.training_loop import EMA, Budget, Recipe, by_step, linear_decay
 
-from .latent import write_grid
+from .latent import begin_from, write_grid
 
 # The class numbers: ten real looks, then the same ten simulated; the number after the last means "no class".
 CLASSES = (*EUROSAT, *(f"simulated {name}" for name in EUROSAT))
@@ -40,7 +40,9 @@ def train(
     seed: int = 0,
     resume: bool = True,
     data: Any = "eurosat",
-    simulated: int = 4_000,
+    simulated: int = 10_000,
+    start: str | Path | None = None,
+    batch_size: int = 64,
 ):
     """Train on EuroSAT's training split and on simulated tiles, if any; arguments as of every mini."""
     from rs_course import datasets
@@ -51,7 +53,8 @@ def train(
     images = np.concatenate([shrink(np.asarray(source.images)) for source in sources])
     labels = [np.asarray(source.labels) + len(EUROSAT) * k for k, source in enumerate(sources)]
     labels = np.concatenate(labels)
-    return fit(out, images, labels, budget=Budget(minutes), seed=seed, resume=resume)
+    options = {"seed": seed, "resume": resume, "start": start, "batch_size": batch_size}
+    return fit(out, images, labels, budget=Budget(minutes), **options)
 
 
 def batches(images: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, *, drop: float = DROP):
@@ -81,6 +84,7 @@ def fit(
     budget: Budget,
     seed: int = 0,
     resume: bool = True,
+    start: str | Path | None = None,
     batch_size: int = 64,
     recipe: Recipe = RECIPE,
     ema_decay: float = 0.999,
@@ -90,6 +94,7 @@ def fit(
 
     Args:
         out, seed, resume: See :func:`train`.
+        start: A pixel-space checkpoint of the same network to go on from.
         images, labels: Tiles and class numbers.
         budget: Length of the whole training.
         batch_size: Tiles a step.
@@ -99,6 +104,8 @@ def fit(
     out, schedule = Path(out), cosine()
     with seeds.initial_weights(seed):
         network = UNet(classes=len(CLASSES) + 1, **(model or {})).to(memory_format=torch.channels_last)
+    if start is not None:
+        begin_from(network, start)
     ema = EMA(network, ema_decay)
 
     def save(step):

@@ -10,7 +10,7 @@ from rs_course.diffusion import pixel, samplers
 from rs_course.diffusion.schedules import cosine
 from rs_course.diffusion.unet import WEIGHTS, UNet
 from rs_course.training import ddpm
-from rs_course.training_loop import STATE, Budget
+from rs_course.training_loop import STATE, Budget, Recipe, linear_decay
 
 SHIPPED = paths.data_dir() / "checkpoints" / "mini-ddpm"
 SMALL = {"channels": (16, 16), "blocks": (1, 1, 1), "heads": 2}
@@ -61,6 +61,17 @@ def test_training_learns_saves_and_goes_on(tiles, tmp_path):
     begun_again = ddpm.fit(tmp_path, *tiles, budget=Budget(steps=2), **options, resume=False)
     assert torch.load(tmp_path / STATE, weights_only=True)["step"] == 2
     assert isinstance(begun_again, UNet)
+
+
+def test_a_training_goes_on_from_the_weights_of_another(tiles, tmp_path):
+    options = {"batch_size": 4, "model": SMALL, "ema_decay": 0.0}
+    before = ddpm.fit(tmp_path / "one", *tiles, budget=Budget(steps=3), **options)
+    options |= {"start": tmp_path / "one", "recipe": Recipe(lr=0.0, decay=linear_decay(0.0))}
+    after = ddpm.fit(tmp_path / "two", *tiles, budget=Budget(steps=1), **options)
+    for one, other in zip(before.parameters(), after.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=0)  # they were stored in half precision
+    with pytest.raises(ValueError, match="has other layers than the one to train: start without it"):
+        ddpm.fit(tmp_path / "three", *tiles, budget=Budget(steps=1), start="mini-ddpm", model=SMALL)
 
 
 def test_bad_input_is_named(tmp_path):
