@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 
 import torch
+import torch.nn.functional as F
 
 from rs_course import seeds
 from rs_course.deprecation import old_arguments
@@ -178,9 +179,11 @@ def denoising_loss(
     min_snr: float | None = None,
     loss_weight: Callable[..., torch.Tensor] | None = None,
     targets: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = None,
+    coarse: tuple[int, float] | None = None,
+    share: float = 1.0,
     autocast: torch.dtype | None = None,
     seed: int = 0,
-) -> Callable[[tuple, int], torch.Tensor]:
+) -> Callable[[tuple, int], torch.Tensor | dict[str, torch.Tensor]]:
     """L_simple or a weighting of it, as ``loss(batch, step)``; arguments as for :func:`train`."""
 
     def loss(batch, step):
@@ -197,12 +200,18 @@ def denoising_loss(
             else:
                 xt, t, answer = targets(x0, eps, t, *condition)
             output = model(xt, t.to(x0.device), *condition)
-        error = (output.float() - answer).square()
+        output, terms = output if isinstance(output, tuple) else (output, {})
+        wrong = output.float() - answer
+        error = wrong.square()
         if loss_weight is not None:
             error = error * loss_weight(*condition)
         error = error.flatten(1).mean(1)
         weight = 1.0 if min_snr is None else min_snr_weight(t, schedule, prediction_type, min_snr).to(error)
-        return (weight * error).mean()
+        error = (weight * error).mean()
+        if coarse is not None:
+            side, weight = coarse
+            terms = {**terms, "coarse": weight * F.avg_pool2d(wrong, side).square().mean()}
+        return {"total": share * error + sum(terms.values()), "noise": error, **terms} if terms else error
 
     return loss
 
@@ -225,7 +234,8 @@ def train(
     """One optimiser step per batch; yields after each.
 
     Args:
-        model: Called as ``model(xt, t, *condition)``.
+        model: Called as ``model(xt, t, *condition)``; it may return more terms of the loss beside its output,
+            a dict by name.
         batches: Tuples ``(x0 [N, ...], *condition)``; x0 decides the device.
         schedule: Noise schedule.
         optimizer: Holds the model's parameters.
@@ -239,6 +249,9 @@ def train(
             ``[N, 1, h, w]``: what is small and matters would else hardly count. ``targets(x0, eps, t,
             *condition)`` gives what the model is shown, ``(xt, t)``, and what it should answer, where that is
             not noise added to the data and its prediction: see ``rs_course.training.text2earth``.
+            ``coarse=(side, weight)`` adds the squared error of means over ``side`` × ``side`` pixels, times
+            ``weight``: what lies where, which hardly counts among the pixels. ``share`` weighs the error
+            beside the model's own terms.
             ``autocast`` is a number type, for instance ``torch.bfloat16``.
     """
     options |= {"prediction_type": prediction_type, "min_snr": min_snr, "seed": seed}

@@ -26,23 +26,26 @@ from rs_course import seeds
 from rs_course.checkpoints.diffusionsat import SatControlNet
 from rs_course.checkpoints.images import resize
 from rs_course.checkpoints.prompts import FIELDS, normalize_metadata
+from rs_course.diffusion.process import add_noise, target
 from rs_course.superres.degradation import bicubic
-from rs_course.training_loop import Budget, by_step
+from rs_course.training_loop import Budget, Recipe, by_step, linear_decay
 
 from . import latent
-from .training_sets import (
-    MappedScenes,
-    Tiles,
-    mapped_scenes,
-    simulated_sentence,
-    simulated_tiles,
-    with_mirror_images,
-)
+from .layouts import Layouts, Sentences, layouts, turned_maps
+from .places import Fields, Places, named, teach
+from .training_sets import MappedScenes, mapped_scenes, simulated_sentence
 
 UNET = latent.UNET | {"block_out_channels": (48, 64, 96), "attention_head_dim": (2, 4, 6)}
 PIPELINE = "DiffusionSatPipeline"
 DROP = 0.1  # share of tiles trained without text and metadata, which is what guidance compares with
 DROP_FIELD = 0.1  # share of tiles on which each single field is unknown
+# Share of tiles with text but without metadata: where these always say month and clouds, the words for them
+# teach nothing.
+DROP_METADATA = 0.35
+EARLY = 300  # noise levels next to pure noise, at which it is decided what lies where
+COARSE = (4, 4.0)  # see ``rs_course.diffusion.process.train``
+# Before it learns to denoise, in which the noise hardly counts; a quarter of an hour of a processor core.
+LESSON, LESSON_STEPS, LESSON_SHARE = Recipe(lr=1e-3, decay=linear_decay(0.7), log_every=50), 800, 0.05
 
 
 class Denoiser(latent.TextDenoiser):
@@ -54,60 +57,103 @@ class Denoiser(latent.TextDenoiser):
         return self.unet(x, t, self.texts(ids), metadata=metadata).sample
 
 
+class AskedDenoiser(Denoiser):
+    """A denoiser that is asked what lies where while it learns: v, and the loss of each question."""
+
+    def __init__(self, unet, text_encoder):
+        super().__init__(unet, text_encoder)
+        self.places, self.fields = Places(unet), Fields(text_encoder.config.hidden_size)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        ids: torch.Tensor,
+        metadata: torch.Tensor,
+        maps: torch.Tensor,
+        said: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        states = self.texts(ids)
+        v, terms = self.places.asked(lambda: self.unet(x, t, states, metadata=metadata).sample, maps, said)
+        return v, terms | {"text": self.fields.loss(states, said)}
+
+
 def train(
     out: str | Path,
     *,
     minutes: float | None = 120,
     seed: int = 0,
     resume: bool = True,
-    data: Any = None,
-    simulated: int = 10_000,
-    scenes: int = 12_000,
+    data: Any = 24_000,
     start: str | Path | None = None,
     batch_size: int = 64,
     **options,
 ):
-    """Train on simulated scenes and their mirror images.
+    """Train on simulated scenes, each in four views.
 
-    The arguments are those of every mini, see :mod:`rs_course.training`; ``data`` is not used, because this
-    one learns from the simulated Earth alone.
+    The arguments are those of every mini, see :mod:`rs_course.training`; ``data`` is the number of scenes.
+    Before the UNet learns to denoise, the text tower learns alone what sentences place where, and then both
+    learn what lies where: while the gradient is full of noise, neither finds it.
     """
     from rs_course.checkpoints.diffusionsat import SatUNet
 
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=start)
-    tiles = with_mirror_images(simulated_tiles(simulated, scenes))
-    encoded = latent.encode(vae, tiles.images)[:, 0]
+    scenes, words = layouts(int(data)), latent.tokens(tokenizer)
+    encoded = latent.encode(vae, scenes.tiles.images, views=latent.VIEWS)
     with seeds.initial_weights(seed):
-        network = Denoiser(SatUNet(**UNET), text_encoder)
+        network = AskedDenoiser(SatUNet(**UNET), text_encoder)
+    made = batches(scenes, encoded, words, seed, batch_size)
+    again = {"seed": seed, "resume": resume}
+    teach(network.texts, network.fields, Sentences(scenes.tiles), words, out=Path(out) / "text", **again)
+    lesson = {"recipe": LESSON, "share": LESSON_SHARE, "targets": early, "start": start}
+    latent.fit(
+        Path(out) / "places", network, made, _nothing, budget=Budget(steps=LESSON_STEPS), **again, **lesson
+    )
 
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders, network.texts.tower)
 
-    made = batches(tiles, encoded, latent.tokens(tokenizer), seed, batch_size)
-    options = {"sample_grid": latent.of_classes("simulated"), "start": start} | options
-    return latent.fit(out, network, made, save, budget=Budget(minutes), seed=seed, resume=resume, **options)
+    options = {"sample_grid": latent.of_classes("simulated"), "targets": early, "coarse": COARSE} | options
+    return latent.fit(out, network, made, save, budget=Budget(minutes), **again, **options)
 
 
-def batches(tiles: Tiles, encoded: torch.Tensor, words: Callable, seed: int, batch_size: int = 32):
-    """Batches ``(x0 [B, 4, 16, 16], token numbers [B, 77], metadata [B, 7])`` from any step on.
+def _nothing(network, out):
+    """What a lesson saves beside its state."""
+
+
+def early(x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor, *condition):
+    """Half of a batch at any noise level, the other half at the :data:`EARLY` ones, mostly near the last."""
+    last, half = latent.schedule(), len(x0) // 2
+    late = len(last) - 1 - (EARLY * (t[half:] / len(last)).square()).long()
+    t = torch.cat([t[:half], late])
+    return add_noise(x0, eps, t, last), t, target(x0, eps, t, last, "v")
+
+
+def batches(scenes: Layouts, encoded: torch.Tensor, words: Callable, seed: int, batch_size: int = 32):
+    """Batches ``(x0 [B, 4, 16, 16], token numbers [B, 77], metadata [B, 7], maps [B, 7, GRID, GRID],
+    said [B, len(NAMED), 3, 3])`` from any step on.
 
     Args:
-        tiles, encoded: Tiles and their latents ``[N, 4, 16, 16]``.
+        scenes: N scenes.
+        encoded: Their latents in all views, ``[N, VIEWS, 4, 16, 16]``.
         words: Sentences to token numbers.
         seed: That of step k depends on (seed, k) alone.
         batch_size: Tiles a batch.
     """
-    known = normalized(tiles.metadata)
+    known, sentences = normalized(scenes.tiles.metadata), Sentences(scenes.tiles)
+    maps = torch.from_numpy(scenes.maps)
 
     def batch(draw):
-        chosen = draw.integers(len(tiles.labels), size=batch_size)
+        chosen, view, told = zip(*(sentences.mixed(draw) for _ in range(batch_size)), strict=True)
+        rows, view = list(chosen), torch.tensor(view)
         dropped = draw.random(batch_size) < DROP
-        sentences = [
-            "" if d else simulated_sentence(tiles, i, draw) for i, d in zip(chosen, dropped, strict=True)
-        ]
-        unknown = (draw.random((batch_size, len(FIELDS))) < DROP_FIELD) | dropped[:, None]
-        metadata = known[chosen].masked_fill(torch.from_numpy(unknown), 0.0)
-        return encoded[chosen].float(), words(sentences), metadata
+        told = ["" if d else sentence for d, sentence in zip(dropped, told, strict=True)]
+        unknown = draw.random((batch_size, len(FIELDS))) < DROP_FIELD
+        unknown |= (dropped | (draw.random(batch_size) < DROP_METADATA))[:, None]
+        metadata = known[rows].masked_fill(torch.from_numpy(unknown), 0.0)
+        seen = turned_maps(maps[rows])[torch.arange(batch_size), view].float() / 255
+        said = torch.stack([named(sentence) for sentence in told])
+        return encoded[rows, view].float(), words(told), metadata, seen, said
 
     return by_step(batch, seed)
 

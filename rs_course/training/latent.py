@@ -178,6 +178,7 @@ def fit(
     save: Callable[[torch.nn.Module, Path], None], *, budget: Budget, seed: int = 0, resume: bool = True,
     start: str | Path | None = None, recipe: Recipe = RECIPE, ema_decay: float = 0.999,
     loss_weight: Callable[..., torch.Tensor] | None = None, targets: Callable[..., tuple] | None = None,
+    coarse: tuple[int, float] | None = None, share: float = 1.0,
     sample_grid: Callable[[Path], Grid] | None = None, compile: bool = False,
 ):  # fmt: skip
     """Train a network to predict v and write the averaged weights.
@@ -192,7 +193,7 @@ def fit(
         resume: Go on where an interrupted training stopped.
         start: A checkpoint of the same network to begin from: see :func:`begin_from`.
         recipe, ema_decay: How it is trained, and the decay of the averaged weights.
-        loss_weight, targets: See :func:`rs_course.diffusion.process.train`.
+        loss_weight, targets, coarse, share: See :func:`rs_course.diffusion.process.train`.
         sample_grid: What the checkpoint in a folder draws, for ``samples/STEP.png``.
         compile: Compile the network first, which takes minutes and pays on a GPU.
 
@@ -210,7 +211,8 @@ def fit(
         if sample_grid is not None:
             write_grid(out, sample_grid, step)
 
-    options = {"loss_weight": loss_weight, "targets": targets, "autocast": precision.autocast(device.type)}
+    options = {"loss_weight": loss_weight, "targets": targets, "coarse": coarse, "share": share}
+    options["autocast"] = precision.autocast(device.type)
     seen = torch.compile(network) if compile else network
     loss = denoising_loss(seen, schedule(), prediction_type="v", seed=seed, **options)
     options = {"ema": ema, "out": out, "resume": resume, "save": keep}

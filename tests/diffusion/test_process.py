@@ -134,3 +134,31 @@ def test_the_librarys_loop_ends_where_ours_does(scheduler, sampler):
     torch.testing.assert_close(
         theirs.double(), samplers.final(sampler(exact, x, SCHEDULE, 25)), atol=1e-4, rtol=0
     )
+
+
+def test_a_model_may_ask_for_more_than_the_noise():
+    schedule, x0 = schedules.cosine(), torch.randn(4, 1, 8, 8)
+    layer = torch.nn.Conv2d(1, 1, 1)
+    batch = (x0,)
+    plain = process.denoising_loss(lambda x, t: layer(x), schedule, seed=3)(batch, 0)
+    further = {"places": torch.tensor(2.0)}
+    asked = process.denoising_loss(lambda x, t: (layer(x), further), schedule, seed=3, share=0.5)(batch, 0)
+    assert set(asked) == {"total", "noise", "places"}
+    torch.testing.assert_close(asked["noise"], plain)
+    torch.testing.assert_close(asked["total"], 0.5 * plain + 2)
+
+
+def test_errors_of_means_count_beside_those_of_pixels():
+    """A constant error is the same in both; one that changes its sign from pixel to pixel has no mean."""
+    schedule, x0 = schedules.cosine(), torch.zeros(4, 1, 8, 8)
+    signs = (-1.0) ** torch.arange(8).expand(8, 8)
+    for wrong, mean in ((torch.ones(8, 8), 1.0), (signs, 0.0)):
+
+        def model(x, t, wrong=wrong):
+            return wrong.expand_as(x)
+
+        given = {"targets": lambda x0, eps, t: (x0, t, torch.zeros_like(x0)), "coarse": (4, 3.0)}
+        terms = process.denoising_loss(model, schedule, **given)((x0,), 0)
+        assert terms["noise"] == pytest.approx(1)
+        assert terms["coarse"] == pytest.approx(3 * mean)
+        assert terms["total"] == pytest.approx(1 + 3 * mean)
