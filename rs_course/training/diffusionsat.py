@@ -41,7 +41,7 @@ DROP = 0.1  # share of tiles trained without text and metadata, which is what gu
 DROP_FIELD = 0.1  # share of tiles on which each single field is unknown
 # Share of tiles with text but without metadata: where these always say month and clouds, the words for them
 # teach nothing.
-DROP_METADATA = 0.35
+DROP_METADATA = 0.5
 EARLY = 300  # noise levels next to pure noise, at which it is decided what lies where
 COARSE = (4, 4.0)  # see ``rs_course.diffusion.process.train``
 # Before it learns to denoise, in which the noise hardly counts; a quarter of an hour of a processor core.
@@ -131,7 +131,7 @@ def early(x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor, *condition):
 
 def batches(scenes: Layouts, encoded: torch.Tensor, words: Callable, seed: int, batch_size: int = 32):
     """Batches ``(x0 [B, 4, 16, 16], token numbers [B, 77], metadata [B, 7], maps [B, 7, GRID, GRID],
-    said [B, len(NAMED), 3, 3])`` from any step on.
+    said [B, len(STATEMENTS), 3, 3])`` from any step on.
 
     Args:
         scenes: N scenes.

@@ -20,12 +20,12 @@ from rs_course.datasets import class_prompt
 from rs_course.simulated_earth import CLASSES
 
 from . import latent
-from .training_sets import DRAWN, Tiles, conditions, place, rendered, some_sentences
+from .training_sets import DRAWN, Tiles, conditions, place, rendered
 
 DRAW = 7  # which places of the simulator's training split these scenes show
 GRID = 16  # fields along a side of the maps, as many as the latents have
 CLASS_ALONE = 0.25  # share of tiles of which the class prompt is all that is said
-PLACED = 0.5  # share of which one sentence about a place is said; about the others anything
+PLACED = 0.35  # share of which one sentence about a place is said; about the others anything
 WITH_CLASS = 0.3  # of both, the share that has the class prompt before it
 # How often a sentence about a place is about land cover, the course of a river or road, its banks, or
 # villages, ponds and bridges.
@@ -157,7 +157,9 @@ class Sentences:
     def any(self, draw: np.random.Generator) -> tuple[int, int, str]:
         """Number of a scene, of its view, and one or two of its sentences."""
         i, view = int(draw.integers(len(self.tiles.labels))), int(draw.integers(latent.VIEWS))
-        return i, view, turned(some_sentences(self.tiles.captions[i], draw), view)
+        captions = self.tiles.captions[i]
+        picks = draw.permutation(len(captions))[: draw.integers(1, 3)]
+        return i, view, turned(" ".join(captions[k] for k in picks), view)
 
     def mixed(self, draw: np.random.Generator) -> tuple[int, int, str]:
         """As :meth:`placed` or :meth:`any`, with or without the class prompt, or that alone."""

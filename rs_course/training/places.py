@@ -29,6 +29,7 @@ from torch import nn
 from rs_course import training_loop
 from rs_course.alignment.atoms import NAMES
 from rs_course.checkpoints.loading import read_device
+from rs_course.simulated_earth.captions import MONTHS
 from rs_course.training_loop import Budget, Recipe, by_step, linear_decay
 
 from .layouts import Sentences
@@ -42,8 +43,21 @@ NAMED = {
     "village": ("villages", "village"), "pond": ("ponds", "pond"), "bridge": ("bridges", "bridge"),
     "clouds": ("clouds",),
 }  # fmt: skip
+# What they say about the whole tile, which so lies in every field. Without it a tower that is taught places
+# forgets seasons: after such a lesson 42 % of opposite seasons were drawn right, before it 78 %.
+WHOLE = {
+    **{month: (f"in {month}",) for month in MONTHS},
+    **{season: (f"in {season}", f"it is {season}") for season in ("spring", "summer", "autumn", "winter")},
+    "snow": ("snow lies", "white with snow"), "clear sky": ("sky is clear", "no cloud"),
+    "some clouds": ("clouds cover about",), "overcast": ("clouds hide",),
+    **{amount: (f"{amount} of the tile",) for amount in ("nearly all", "most", "about half")},
+    **{amount: (f"{amount} of the tile",) for amount in ("about a third", "a part")},
+}  # fmt: skip
+STATEMENTS = (*NAMED, *WHOLE)
 _NUMBER = {word: k for k, words in enumerate(NAMED.values()) for word in words}
 _ROWS, _COLUMNS = {"top": 0, "bottom": 2}, {"left": 0, "right": 2}
+_WHOLE = [re.compile("|".join(words), re.IGNORECASE) for words in WHOLE.values()]
+_FILLS = re.compile(rf"^({'|'.join(_NUMBER)}) \w+(?: up)? (?:nearly all|most) of the tile", re.IGNORECASE)
 _FIELD = r"(?:(?:top|bottom) )?(?:left|right)|top|bottom|centre|middle"
 _FOUND = re.compile(
     rf"\b(?:(?P<what>{'|'.join(sorted(_NUMBER, key=len, reverse=True))})"
@@ -64,11 +78,15 @@ LESSON_STEPS = 800  # five minutes of a processor core
 
 
 def named(sentence: str) -> torch.Tensor:
-    """What a caption says lies in which of nine fields of the tile: 0 or 1, ``[len(NAMED), 3, 3]``.
+    """What a caption says lies in which of nine fields of the tile: 0 or 1, ``[len(STATEMENTS), 3, 3]``.
 
     A place belongs to the last thing that was named before it: "trees on the left and water at the top".
     """
-    said, what = torch.zeros(len(NAMED), 3, 3), None
+    said, what = torch.zeros(len(STATEMENTS), 3, 3), None
+    for k, pattern in enumerate(_WHOLE, len(NAMED)):
+        said[k] = float(pattern.search(sentence) is not None)
+    if fills := _FILLS.search(sentence):
+        said[_NUMBER[fills[1].lower()]] = 1
     for found in _FOUND.finditer(sentence):
         if found["what"]:
             what = _NUMBER[found["what"].lower()]
@@ -101,7 +119,7 @@ class Places(nn.Module):
         before = [block.resnets[k] for block in blocks for k in range(len(block.attentions))]
         after = [block.attentions[-1] for block in blocks]
         self._watched = (before, after)  # in a tuple, because they are not this module's own
-        count = len(NAMED) + len(NAMES)
+        count = len(STATEMENTS) + len(NAMES)
         self.where = nn.ModuleList(_question(m.out_channels, PARTS**2) for m in before)
         self.what = nn.ModuleList(_question(m.out_channels, count) for m in after)
 
@@ -111,7 +129,7 @@ class Places(nn.Module):
         Args:
             answer: Calls the UNet.
             maps: Share of each land cover, ``[N, 7, h, w]`` in [0, 1].
-            said: From :func:`named`, ``[N, len(NAMED), 3, 3]``.
+            said: From :func:`named`, ``[N, len(STATEMENTS), 3, 3]``.
         """
         seen: dict[nn.Module, torch.Tensor] = {}
 
@@ -142,7 +160,7 @@ def _where(scores: torch.Tensor) -> torch.Tensor:
 
 
 def _what(scores: torch.Tensor, maps: torch.Tensor, said: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    of_names, of_cover = scores.split((len(NAMED), len(NAMES)), dim=1)
+    of_names, of_cover = scores.split((len(STATEMENTS), len(NAMES)), dim=1)
     side = scores.shape[-1]
     return (
         _binary(of_names, on_grid(said, side)),
@@ -165,7 +183,9 @@ class Fields(nn.Module):
         self.queries = nn.Parameter(0.5 * torch.randn(9, width))
         self.enter, self.between, self.leave = (nn.LayerNorm(width) for _ in range(3))
         self.first, self.second = (nn.MultiheadAttention(width, heads, batch_first=True) for _ in range(2))
-        self.score = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, len(NAMED)))
+        self.score = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, len(STATEMENTS))
+        )
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         states = self.enter(states)
