@@ -14,6 +14,7 @@ four times the gsd is to be sharpened, one of another date is to be taken throug
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def train(
     from rs_course.checkpoints.diffusionsat import SatUNet
 
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=start)
-    scenes, words = layouts(int(data)), latent.tokens(tokenizer)
+    scenes, words = layouts(int(data), workers=os.cpu_count() or 1), latent.tokens(tokenizer)
     encoded = latent.encode(vae, scenes.tiles.images, views=latent.VIEWS)
     with seeds.initial_weights(seed):
         network = AskedDenoiser(SatUNet(**UNET), text_encoder)

@@ -67,12 +67,8 @@ _FOUND = re.compile(
 )
 PARTS = 4  # rows and columns of the parts that a position is to be told apart by
 RARE = 5.0  # weight of what a sentence names, against what it does not
-WEIGHTS = {
-    "where": 0.5,
-    "named": 1.0,
-    "cover": 0.3,
-    "text": 2.0,
-}  # beside the denoiser's own loss, which is near 1
+# Of the questions, beside the denoiser's own loss, which is near 1.
+WEIGHTS = {"where": 0.5, "named": 1.0, "cover": 0.3, "text": 2.0}
 LESSON = Recipe(lr=5e-4, decay=linear_decay(0.4), warmup=100, log_every=100)
 LESSON_STEPS = 800  # five minutes of a processor core
 

@@ -276,7 +276,7 @@ def test_a_tower_learns_what_is_placed_where_and_goes_on(scenes, tmp_path):
 def test_a_generator_has_its_lessons_first_and_is_a_checkpoint_of_the_published_layout(
     scenes, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(diffusionsat, "layouts", lambda count: scenes)
+    monkeypatch.setattr(diffusionsat, "layouts", lambda count, workers: scenes)
     monkeypatch.setattr(diffusionsat, "LESSON_STEPS", 1)
     monkeypatch.setattr(diffusionsat, "teach", partial(places.teach, steps=1))
     options = {"batch_size": 4, "start": "mini-diffusionsat", "sample_grid": None}
