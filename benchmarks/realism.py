@@ -10,7 +10,7 @@
   reference tiles, once against these after ``mini-vae``: no generator of latents can do better.
 - Straightness: structure-tensor coherence, of classes that are made of lines. Wavy roads have less of it.
 
-Reference tiles are EuroSAT's training tiles for ``mini-text2earth`` and simulated ones for
+Reference tiles are EuroSAT's training tiles for ``mini-text2earth`` and its student and simulated ones for
 ``mini-diffusionsat``. Writes ``data/results/realism.json``.
 """
 
@@ -37,7 +37,11 @@ from rs_course import checkpoints, classification, datasets
 from rs_course.checkpoints.images import pixels
 from rs_course.metrics.intervals import wilson
 
-COLLECTIONS = {"mini-text2earth": "eurosat", "mini-diffusionsat": "simulated"}
+COLLECTIONS = {
+    "mini-text2earth": "eurosat",
+    "mini-text2earth-fast": "eurosat",
+    "mini-diffusionsat": "simulated",
+}
 STRAIGHT = ("Highway", "AnnualCrop", "Residential", "Industrial")
 STEPS = 600  # of the network that tells generated from reference tiles
 HELD_OUT = 0.2

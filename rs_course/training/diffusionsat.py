@@ -45,8 +45,8 @@ DROP_FIELD = 0.1  # share of tiles on which each single field is unknown
 DROP_METADATA = 0.5
 EARLY = 300  # noise levels next to pure noise, at which it is decided what lies where
 COARSE = (4, 4.0)  # see ``rs_course.diffusion.process.train``
-# Before it learns to denoise, in which the noise hardly counts; a quarter of an hour of a processor core.
-LESSON, LESSON_STEPS, LESSON_SHARE = Recipe(lr=1e-3, decay=linear_decay(0.7), log_every=50), 800, 0.05
+# Before it learns to denoise, in which the noise hardly counts; twenty minutes of a processor core.
+LESSON, LESSON_STEPS, LESSON_SHARE = Recipe(lr=1e-3, decay=linear_decay(0.7), log_every=50), 1_200, 0.05
 
 
 class Denoiser(latent.TextDenoiser):
