@@ -108,7 +108,7 @@ def train(
     teach(network.texts, network.fields, Sentences(scenes.tiles), words, out=Path(out) / "text", **again)
     lesson = {"recipe": LESSON, "share": LESSON_SHARE, "targets": early, "start": start}
     latent.fit(
-        Path(out) / "places", network, made, _nothing, budget=Budget(steps=LESSON_STEPS), **again, **lesson
+        Path(out) / "places", network, made, None, budget=Budget(steps=LESSON_STEPS), **again, **lesson
     )
 
     def save(network, out):
@@ -116,10 +116,6 @@ def train(
 
     options = {"sample_grid": latent.of_classes("simulated"), "targets": early, "coarse": COARSE} | options
     return latent.fit(out, network, made, save, budget=Budget(minutes), **again, **options)
-
-
-def _nothing(network, out):
-    """What a lesson saves beside its state."""
 
 
 def early(x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor, *condition):

@@ -59,19 +59,23 @@ def schedule() -> schedules.Schedule:
     return schedules.scaled_linear(1000, BETAS["beta_start"], BETAS["beta_end"])
 
 
+def in_views(x: torch.Tensor, views: int = VIEWS) -> list[torch.Tensor]:
+    """Pictures or maps ``[..., H, W]`` as they are, mirrored, and both turned by a quarter; the first few."""
+    flipped = x.flip(-1)
+    return [x, flipped, x.rot90(1, (-2, -1)), flipped.rot90(1, (-2, -1))][:views]
+
+
 @torch.inference_mode()
 def encode(vae: AutoencoderKL, images: np.ndarray, *, views: int = 1) -> torch.Tensor:
     """Latents of tiles as the UNet sees them: uint8 ``[N, H, W, 3]`` to float16 ``[N, views, C, h, w]``.
 
-    View 0 is the tile, 1 its mirror image, 2 and 3 the same turned by a quarter. They lie on the device of
-    ``vae``.
+    The views are those of :func:`in_views`. They lie on the device of ``vae``.
     """
     out = []
     for start in range(0, len(images), 50):
         x = from_pixels(np.ascontiguousarray(images[start : start + 50])).to(vae.device)
-        seen = (x, x.flip(3), x.rot90(1, (2, 3)), x.flip(3).rot90(1, (2, 3)))[:views]
         with precision.fast(vae.device.type):
-            seen = [vae.encode(view).latent_dist.mean for view in seen]
+            seen = [vae.encode(view).latent_dist.mean for view in in_views(x, views)]
         out.append((torch.stack(seen, 1).float() * vae.config.scaling_factor).half())
     return torch.cat(out).clone()
 
@@ -175,8 +179,8 @@ class TextDenoiser(torch.nn.Module):
 
 def fit(
     out: str | Path, network: torch.nn.Module, batches: Callable[[int], Iterable],
-    save: Callable[[torch.nn.Module, Path], None], *, budget: Budget, seed: int = 0, resume: bool = True,
-    start: str | Path | None = None, recipe: Recipe = RECIPE, ema_decay: float = 0.999,
+    save: Callable[[torch.nn.Module, Path], None] | None, *, budget: Budget, seed: int = 0,
+    resume: bool = True, start: str | Path | None = None, recipe: Recipe = RECIPE, ema_decay: float = 0.999,
     loss_weight: Callable[..., torch.Tensor] | None = None, targets: Callable[..., tuple] | None = None,
     coarse: tuple[int, float] | None = None, share: float = 1.0,
     sample_grid: Callable[[Path], Grid] | None = None, compile: bool = False,
@@ -187,7 +191,7 @@ def fit(
         out: Folder of the training state, ``log.jsonl``, samples and the checkpoint.
         network: Called as ``network(x_t, t, *condition)``.
         batches: ``batches(first)`` yields ``(x0, *condition)`` of the steps ``first``, ``first + 1``, …
-        save: ``save(averaged_network, out)`` writes the checkpoint.
+        save: ``save(averaged_network, out)`` writes the checkpoint; ``None`` where only the state is kept.
         budget: Length of the whole training, over all resumed runs.
         seed: Of steps and noise.
         resume: Go on where an interrupted training stopped.
@@ -207,7 +211,8 @@ def fit(
     ema = EMA(network, ema_decay)
 
     def keep(step):
-        save(ema.module, out)
+        if save is not None:
+            save(ema.module, out)
         if sample_grid is not None:
             write_grid(out, sample_grid, step)
 

@@ -34,6 +34,7 @@ KINDS = {"cover": 0.5, "course": 0.25, "banks": 0.1, "count": 0.15}
 # Words for a side: clockwise, as captions name the edges that a river touches; north is up.
 _EDGES = ("left", "top", "right", "bottom")
 _COMPASS = {"north": "top", "south": "bottom", "west": "left", "east": "right"}
+_POINTS = {side: point for point, side in _COMPASS.items()}
 _MIRRORED = {"left": "right", "right": "left"}
 _TURNED = {"top": "left", "left": "bottom", "bottom": "right", "right": "top"}  # against the clock
 _ONE = rf"({'|'.join(_EDGES)})"
@@ -85,9 +86,7 @@ def shares(classes: np.ndarray) -> np.ndarray:
 
 def turned_maps(maps: torch.Tensor) -> torch.Tensor:
     """Maps ``[N, C, h, w]`` in all views of ``latent.encode``: ``[N, VIEWS, C, h, w]``."""
-    flipped = maps.flip(3)
-    views = (maps, flipped, maps.rot90(1, (2, 3)), flipped.rot90(1, (2, 3)))
-    return torch.stack(views[: latent.VIEWS], 1)
+    return torch.stack(latent.in_views(maps), 1)
 
 
 def turned(sentence: str, view: int) -> str:
@@ -103,8 +102,7 @@ def turned(sentence: str, view: int) -> str:
     def anew(found):
         words = found[0]
         if sun := _SUN.fullmatch(words):
-            compass = {value: key for key, value in _COMPASS.items()}
-            return "-".join(compass[name] for name in corner(*(_COMPASS[name] for name in sun.groups())))
+            return "-".join(_POINTS[name] for name in corner(*(_COMPASS[name] for name in sun.groups())))
         if course := _COURSE.fullmatch(words):
             start, end = sorted((side(name) for name in course.groups()), key=_EDGES.index)
             return f"from the {start} edge to the {end} edge"

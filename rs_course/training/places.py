@@ -139,8 +139,13 @@ class Places(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
+        sides = {seen[m].shape[-1] for m in after}
+        on_side = {side: (on_grid(said, side), F.adaptive_avg_pool2d(maps, side)) for side in sides}
         where = [_where(ask(seen[m]).float()) for ask, m in zip(self.where, before, strict=True)]
-        what = [_what(ask(seen[m]).float(), maps, said) for ask, m in zip(self.what, after, strict=True)]
+        what = [
+            _what(ask(seen[m]).float(), *on_side[seen[m].shape[-1]])
+            for ask, m in zip(self.what, after, strict=True)
+        ]
         losses = {"where": where, "named": [a for a, _ in what], "cover": [b for _, b in what]}
         return answered, {name: WEIGHTS[name] * torch.stack(each).mean() for name, each in losses.items()}
 
@@ -155,13 +160,9 @@ def _where(scores: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(scores, (PARTS * part[:, None] + part).expand(len(scores), side, side))
 
 
-def _what(scores: torch.Tensor, maps: torch.Tensor, said: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _what(scores: torch.Tensor, said: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     of_names, of_cover = scores.split((len(STATEMENTS), len(NAMES)), dim=1)
-    side = scores.shape[-1]
-    return (
-        _binary(of_names, on_grid(said, side)),
-        F.cross_entropy(of_cover, F.adaptive_avg_pool2d(maps, side)),
-    )
+    return _binary(of_names, said), F.cross_entropy(of_cover, maps)
 
 
 def _binary(scores: torch.Tensor, said: torch.Tensor) -> torch.Tensor:

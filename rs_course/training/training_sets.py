@@ -209,14 +209,15 @@ def placed_captions(images: np.ndarray, labels: np.ndarray, names: Sequence[str]
         For each of ``latent.VIEWS`` views of each tile, in the order of ``latent.encode``, one sentence or
         none: a list of N · VIEWS lists.
     """
+    import torch
+
     from rs_course.alignment.atoms import load_reader, read_landcover
 
     from .landcover import sentences_of
 
     maps = read_landcover(load_reader(), images)
-    flipped = maps[:, :, ::-1]
-    views = [maps, flipped, np.rot90(maps, 1, (1, 2)), np.rot90(flipped, 1, (1, 2))][: latent.VIEWS]
-    said = [sentences_of(view, labels, names, seed=k) for k, view in enumerate(views)]
+    views = latent.in_views(torch.from_numpy(maps))
+    said = [sentences_of(view.numpy(), labels, names, seed=k) for k, view in enumerate(views)]
     return [[one] if one else [] for of_tile in zip(*said, strict=True) for one in of_tile]
 
 

@@ -1,5 +1,7 @@
 """A few scenes with maps, and a UNet small enough for seconds, for the trainings that build on one."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -28,14 +30,31 @@ def sat_unet():
     return unet
 
 
-@pytest.fixture(scope="session")
-def mapped_scenes(tmp_path_factory):
+@contextmanager
+def rendered_here(tmp_path_factory, chunk: int):
+    """A cache of its own, and no more scenes rendered at a time than a test looks at."""
     from rs_course.training import training_sets
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RS_COURSE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(training_sets, "CHUNK", 4)
+        patch.setattr(training_sets, "CHUNK", chunk)
+        yield
+
+
+@pytest.fixture(scope="session")
+def mapped_scenes(tmp_path_factory):
+    from rs_course.training import training_sets
+
+    with rendered_here(tmp_path_factory, 4):
         return training_sets.mapped_scenes(6)
+
+
+@pytest.fixture(scope="session")
+def layout_scenes(tmp_path_factory):
+    from rs_course.training import layouts
+
+    with rendered_here(tmp_path_factory, 40):
+        return layouts.layouts(40)
 
 
 @pytest.fixture(scope="session")

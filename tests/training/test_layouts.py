@@ -10,19 +10,16 @@ from diffusers import UNet2DConditionModel
 
 from rs_course import checkpoints
 from rs_course.alignment.atoms import NAMES
-from rs_course.training import diffusionsat, latent, layouts, places, training_sets
+from rs_course.training import diffusionsat, latent, layouts, places
 from rs_course.training_loop import STATE
 
 SMALL = {**diffusionsat.UNET, "block_out_channels": (16, 16, 16), "attention_head_dim": 2}
 SMALL |= {"norm_num_groups": 4, "cross_attention_dim": 8}
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RS_COURSE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(training_sets, "CHUNK", 40)
-        return layouts.layouts(40)
+@pytest.fixture
+def scenes(layout_scenes):
+    return layout_scenes
 
 
 def test_maps_say_what_share_of_each_field_is_covered():
