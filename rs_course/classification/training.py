@@ -182,7 +182,7 @@ def steps_of(
 
     def loss(batch, step):
         inputs, targets = batch
-        with precision.fast(device.type) if fast else contextlib.nullcontext():
+        with precision.repeatable(device.type) if fast else contextlib.nullcontext():
             logits = model(_shrunk(inputs, (step + 0.5) / steps, progressive_resizing))
         return sum(
             weight * F.cross_entropy(part.float(), y, label_smoothing=label_smoothing)
@@ -210,7 +210,7 @@ def _settle(model: torch.nn.Module, batches, device) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # a plain average over all batches
     for x in batches:
-        with precision.fast(device.type):
+        with precision.repeatable(device.type):
             model(x)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
@@ -261,7 +261,7 @@ def predict(
         x, total = to_float(part.to(device)), torch.zeros(())
         for k, mirrored in views:
             view = torch.rot90(x, k, (2, 3))
-            with precision.fast(device.type):
+            with precision.repeatable(device.type):
                 logits = model(view.flip(3) if mirrored else view)
             total = total + logits.float().softmax(1)
         result.append(total.div(len(views)).cpu())

@@ -51,7 +51,7 @@ def adapt(out: str | Path, checkpoint: str, shots: Tiles, *, steps: int, seed: i
     Raises:
         ValueError: A checkpoint of another family, or fewer than one step.
     """
-    from rs_course import checkpoints, precision
+    from rs_course import checkpoints
     from rs_course.checkpoints.diffusionsat import SatUNet
     from rs_course.checkpoints.loading import locate
     from rs_course.diffusion.process import denoising_loss
@@ -92,8 +92,7 @@ def adapt(out: str | Path, checkpoint: str, shots: Tiles, *, steps: int, seed: i
     network = Network()
     ema = EMA(network, EMA_DECAY)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=1e-2, fused=True)
-    number_type = precision.autocast("cpu")
-    loss = denoising_loss(network, latent.schedule(), prediction_type="v", autocast=number_type, seed=seed)
+    loss = denoising_loss(network, latent.schedule(), prediction_type="v", seed=seed)
     falling = LambdaLR(optimizer, lambda step: 1 - step / steps)
     run(optimize(network, batches(), loss, optimizer, scheduler=falling, ema=ema, clip_norm=1.0))
     latent.save_pipeline(out, ema.module.unet, diffusionsat.PIPELINE, _beside(out, Path(locate(checkpoint))))
