@@ -45,6 +45,7 @@ DROP_FIELD = 0.1  # share of tiles on which each single field is unknown
 DROP_METADATA = 0.5
 EARLY = 300  # noise levels next to pure noise, at which it is decided what lies where
 COARSE = (4, 4.0)  # see ``rs_course.diffusion.process.train``
+RECALLED = 600  # noise levels, from none on, of which a network learns from the one that it goes on from
 # Before it learns to denoise, in which the noise hardly counts; twenty minutes of a processor core.
 LESSON, LESSON_STEPS, LESSON_SHARE = Recipe(lr=1e-3, decay=linear_decay(0.7), log_every=50), 1_200, 0.05
 
@@ -99,6 +100,7 @@ def train(
     from rs_course.checkpoints.diffusionsat import SatUNet
 
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=start)
+    targets = early if start is None else recalled(earlier(start))
     scenes, words = layouts(int(data), workers=os.cpu_count() or 1), latent.tokens(tokenizer)
     encoded = latent.encode(vae, scenes.tiles.images, views=latent.VIEWS)
     with seeds.initial_weights(seed):
@@ -114,7 +116,7 @@ def train(
     def save(network, out):
         latent.save_pipeline(out, network.unet, PIPELINE, folders, network.texts.tower)
 
-    options = {"sample_grid": latent.of_classes("simulated"), "targets": early, "coarse": COARSE} | options
+    options = {"sample_grid": latent.of_classes("simulated"), "targets": targets, "coarse": COARSE} | options
     return latent.fit(out, network, made, save, budget=Budget(minutes), **again, **options)
 
 
@@ -124,6 +126,33 @@ def early(x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor, *condition):
     late = len(last) - 1 - (EARLY * (t[half:] / len(last)).square()).long()
     t = torch.cat([t[:half], late])
     return add_noise(x0, eps, t, last), t, target(x0, eps, t, last, "v")
+
+
+def recalled(teacher: Denoiser) -> Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """As :func:`early`, but below :data:`RECALLED` the answer is the teacher's.
+
+    The lessons spoil what a network knew about detail. Its earlier self tells it, and without the noise that
+    an answer from data holds. Not in the lessons: what must answer as before learns to ignore the sentence.
+    """
+
+    def targets(x0, eps, t, ids, metadata, *_):
+        xt, t, v = early(x0, eps, t)
+        known = (t < RECALLED).nonzero().flatten()
+        with torch.no_grad():
+            v[known] = teacher(xt[known], t[known].to(xt.device), ids[known], metadata[known]).to(v)
+        return xt, t, v
+
+    return targets
+
+
+def earlier(checkpoint: str | Path) -> Denoiser:
+    """The network of a checkpoint, which is not trained."""
+    from rs_course.checkpoints.diffusionsat import SatUNet
+
+    *_, text_encoder, _ = latent.shared_parts(text_encoder=checkpoint)
+    network = Denoiser(SatUNet(**UNET), text_encoder).to(text_encoder.device)
+    latent.begin_from(network.unet, checkpoint)
+    return network.eval().requires_grad_(False)
 
 
 def batches(scenes: Layouts, encoded: torch.Tensor, words: Callable, seed: int, batch_size: int = 32):

@@ -10,6 +10,7 @@ from diffusers import UNet2DConditionModel
 
 from rs_course import checkpoints
 from rs_course.alignment.atoms import NAMES
+from rs_course.checkpoints.prompts import encode
 from rs_course.training import diffusionsat, latent, layouts, places
 from rs_course.training_loop import STATE
 
@@ -239,6 +240,34 @@ def test_half_of_a_batch_is_asked_where_everything_is_decided():
     _, early, _ = diffusionsat.early(x0, torch.randn_like(x0), t)
     assert torch.equal(early[:32], t[:32])
     assert early[32:].min() >= 1000 - diffusionsat.EARLY - 1 and early.max() <= 999
+
+
+def test_a_network_recalls_from_its_earlier_self_what_is_seen_at_little_noise():
+    t = torch.randint(1000, (32,), generator=torch.Generator().manual_seed(0))
+    x0, eps = torch.randn(2, 32, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    ids, metadata = torch.arange(32)[:, None], torch.zeros(32, 7)
+
+    def teacher(x, t, ids, metadata):
+        return x + (t[:, None] + ids)[..., None, None]
+
+    targets = diffusionsat.recalled(teacher)
+    xt, levels, v = targets(x0, eps, t, ids, metadata)
+    _, _, learnt = diffusionsat.early(x0, eps, t)
+    known = levels < diffusionsat.RECALLED
+    assert 0 < known.sum() < 32 and torch.equal(v[~known], learnt[~known])
+    assert torch.equal(v[known], teacher(xt, levels, ids, metadata)[known])
+
+
+def test_a_network_is_its_own_teacher():
+    teacher = diffusionsat.earlier("mini-diffusionsat")
+    shipped = checkpoints.load("mini-diffusionsat", dtype=torch.float32)
+    x, t, metadata = torch.randn(1, 4, 16, 16), torch.tensor([300]), torch.zeros(1, 7)
+    sentence = ["There is one pond, in the top left."]
+    states = encode(shipped.tokenizer, shipped.text_encoder, sentence)
+    expected = shipped.unet(x, t, states, metadata=metadata).sample
+    torch.testing.assert_close(
+        teacher(x, t, latent.tokens(shipped.tokenizer)(sentence), metadata), expected, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_a_tower_learns_what_is_placed_where_and_goes_on(scenes, tmp_path):
