@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import nbformat
@@ -147,6 +148,18 @@ def test_set_up_twice_and_after_an_interruption(tmp_path, monkeypatch, capsys):
     setup.create(root / ".venv")
     assert setup._works(root / ".venv")
     assert not (root / ".venv" / "kept").exists()
+
+
+def test_a_python_that_keeps_nothing_finds_everything_compiled(tmp_path, capfd):
+    venv.EnvBuilder().create(tmp_path / ".venv")
+    python = setup._python(tmp_path / ".venv")
+    place = next((tmp_path / ".venv").rglob("site-packages"))
+    (place / "some").mkdir()
+    (place / "some" / "module.py").write_text("x = 1\n")
+    (place / "some" / "template.py").write_text("x = {{ x }\n")
+    setup.compile_once(python)
+    assert [path.name.split(".")[0] for path in (place / "some").rglob("*.pyc")] == ["module"]
+    assert "SyntaxError" not in "".join(capfd.readouterr())
 
 
 def test_a_cell_finds_the_commands_of_the_environment(tmp_path):

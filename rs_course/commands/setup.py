@@ -81,6 +81,8 @@ def setup(args: argparse.Namespace):
     quiet = [] if sys.stdout.isatty() else ["-q"]
     if uv is None or not _call(uv, "pip", "install", *quiet, "--python", python, *settings, *everything):
         _pip(python, "install", *everything)
+    if sys.dont_write_bytecode:
+        compile_once(python)
     keep_widgets(folder)
     find_commands(folder)
     (folder / _STAMP).write_text(json.dumps(stamp(root, args.torch, extras)), encoding="utf-8")
@@ -115,6 +117,18 @@ def create(folder: Path) -> Path:
                 "Python cannot create virtual environments here; on Debian: apt install python3-venv."
             ) from None
     return python
+
+
+def compile_once(python: Path) -> None:
+    """Compile what is installed, for a Python that may not keep what it compiles (PYTHONDONTWRITEBYTECODE).
+
+    It would compile torch and diffusers again at every start of a kernel, which takes longer than to import
+    them. Pip compiles what it installs, uv does not.
+    """
+    print("setup: compiling, because PYTHONDONTWRITEBYTECODE is set", flush=True)
+    place = _output(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'), end='')")
+    # Templates and files for other versions of Python cannot be compiled, and nothing imports them.
+    _call(python, "-m", "compileall", "-qq", "-j", "0", "-x", r"[/\\]tests[/\\]", place)
 
 
 def keep_widgets(environment: Path) -> None:
