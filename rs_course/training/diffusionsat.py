@@ -100,7 +100,7 @@ def train(
     from rs_course.checkpoints.diffusionsat import SatUNet
 
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=start)
-    targets = early if start is None else recalled(earlier(start))
+    targets = early if start is None else recalled(earlier(start, copy.deepcopy(text_encoder)))
     scenes, words = layouts(int(data), workers=os.cpu_count() or 1), latent.tokens(tokenizer)
     encoded = latent.encode(vae, scenes.tiles.images, views=latent.VIEWS)
     with seeds.initial_weights(seed):
@@ -145,11 +145,10 @@ def recalled(teacher: Denoiser) -> Callable[..., tuple[torch.Tensor, torch.Tenso
     return targets
 
 
-def earlier(checkpoint: str | Path) -> Denoiser:
-    """The network of a checkpoint, which is not trained."""
+def earlier(checkpoint: str | Path, text_encoder: nn.Module) -> Denoiser:
+    """The network of a checkpoint with its text tower, which are not trained."""
     from rs_course.checkpoints.diffusionsat import SatUNet
 
-    *_, text_encoder, _ = latent.shared_parts(text_encoder=checkpoint)
     network = Denoiser(SatUNet(**UNET), text_encoder).to(text_encoder.device)
     latent.begin_from(network.unet, checkpoint)
     return network.eval().requires_grad_(False)

@@ -259,8 +259,8 @@ def test_a_network_recalls_from_its_earlier_self_what_is_seen_at_little_noise():
 
 
 def test_a_network_is_its_own_teacher():
-    teacher = diffusionsat.earlier("mini-diffusionsat")
     shipped = checkpoints.load("mini-diffusionsat", dtype=torch.float32)
+    teacher = diffusionsat.earlier("mini-diffusionsat", shipped.text_encoder)
     x, t, metadata = torch.randn(1, 4, 16, 16), torch.tensor([300]), torch.zeros(1, 7)
     sentence = ["There is one pond, in the top left."]
     states = encode(shipped.tokenizer, shipped.text_encoder, sentence)
