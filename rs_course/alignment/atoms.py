@@ -10,6 +10,7 @@ class labels and CLIP scores saturate: they cannot tell whether the water lies o
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -247,26 +248,37 @@ KINDS = tuple(_MAKERS)
 NAMES = tuple(SEGMENTATION_COLOURS)
 
 
+_WIDTHS = 16, 32, 64, 96  # channels of the reader, from the tile's own pixels to an eighth of them
+
+
 class LandcoverReader(nn.Module):
-    """Tile ``[N, 3, 64, 64]`` in [0, 1] to scores of :data:`NAMES` ``[N, 7, 64, 64]``."""
+    """Tile ``[N, 3, 64, 64]`` in [0, 1] to scores of :data:`NAMES` ``[N, 7, 64, 64]``.
+
+    Down three levels and up again with skips (Ronneberger et al. 2015: U-Net): a river is a river by its
+    course, because its colour may be that of the wood beside it.
+    """
 
     def __init__(self):
         super().__init__()
-        width = 32
 
-        def conv(inside, outside, stride=1, dilation=1):
-            layer = nn.Conv2d(inside, outside, 3, stride, padding=dilation, dilation=dilation, bias=False)
+        def conv(inside, outside, stride=1):
+            layer = nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False)
             return nn.Sequential(layer, nn.BatchNorm2d(outside), nn.ReLU())
 
-        self.fine = conv(3, width // 2)
-        dilated = (conv(width, width, dilation=d) for d in (1, 2, 4, 8))
-        self.coarse = nn.Sequential(conv(width // 2, width, 2), *dilated)
-        self.head = nn.Sequential(conv(width // 2 + width, width), nn.Conv2d(width, len(NAMES), 1))
+        levels = list(itertools.pairwise(_WIDTHS))
+        self.first = conv(3, _WIDTHS[0])
+        self.down = nn.ModuleList(nn.Sequential(conv(a, b, 2), conv(b, b)) for a, b in levels)
+        self.up = nn.ModuleList(conv(a + b, a) for a, b in reversed(levels))
+        self.head = nn.Conv2d(_WIDTHS[0], len(NAMES), 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        fine = self.fine(2 * x - 1)
-        coarse = F.interpolate(self.coarse(fine), scale_factor=2, mode="bilinear")
-        return self.head(torch.cat([fine, coarse], dim=1))
+        seen = [self.first(2 * x - 1)]
+        for down in self.down:
+            seen.append(down(seen[-1]))
+        x = seen.pop()
+        for up in self.up:
+            x = up(torch.cat([seen.pop(), F.interpolate(x, scale_factor=2, mode="bilinear")], dim=1))
+        return self.head(x)
 
 
 def load_reader(name_or_folder: str | Path = "mini-landcover") -> LandcoverReader:

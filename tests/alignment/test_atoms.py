@@ -64,3 +64,10 @@ def test_an_unknown_kind_and_an_empty_list_are_named(scenes):
         module.atoms(scenes[:1], ["colour"])
     with pytest.raises(ValueError, match="give more scenes"):
         module.obedience([], np.empty(0))
+
+
+def test_the_shipped_reader_knows_where_rivers_flow():
+    """In unseen places; one that takes a river for the wood beside it tells three of four pairs apart."""
+    found = module.atoms([simulated_earth.scene("River", 2_300_000_000 + k) for k in range(60)], ["course"])
+    wins = module.won(found, tiles(found, "image"), tiles(found, "other"), module.load_reader())
+    assert len(found) > 30 and wins.mean() > 0.85
