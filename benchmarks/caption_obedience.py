@@ -1,6 +1,6 @@
 """Do the generators obey captions? Opposite pairs of statements, the same noise, judged by a reader.
 
-    python benchmarks/caption_obedience.py [--checkpoint mini-diffusionsat] [--scenes 400]
+    python benchmarks/caption_obedience.py [--checkpoint mini-diffusionsat …] [--scenes 800]
 
 Every atom of unseen scenes (``rs_course.alignment.atoms``) is asked for together with its opposite, from the
 same initial noise, with the checkpoint's own settings; ``mini-landcover``, trained on true simulated tiles,
@@ -22,12 +22,13 @@ from rs_course.checkpoints.images import pixels
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "caption_obedience.json"
 FIRST = 2_300_000_000  # scene seeds of the simulator's test split
-MOST = 60  # atoms of each kind
+MOST, LEAST = 60, 10  # atoms of each kind; a kind with fewer is left out
 
 
 def some(scenes) -> list:
-    """At most :data:`MOST` atoms of each kind, in the order of the scenes."""
-    return [one for kind in KINDS for one in atoms(scenes, [kind])[:MOST]]
+    """At most :data:`MOST` atoms of each kind, in the order of the scenes, where there are enough."""
+    of_kinds = (atoms(scenes, [kind])[:MOST] for kind in KINDS)
+    return [one for of_kind in of_kinds if len(of_kind) >= LEAST for one in of_kind]
 
 
 def drawn(generator, sentences: list[str], seed: int) -> np.ndarray:
@@ -51,8 +52,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", nargs="+", default=["mini-diffusionsat"])
-    parser.add_argument("--scenes", type=int, default=400)
+    parser.add_argument("--checkpoint", nargs="+", default=["mini-diffusionsat", "mini-text2earth"])
+    parser.add_argument("--scenes", type=int, default=800)
     parser.add_argument("--seed", type=int, default=11)
     arguments = parser.parse_args()
     classes = simulated_earth.CLASSES
