@@ -32,6 +32,7 @@ from rs_course.metrics.intervals import bootstrap
 from rs_course.superres import baselines, degradation
 from rs_course.superres.quality import texture_distance
 from rs_course.training import landcover, training_sets
+from rs_course.training_loop import once
 
 RESULT = Path(__file__).resolve().parents[1] / "data" / "results" / "conditioning.json"
 FIRST = 2_200_000_000  # scene seeds of the simulator's test split
@@ -60,15 +61,13 @@ def train_reader(
 ) -> LandcoverReader:
     """The reader, trained on tiles of any date and scale, once; roads count more, because they are rare."""
     kept = paths.cache_dir() / "training" / simulated_earth.VERSION / f"landcover-unet-{steps}-{seed}.pt"
-    if not kept.exists():
+
+    def train():
         truth = scenes.truth[:, 2, ::2, ::2]
-        reader = landcover.fit(
-            scenes.images, truth, {"road": 3.0}, steps=steps, seed=seed, batch_size=batch_size, fast=False
-        )
-        torch.save(reader.state_dict(), kept)
-    reader = LandcoverReader()
-    reader.load_state_dict(torch.load(kept, weights_only=True))
-    return reader.eval()
+        options = {"steps": steps, "seed": seed, "batch_size": batch_size, "fast": False}
+        return landcover.fit(scenes.images, truth, {"road": 3.0}, **options)
+
+    return once(kept, LandcoverReader(), train)
 
 
 @torch.inference_mode()
