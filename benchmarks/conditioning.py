@@ -60,7 +60,7 @@ def train_reader(
     scenes: training_sets.MappedScenes, steps: int, seed: int = 0, batch_size: int = 16
 ) -> LandcoverReader:
     """The reader, trained on tiles of any date and scale, once; roads count more, because they are rare."""
-    kept = paths.cache_dir() / "training" / simulated_earth.VERSION / f"landcover-unet-{steps}-{seed}.pt"
+    kept = paths.cache_dir() / "training" / simulated_earth.VERSION / f"landcover-{steps}-{seed}.pt"
 
     def train():
         truth = scenes.truth[:, 2, ::2, ::2]

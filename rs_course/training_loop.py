@@ -13,6 +13,7 @@ import json
 import math
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -273,11 +274,16 @@ def run(training: Iterator[Progress]) -> None:
 def once(
     path: Path, network: torch.nn.Module, train: Callable[[], torch.nn.Module], *, anew: bool = False
 ) -> torch.nn.Module:
-    """``network`` with the weights of what ``train()`` returns, which is kept in a file for the next time."""
-    if anew or not path.exists():
-        with atomic_write(path) as partial:
+    """``network`` with the weights of what ``train()`` returns, which is kept in a file for the next time.
+
+    The names and shapes of the weights are part of the file's name: a file never meets another network.
+    """
+    layers = json.dumps({name: list(weight.shape) for name, weight in network.state_dict().items()})
+    kept = path.with_stem(f"{path.stem}-{zlib.crc32(layers.encode()):08x}")
+    if anew or not kept.exists():
+        with atomic_write(kept) as partial:
             torch.save(train().state_dict(), partial)
-    network.load_state_dict(torch.load(path, weights_only=True))
+    network.load_state_dict(torch.load(kept, weights_only=True))
     return network.eval()
 
 

@@ -211,3 +211,14 @@ def test_a_training_of_impossible_length_is_refused():
     rates = Recipe(lr=1.0, decay=linear_decay(0.5), warmup=0)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     assert rates.scheduler(optimizer, Budget(steps=4)).get_last_lr() == [1.0]
+
+
+def test_what_is_kept_is_never_given_to_another_network(tmp_path):
+    def kept(width, value):
+        trained = torch.nn.Linear(width, 1)
+        torch.nn.init.constant_(trained.weight, value)
+        return training_loop.once(tmp_path / "judge.pt", torch.nn.Linear(width, 1), lambda: trained).weight
+
+    assert kept(2, 1.0).tolist() == [[1, 1]]
+    assert kept(3, 2.0).tolist() == [[2, 2, 2]]  # trained, although a file of this name was there
+    assert kept(2, 3.0).tolist() == [[1, 1]]  # and that file still is

@@ -71,7 +71,7 @@ def train_reader(scenes: int = 6_000, steps: int = 6_000, *, seed: int = 0) -> L
         seed: Of weights, order and colours.
     """
     folder = paths.cache_dir() / "training" / simulated_earth.VERSION
-    kept = folder / f"landcover-unet-{scenes}-{steps}-{DRAW}-{seed}.pt"
+    kept = folder / f"landcover-{scenes}-{steps}-{DRAW}-{seed}.pt"
 
     def train():
         (images, truth), _ = rendered(f"landcover-{DRAW}-{DRAWN}", scenes, partial(_row, DRAW))
