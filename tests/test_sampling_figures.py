@@ -113,7 +113,7 @@ def test_the_quality_table_shows_generated_beside_real():
     assert "| tiles | 1,200 | 1,100 |" in table
     assert "recognised, % ± sd over seeds | 85.0 ± 7.1 | 95.0 ± 0.0 |" in table
     assert "| … true tiles through the autoencoder |  | 75.0 ± 7.1 |" in table and "ceiling" not in table
-    assert "| DDIM, 8 steps, guidance 4 from 0 to 0.5 of the way |" in table
+    assert "| ddim, 8 steps, guidance 4 from 0 to 0.5 of the way |" in table
     assert "share of real, % | 75.0 | 100 |" in table
     assert "| FID | 2 | 0.5 |" in table
     who = table.splitlines()[-1]

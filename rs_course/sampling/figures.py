@@ -206,7 +206,11 @@ def _percent(shares) -> str:
 
 
 def _settings(chosen: dict) -> str:
-    name = chosen["sampler"].removesuffix("Scheduler")
+    from .samplers import SAMPLERS
+
+    # Where no sampler was named, the checkpoint's own scheduler is noted by its class.
+    names = {kind.__name__: name for name, (kind, own) in SAMPLERS.items() if not own}
+    name = names.get(chosen["sampler"], chosen["sampler"])
     low, high = chosen["guidance_interval"]
     way = f"guidance {chosen['guidance']:g} from {low:g} to {high:g} of the way"
     return f"{name}, {chosen['steps']} steps, {way}"
