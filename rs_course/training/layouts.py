@@ -20,6 +20,7 @@ from rs_course.datasets import class_prompt
 from rs_course.simulated_earth import CLASSES
 
 from . import latent
+from .sides import COURSE, SIDE, turned
 from .training_sets import DRAWN, Tiles, conditions, place, rendered
 
 DRAW = 7  # which places of the simulator's training split these scenes show
@@ -30,20 +31,6 @@ WITH_CLASS = 0.3  # of both, the share that has the class prompt before it
 # How often a sentence about a place is about land cover, the course of a river or road, its banks, or
 # villages, ponds and bridges.
 KINDS = {"cover": 0.5, "course": 0.25, "banks": 0.1, "count": 0.15}
-
-# Words for a side: clockwise, as captions name the edges that a river touches; north is up.
-_EDGES = ("left", "top", "right", "bottom")
-_COMPASS = {"north": "top", "south": "bottom", "west": "left", "east": "right"}
-_POINTS = {side: point for point, side in _COMPASS.items()}
-_MIRRORED = {"left": "right", "right": "left"}
-_TURNED = {"top": "left", "left": "bottom", "bottom": "right", "right": "top"}  # against the clock
-_ONE = rf"({'|'.join(_EDGES)})"
-_SUN = re.compile(r"\b(north|south)-(east|west)\b")
-_COURSE = re.compile(rf"\bfrom the {_ONE} edge to the {_ONE} edge\b")
-_CORNER = re.compile(r"\b(top|bottom) (left|right)\b")
-_AT = re.compile(rf"\b(?:on|at) the {_ONE}\b")
-_SIDE = re.compile(rf"\b{_ONE}\b")
-_PLACE = re.compile("|".join(pattern.pattern for pattern in (_SUN, _COURSE, _CORNER, _AT, _SIDE)))
 
 
 class Layouts(NamedTuple):
@@ -89,38 +76,11 @@ def turned_maps(maps: torch.Tensor) -> torch.Tensor:
     return torch.stack(latent.in_views(maps), 1)
 
 
-def turned(sentence: str, view: int) -> str:
-    """What is true of a view of a tile (see ``latent.encode``) of which ``sentence`` is true."""
-
-    def side(name):
-        name = _MIRRORED.get(name, name) if view % 2 else name
-        return _TURNED[name] if view >= 2 else name
-
-    def corner(*names):
-        return sorted((side(name) for name in names), key=("top", "bottom", "left", "right").index)
-
-    def anew(found):
-        words = found[0]
-        if sun := _SUN.fullmatch(words):
-            return "-".join(_POINTS[name] for name in corner(*(_COMPASS[name] for name in sun.groups())))
-        if course := _COURSE.fullmatch(words):
-            start, end = sorted((side(name) for name in course.groups()), key=_EDGES.index)
-            return f"from the {start} edge to the {end} edge"
-        if two := _CORNER.fullmatch(words):
-            return " ".join(corner(*two.groups()))
-        if one := _AT.fullmatch(words):
-            now = side(one[1])
-            return f"{'at' if now in ('top', 'bottom') else 'on'} the {now}"
-        return side(words)
-
-    return _PLACE.sub(anew, sentence)
-
-
 def kind_of(sentence: str) -> str | None:
     """Which of :data:`KINDS` a caption is; ``None`` where it says nothing about a side of the ground."""
-    if not _SIDE.search(sentence) or sentence.startswith("Clouds"):
+    if not SIDE.search(sentence) or sentence.startswith("Clouds"):
         return None
-    if _COURSE.search(sentence):
+    if COURSE.search(sentence):
         return "course"
     if sentence.startswith("The river parts"):
         return "banks"

@@ -28,6 +28,7 @@ from rs_course.files import atomic_write
 from rs_course.simulated_earth import CLASSES
 
 from . import latent
+from .sides import turned
 
 if TYPE_CHECKING:
     import torch
@@ -134,9 +135,6 @@ def place(k: int, draw: int) -> tuple[str, int]:
     return CLASSES[k % len(CLASSES)], SCENES_PER_CLASS * draw + k // len(CLASSES)
 
 
-# Words that change places when a tile is mirrored left to right; the light falls from the other side too.
-_MIRRORED = {"left": "right", "right": "left", "east": "west", "west": "east"}
-_SIDES = re.compile(r"\b(left|right|east|west)\b")
 # Sentences about where and how many are said more often than those about sky and season.
 _SPATIAL = re.compile(r"\b(left|right|top|bottom|centre|middle|one|two|three|four|five)\b")
 
@@ -178,11 +176,6 @@ def joined(one: Tiles, other: Tiles) -> Tiles:
     return Tiles(images, labels, one.captions + other.captions, one.metadata + other.metadata)
 
 
-def mirrored(sentence: str) -> str:
-    """What is true of the mirror image of a tile of which ``sentence`` is true."""
-    return _SIDES.sub(lambda found: _MIRRORED[found[0]], sentence)
-
-
 def with_mirror_images(tiles: Tiles) -> Tiles:
     """The tiles, then their mirror images with sentences that are true of those.
 
@@ -192,7 +185,7 @@ def with_mirror_images(tiles: Tiles) -> Tiles:
     return Tiles(
         np.concatenate([tiles.images, tiles.images[:, :, ::-1]]),
         np.tile(tiles.labels, 2),
-        tiles.captions + [[mirrored(sentence) for sentence in own] for own in tiles.captions],
+        tiles.captions + [[turned(sentence, 1) for sentence in own] for own in tiles.captions],
         tiles.metadata * 2,
     )
 

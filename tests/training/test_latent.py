@@ -22,6 +22,7 @@ from rs_course.training import (
     landcover,
     latent,
     layouts,
+    sides,
     text2earth,
     training_sets,
 )
@@ -112,10 +113,10 @@ def test_attention_that_a_checkpoint_lacks_begins_silent(tmp_path):
 def test_sentences_are_mirrored_with_their_tile(tiles):
     said = "Trees on the left; the sun stands low in the south-east. The town is bright."
     turned = "Trees on the right; the sun stands low in the south-west. The town is bright."
-    assert training_sets.mirrored(said) == turned and training_sets.mirrored(turned) == said
+    assert sides.turned(said, 1) == turned and sides.turned(turned, 1) == said
     both = training_sets.with_mirror_images(tiles)
     assert np.array_equal(both.images[10], tiles.images[0, :, ::-1]) and both.labels[13] == 3
-    assert both.captions[12] == [training_sets.mirrored(sentence) for sentence in tiles.captions[2]]
+    assert both.captions[12] == [sides.turned(sentence, 1) for sentence in tiles.captions[2]]
 
 
 def test_text_and_level_are_dropped_together(tiles):

@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 from rs_course import checkpoints
 from rs_course.alignment.atoms import NAMES
 from rs_course.checkpoints.prompts import encode
-from rs_course.training import diffusionsat, latent, layouts, places
+from rs_course.training import diffusionsat, latent, layouts, places, sides
 from rs_course.training_loop import STATE
 
 SMALL = {**diffusionsat.UNET, "block_out_channels": (16, 16, 16), "attention_head_dim": 2}
@@ -71,7 +71,7 @@ def test_maps_say_what_share_of_each_field_is_covered():
     ],
 )
 def test_a_sentence_stays_true_in_every_view(sentence, views):
-    assert [layouts.turned(sentence, view) for view in range(4)] == [sentence, *views]
+    assert [sides.turned(sentence, view) for view in range(4)] == [sentence, *views]
 
 
 def test_views_of_maps_are_those_of_the_latents_and_of_the_sentences(scenes):
