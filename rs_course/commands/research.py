@@ -70,7 +70,7 @@ def generate(args: argparse.Namespace):
 TRAINABLE = {
     "mini-clip": "rs_course.training.clip",
     "mini-clip-b": "rs_course.training.clip:train_b",
-    "mini-controlnet": "rs_course.training.diffusionsat:train_controlnet",
+    "mini-controlnet": "rs_course.training.controlnet:train",
     "mini-crsdiff": "rs_course.training.crsdiff",
     "mini-ddpm": "rs_course.training.ddpm",
     "mini-diffusionsat": "rs_course.training.diffusionsat",

@@ -259,6 +259,13 @@ def begin_from(network: torch.nn.Module, start: str | Path | None, part: str = "
             own[name].zero_()
 
 
+def as_it_was(network: TextDenoiser, checkpoint: str | Path) -> TextDenoiser:
+    """The network with the UNet of a checkpoint, on its tower's device, to be asked and not to be trained."""
+    network.to(network.texts.tower.device)
+    begin_from(network.unet, checkpoint)
+    return network.eval().requires_grad_(False)
+
+
 def save_pipeline(
     out: str | Path,
     unet: torch.nn.Module,

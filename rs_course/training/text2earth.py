@@ -299,11 +299,9 @@ def train_fast(
     from diffusers import UNet2DConditionModel
 
     words, sources, text_encoder, folders = material(data, simulated, scenes, start=teacher)
-    guide = Denoiser(UNet2DConditionModel(**UNET), text_encoder)
-    latent.begin_from(guide.unet, teacher)
+    guide = latent.as_it_was(Denoiser(UNet2DConditionModel(**UNET), text_encoder), teacher)
     student = copy.deepcopy(guide)
-    student.texts.requires_grad_(False)
-    guide.requires_grad_(False)
+    student.unet.train().requires_grad_(True)
     silence = words([""])
 
     def unconditional(ids, levels):

@@ -128,9 +128,9 @@ def test_text_and_level_are_dropped_together(tiles):
 
 
 def test_metadata_is_normalised_as_published_and_dropped_field_by_field(vae, tiles):
-    scenes = layouts.Layouts(tiles, np.zeros((10, len(NAMES), 16, 16), np.uint8))
+    maps = np.zeros((10, len(NAMES), 16, 16), np.uint8)
     encoded = latent.encode(vae, tiles.images, views=latent.VIEWS)
-    batch = next(diffusionsat.batches(scenes, encoded, words, 0, batch_size=400)(0))
+    batch = next(diffusionsat.batches(layouts.Sentences(tiles), maps, encoded, words, 0, batch_size=400)(0))
     known = torch.stack([normalize_metadata(**row) for row in tiles.metadata])
     metadata = batch[2]
     rows = (metadata[:, None] == known).float()  # equal to which scene's field

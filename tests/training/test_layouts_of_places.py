@@ -10,7 +10,6 @@ from diffusers import UNet2DConditionModel
 
 from rs_course import checkpoints
 from rs_course.alignment.atoms import NAMES
-from rs_course.checkpoints.prompts import encode
 from rs_course.training import diffusionsat, latent, layouts, places, sides
 from rs_course.training_loop import STATE
 
@@ -214,7 +213,8 @@ def test_batches_are_functions_of_the_step_and_go_together(scenes):
         said.append(sentences)
         return torch.tensor([[len(sentence)] * 77 for sentence in sentences])
 
-    stream = diffusionsat.batches(scenes, encoded, words, 3, batch_size=8)
+    sentences = layouts.Sentences(scenes.tiles)
+    stream = diffusionsat.batches(sentences, scenes.maps, encoded, words, 3, batch_size=8)
     several = [made for made, _ in zip(stream(0), range(3), strict=False)]
     for one, other in zip(several[2], next(stream(2)), strict=True):
         assert torch.equal(one, other)
@@ -226,48 +226,15 @@ def test_batches_are_functions_of_the_step_and_go_together(scenes):
 
 def test_text_goes_without_metadata_but_not_metadata_without_text(scenes):
     encoded = torch.randn(40, latent.VIEWS, 4, 16, 16).half()
-    batch = next(
-        diffusionsat.batches(scenes, encoded, lambda said: torch.tensor([[len(s)] for s in said]), 0, 400)(0)
-    )
+    sentences = layouts.Sentences(scenes.tiles)
+
+    def lengths(said):
+        return torch.tensor([[len(sentence)] for sentence in said])
+
+    batch = next(diffusionsat.batches(sentences, scenes.maps, encoded, lengths, 0, 400)(0))
     silent, unknown = batch[1][:, 0] == 0, (batch[2] == 0).all(1)
     assert unknown[silent].all()
     assert abs(unknown[~silent].float().mean() - diffusionsat.DROP_METADATA) < 0.08
-
-
-def test_half_of_a_batch_is_asked_where_everything_is_decided():
-    t = torch.randint(1000, (64,), generator=torch.Generator().manual_seed(0))
-    x0 = torch.zeros(64, 4, 16, 16)
-    _, early, _ = diffusionsat.early(x0, torch.randn_like(x0), t)
-    assert torch.equal(early[:32], t[:32])
-    assert early[32:].min() >= 1000 - diffusionsat.EARLY - 1 and early.max() <= 999
-
-
-def test_a_network_recalls_from_its_earlier_self_what_is_seen_at_little_noise():
-    t = torch.randint(1000, (32,), generator=torch.Generator().manual_seed(0))
-    x0, eps = torch.randn(2, 32, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-    ids, metadata = torch.arange(32)[:, None], torch.zeros(32, 7)
-
-    def teacher(x, t, ids, metadata):
-        return x + (t[:, None] + ids)[..., None, None]
-
-    targets = diffusionsat.recalled(teacher)
-    xt, levels, v = targets(x0, eps, t, ids, metadata)
-    _, _, learnt = diffusionsat.early(x0, eps, t)
-    known = levels < diffusionsat.RECALLED
-    assert 0 < known.sum() < 32 and torch.equal(v[~known], learnt[~known])
-    assert torch.equal(v[known], teacher(xt, levels, ids, metadata)[known])
-
-
-def test_a_network_is_its_own_teacher():
-    shipped = checkpoints.load("mini-diffusionsat", dtype=torch.float32)
-    teacher = diffusionsat.earlier("mini-diffusionsat", shipped.text_encoder)
-    x, t, metadata = torch.randn(1, 4, 16, 16), torch.tensor([300]), torch.zeros(1, 7)
-    sentence = ["There is one pond, in the top left."]
-    states = encode(shipped.tokenizer, shipped.text_encoder, sentence)
-    expected = shipped.unet(x, t, states, metadata=metadata).sample
-    torch.testing.assert_close(
-        teacher(x, t, latent.tokens(shipped.tokenizer)(sentence), metadata), expected, atol=1e-4, rtol=1e-4
-    )
 
 
 def test_a_tower_learns_what_is_placed_where_and_goes_on(scenes, tmp_path):
