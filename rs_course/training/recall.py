@@ -36,9 +36,10 @@ RECALLED = 600  # noise levels, from none on, at which detail is drawn
 EARLY = 300  # noise levels next to pure noise, at which it is decided what lies where
 COARSE = (4, 1.0)  # see ``rs_course.diffusion.process.train``
 RECIPE = Recipe(lr=6e-4, decay=linear_decay(0.3), log_every=50)
-# Share of tiles of which the class alone is said, one sentence about the whole, or how much of it something
-# covers; about the others anything. The third need not be true: it is the teacher who answers.
-CLASS_ALONE, WHOLE, AMOUNT = 0.4, 0.1, 0.1
+# Share of tiles of which the class alone is said, the course of a river or road, one sentence about the whole
+# tile, or how much something covers; of the others anything. Courses come often, because they change v by a
+# twentieth of what sides change. How much is covered need not be true: it is the teacher who answers.
+CLASS_ALONE, COURSE, WHOLE, AMOUNT = 0.3, 0.25, 0.1, 0.1
 AMOUNTS = (99, 70, 50, 33, 15)  # percent, one for each wording
 
 Targets = Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
@@ -95,19 +96,22 @@ def grafted(earlier: nn.Module, learnt: nn.Module) -> nn.Module:
 
 def told(sentences: Sentences) -> Callable[[np.random.Generator], tuple[int, int, str]]:
     """What is said about which view of which scene, as :meth:`Sentences.mixed` says it."""
-    tiles, covers = sentences.tiles, list(LANDCOVER)
+    tiles, covers, courses = sentences.tiles, list(LANDCOVER), sentences.by_kind["course"]
 
     def tell(draw: np.random.Generator):
-        share = draw.random()
-        if share >= CLASS_ALONE + WHOLE + AMOUNT:
-            return sentences.mixed(draw)
         i, view = int(draw.integers(len(tiles.labels))), int(draw.integers(latent.VIEWS))
+        share = draw.random()
         if share < CLASS_ALONE:
             return i, view, class_prompt(int(tiles.labels[i]))
-        if share < CLASS_ALONE + WHOLE:
+        if share < CLASS_ALONE + COURSE and courses:
+            i, sentence = courses[draw.integers(len(courses))]
+            return i, view, turned(sentence, view)
+        if share < CLASS_ALONE + COURSE + WHOLE:
             whole = [caption for caption in tiles.captions[i] if kind_of(caption) is None]
             return i, view, turned(whole[draw.integers(len(whole))], view)
-        facts = {"shares": {str(draw.choice(covers)): int(draw.choice(AMOUNTS))}, "positions": {}}
-        return i, view, composition(facts, lambda *words: words[draw.integers(len(words))])
+        if share < CLASS_ALONE + COURSE + WHOLE + AMOUNT:
+            facts = {"shares": {str(draw.choice(covers)): int(draw.choice(AMOUNTS))}, "positions": {}}
+            return i, view, composition(facts, lambda *words: words[draw.integers(len(words))])
+        return sentences.mixed(draw)
 
     return tell

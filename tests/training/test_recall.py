@@ -67,11 +67,14 @@ def test_the_graft_is_the_earlier_network_but_for_its_cross_attention():
     assert crossed
 
 
-def test_it_is_told_classes_wholes_amounts_and_anything_else(layout_scenes):
+def test_it_is_told_classes_courses_wholes_amounts_and_anything_else(layout_scenes):
     draw, tell = np.random.default_rng(0), recall.told(layouts.Sentences(layout_scenes.tiles))
     told = [tell(draw) for _ in range(400)]
     alone = [sentence.startswith("a satellite image of") and "." not in sentence for *_, sentence in told]
-    assert abs(np.mean(alone) - recall.CLASS_ALONE - 0.4 * layouts.CLASS_ALONE) < 0.08
+    rest = 1 - recall.CLASS_ALONE - recall.COURSE - recall.WHOLE - recall.AMOUNT
+    assert abs(np.mean(alone) - recall.CLASS_ALONE - rest * layouts.CLASS_ALONE) < 0.08
+    courses = [layouts.kind_of(sentence) == "course" for *_, sentence in told]
+    assert abs(np.mean(courses) - recall.COURSE) < 0.1
     assert any(" nearly all of the tile." in sentence for *_, sentence in told)
     assert all(0 <= i < 40 and 0 <= view < latent.VIEWS for i, view, _ in told)
 
