@@ -266,7 +266,7 @@ def test_a_tower_learns_what_is_placed_where_and_goes_on(scenes, tmp_path):
     assert fields(texts(words(["Trees on the left."]))).shape == (1, len(places.STATEMENTS), 3, 3)
 
 
-def test_a_generator_has_its_lessons_first_and_is_a_checkpoint_of_the_published_layout(
+def test_a_generator_has_lessons_learns_and_recalls_and_is_a_checkpoint_of_the_published_layout(
     scenes, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(diffusionsat, "layouts", lambda count, workers: scenes)
@@ -274,8 +274,9 @@ def test_a_generator_has_its_lessons_first_and_is_a_checkpoint_of_the_published_
     monkeypatch.setattr(diffusionsat, "teach", partial(places.teach, steps=1))
     options = {"batch_size": 4, "start": "mini-diffusionsat", "sample_grid": None}
     diffusionsat.train(tmp_path, minutes=0.001, **options)
-    assert {folder.name for folder in tmp_path.iterdir() if (folder / STATE).exists()} == {"text", "places"}
-    logs = [json.loads((tmp_path / name / "log.jsonl").read_text()) for name in ("places", ".")]
+    kept = {folder.name for folder in tmp_path.iterdir() if (folder / STATE).exists()}
+    assert kept == {"text", "places", "learnt"}
+    logs = [json.loads((tmp_path / name / "log.jsonl").read_text()) for name in ("places", "learnt")]
     assert all({"noise", "where", "named", "cover", "text"} <= log.keys() for log in logs)
     assert logs[0]["loss"] < logs[1]["loss"]  # the noise hardly counts in the lesson
     generator = checkpoints.load(tmp_path)

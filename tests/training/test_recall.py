@@ -1,7 +1,5 @@
 """A network that has learnt something new learns again what it knew: who answers what, and how it begins."""
 
-from functools import partial
-
 import numpy as np
 import torch
 
@@ -10,7 +8,6 @@ from rs_course.alignment.atoms import NAMES
 from rs_course.checkpoints.diffusionsat import SatUNet
 from rs_course.checkpoints.prompts import encode
 from rs_course.training import diffusionsat, latent, layouts, places, recall
-from rs_course.training_loop import STATE
 
 LEVELS = torch.randint(1000, (64,), generator=torch.Generator().manual_seed(0))
 
@@ -91,16 +88,3 @@ def test_a_network_is_its_own_teacher():
     torch.testing.assert_close(
         teacher(x, t, latent.tokens(shipped.tokenizer)(sentence), metadata), expected, atol=1e-4, rtol=1e-4
     )
-
-
-def test_a_generator_that_goes_on_learns_and_then_recalls(layout_scenes, monkeypatch, tmp_path):
-    monkeypatch.setattr(diffusionsat, "layouts", lambda *_, **__: layout_scenes)
-    monkeypatch.setattr(diffusionsat, "teach", partial(places.teach, steps=1, batch_size=4))
-    monkeypatch.setattr(diffusionsat, "LESSON_STEPS", 1)
-    options = {"minutes": 0.01, "start": "mini-diffusionsat", "batch_size": 4, "sample_grid": None}
-    network = diffusionsat.train(tmp_path, **options)
-    assert all((tmp_path / part / STATE).exists() for part in ("text", "places", "learnt", ""))
-    made = checkpoints.load(tmp_path, dtype=torch.float32)
-    for name, weight in made.unet.state_dict().items():
-        torch.testing.assert_close(weight, network.unet.state_dict()[name].half().float())
-    assert made.sample("water on the left", steps=2).shape == (1, 3, 64, 64)
