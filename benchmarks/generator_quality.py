@@ -5,10 +5,10 @@
     WEAK="--guidance 1.5 --guidance-interval 0.15 0.85"; STRONG="--steps 8 --guidance 4"
     cd SETS
     rs-course generate classes:eurosat --per-class 1000 --checkpoint mini-text2earth $WEAK \\
-        --sampler sde-dpmsolver++ --steps 30 --out eurosat
+        --sampler dpmsolver++ --steps 12 --out eurosat
     rs-course generate simulated.jsonl --checkpoint mini-diffusionsat $WEAK --steps 8 --out simulated
     rs-course generate classes:eurosat --per-class 100 --checkpoint mini-text2earth $STRONG \\
-        --out eurosat-guided
+        --sampler dpmsolver++ --out eurosat-guided
     rs-course generate simulated-guided.jsonl --checkpoint mini-diffusionsat $STRONG --out simulated-guided
     cd ..
     python benchmarks/generator_quality.py --generated SETS
