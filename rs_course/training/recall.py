@@ -82,9 +82,10 @@ def of_both(earlier: nn.Module, learnt: nn.Module) -> Targets:
 
 @torch.no_grad()
 def answered(network: nn.Module, v: torch.Tensor, rows: torch.Tensor, xt, t, ids, metadata) -> None:
-    """Write the answers of a network into the rows of ``v`` that a mask ``[N]`` names."""
+    """Write the answers of a network into the rows of ``v`` that a mask ``[N]`` names, where it names any."""
     rows = rows.nonzero().flatten()
-    v[rows] = network(xt[rows], t[rows].to(xt.device), ids[rows], metadata[rows]).to(v)
+    if len(rows):  # small batches may hold nothing for one of two networks, and none answers an empty batch
+        v[rows] = network(xt[rows], t[rows].to(xt.device), ids[rows], metadata[rows]).to(v)
 
 
 def grafted(earlier: nn.Module, learnt: nn.Module) -> nn.Module:

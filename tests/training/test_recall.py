@@ -50,6 +50,12 @@ def test_of_two_teachers_each_answers_what_it_knows():
     assert torch.equal(v[asked], new[asked]) and torch.equal(v[~asked], old[~asked])
 
 
+def test_a_teacher_that_has_nothing_to_answer_is_not_asked():
+    x0, eps, t, ids, metadata, maps, said = material()
+    *_, v = recall.of_both(teacher(1), None)(x0, eps, t, ids, metadata, maps, torch.zeros_like(said))
+    assert v.isfinite().all()
+
+
 def test_the_graft_is_the_earlier_network_but_for_its_cross_attention():
     torch.manual_seed(0)
     earlier, learnt = (SatUNet(**diffusionsat.UNET).state_dict() for _ in range(2))
