@@ -88,6 +88,7 @@ def train(
     """
     from rs_course.checkpoints.diffusionsat import SatUNet
 
+    budget = Budget(minutes)  # refused before anything is rendered
     vae, tokenizer, text_encoder, folders = latent.shared_parts(text_encoder=start)
     if start is not None:
         earlier = latent.as_it_was(Denoiser(SatUNet(**UNET), copy.deepcopy(text_encoder)), start)
@@ -110,7 +111,7 @@ def train(
     options = {"sample_grid": latent.of_classes("simulated")} | options
     learn = {"targets": recall.early, "coarse": COARSE} | again
     if start is None:
-        return latent.fit(out, network, made, save, budget=Budget(minutes), **learn | options)
+        return latent.fit(out, network, made, save, budget=budget, **learn | options)
     learn["targets"] = recall.recalled(earlier)
     learnt = latent.fit(Path(out) / "learnt", network, made, None, budget=Budget(LEARN * minutes), **learn)
     learnt = Denoiser(learnt.unet, learnt.texts.tower).eval().requires_grad_(False)

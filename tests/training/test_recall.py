@@ -1,6 +1,7 @@
 """A network that has learnt something new learns again what it knew: who answers what, and how it begins."""
 
 import numpy as np
+import pytest
 import torch
 
 from rs_course import checkpoints
@@ -94,3 +95,8 @@ def test_a_network_is_its_own_teacher():
     torch.testing.assert_close(
         teacher(x, t, latent.tokens(shipped.tokenizer)(sentence), metadata), expected, atol=1e-4, rtol=1e-4
     )
+
+
+def test_how_long_it_learns_is_asked_before_anything_is_rendered(tmp_path):
+    with pytest.raises(ValueError, match="give one of the two"):
+        diffusionsat.train(tmp_path, minutes=None, start="mini-diffusionsat")
